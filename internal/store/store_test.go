@@ -1,0 +1,101 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/store"
+	"hostmeter/internal/store/storetest"
+)
+
+func TestMigrateTwiceAndTransactions(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		if err := db.Migrate(ctx); err != nil {
+			t.Fatalf("second migration: %v", err)
+		}
+		refused := errors.New("refused")
+		err := db.Update(ctx, func(tx *store.Tx) error {
+			if _, err := tx.Exec(ctx, `INSERT INTO setting (name, value) VALUES (?, 'a?b')`, "kept"); err != nil {
+				return err
+			}
+			return refused
+		})
+		if !errors.Is(err, refused) {
+			t.Fatalf("got %v, want the function's own error", err)
+		}
+		count := func() (n int) {
+			t.Helper()
+			if err := db.View(ctx, func(tx *store.Tx) error {
+				return tx.QueryRow(ctx, `SELECT count(*) FROM setting WHERE value = 'a?b'`).Scan(&n)
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := count(); n != 0 {
+			t.Fatalf("%d rows of a transaction that was rolled back", n)
+		}
+		insert := func() error {
+			return db.Update(ctx, func(tx *store.Tx) error {
+				_, err := tx.Exec(ctx, `INSERT INTO setting (name, value) VALUES (?, 'a?b')`, "kept")
+				return err
+			})
+		}
+		if err := insert(); err != nil {
+			t.Fatal(err)
+		}
+		if err := insert(); !store.IsDuplicate(err) {
+			t.Fatalf("second insert of one key: got %v, want a duplicate", err)
+		}
+		if n := count(); n != 1 {
+			t.Fatalf("got %d rows, want 1", n)
+		}
+	})
+}
+
+func TestNewerLedgerIsRefused(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		ctx := context.Background()
+		err := db.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO migration (name, applied_at) VALUES ('migrations/9999_future.sql', 1)`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Migrate(ctx); !errors.Is(err, store.ErrNewer) {
+			t.Fatalf("got %v, want ErrNewer", err)
+		}
+	})
+}
+
+func TestOpenRefusesUnknownKind(t *testing.T) {
+	_, err := store.Open(context.Background(), "mysql://x", clock.Real{})
+	if err == nil {
+		t.Fatal("opened a store that does not exist")
+	}
+}
+
+func TestTransactionHasOneTime(t *testing.T) {
+	c := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	db, err := store.Open(context.Background(), "sqlite:"+filepath.Join(t.TempDir(), "sub", "ledger.db"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Update(context.Background(), func(tx *store.Tx) error {
+		c.Advance(time.Hour)
+		if want := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC); !tx.Now.Equal(want) {
+			t.Errorf("time of the transaction is %s, want %s", tx.Now, want)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
