@@ -1,7 +1,9 @@
 // Command generate compiles the protobuf files of schemas/ into Go, with the compiler and the
 // generator at the versions that go.mod pins: nothing has to be installed.
 //
-// Usage, from the repository's root: go run ./schemas/generate
+// Usage, from the repository's root: go run ./schemas/generate [FOLDER]
+//
+// FOLDER (default schemas) holds the .proto files and receives the Go files.
 package main
 
 import (
@@ -19,7 +21,11 @@ import (
 )
 
 func main() {
-	if err := generate("schemas"); err != nil {
+	dir := "schemas"
+	if len(os.Args) > 1 {
+		dir = os.Args[1]
+	}
+	if err := generate(dir); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}

@@ -1,0 +1,58 @@
+# hostmeter: everything a developer or a newcomer types. `make help` lists it.
+SHELL       := /bin/bash
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TAGS        := libvirt_dlopen
+GOFLAGS_ALL := -tags $(TAGS) -trimpath -ldflags "-X hostmeter/internal/telemetry.Version=$(VERSION)"
+BIN         := bin/hostmeter
+FUZZTIME    ?= 10s
+
+# Without a C compiler everything but the libvirt source is built, and says so when one is configured.
+ifeq ($(shell command -v $${CC:-cc} 2>/dev/null),)
+export CGO_ENABLED := 0
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz bench generate check-generated clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the binary, bin/hostmeter
+	@mkdir -p bin
+	@echo "building $(BIN) $(VERSION) (the first build downloads and compiles its libraries: about 2 minutes)" >&2
+	go build $(GOFLAGS_ALL) -o $(BIN).new ./cmd/hostmeter && mv $(BIN).new $(BIN)
+
+demo: build ## a simulated provider through the real pipeline, with its pages on http://127.0.0.1:8080
+	$(BIN) demo $(DEMO)
+
+test: ## all tests; those with real servers too where this machine allows
+	deploy/testbed/test.sh all
+
+test-unit: ## the tests that need nothing but Go
+	deploy/testbed/test.sh unit
+
+test-real: ## real exporters, libvirt, Kafka, PostgreSQL, InfluxDB, a browser: installed, started, proved
+	deploy/testbed/test.sh real
+
+test-influx2: ## the series against InfluxDB 2.7 (its first build takes about 10 minutes and needs cargo)
+	deploy/testbed/test.sh influx2
+
+lint: check-generated ## formatting, vet, staticcheck, shellcheck, and whether generated code is stale
+	deploy/testbed/lint.sh
+
+fuzz: ## every fuzz target for FUZZTIME each (default 10s)
+	deploy/testbed/fuzz.sh $(FUZZTIME)
+
+bench: build ## figures, side by side with goflow2, into benchmarks/RESULTS.md
+	benchmarks/compare.sh $(BIN)
+
+generate: ## code from schemas/*.proto
+	go run ./schemas/generate
+
+check-generated:
+	@rm -rf .cache/generated && mkdir -p .cache/generated && cp schemas/*.proto .cache/generated/
+	@go run ./schemas/generate .cache/generated
+	@for f in .cache/generated/*.pb.go; do cmp -s $$f schemas/$$(basename $$f) || { echo "$$(basename $$f) is stale: run make generate" >&2; exit 1; }; done
+
+clean: ## what was built, and the demo's data
+	rm -rf bin demo .cache
