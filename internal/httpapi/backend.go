@@ -1,0 +1,122 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Backend is all that the API and the pages ask of the rest of the program, in small parts. A part
+// that this process does not have is nil: its routes answer 503 and say so.
+type Backend struct {
+	Usage      UsageReader
+	Records    UsageRecordReader
+	Reports    Reporter
+	Summary    Summarizer
+	Incidents  IncidentDesk
+	Inventory  Inventory
+	Exporters  ExporterWatcher
+	Meters     MeterReader
+	Readiness  func(ctx context.Context) error                  // nil: always ready
+	Reload     func(ctx context.Context) error                  // reads the configuration again
+	OwnerNames func(ctx context.Context) (Names, error)         // nil: pages show identifiers
+	Audit      func(ctx context.Context, by Actor, deed string) // nil: the access log alone tells
+}
+
+// Names give pages a text to show beside an identifier: customer id -> name.
+type Names map[string]string
+
+// Errors that a Backend returns, wrapped or not; others are faults of ours and answer 500.
+var (
+	// ErrNotFound answers 404.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict answers 409: the thing is not in a state in which this can be done.
+	ErrConflict = errors.New("conflict")
+	// ErrUnavailable answers 503: what would know the answer is not reachable now.
+	ErrUnavailable = errors.New("not available")
+)
+
+// InvalidError answers 422: the input is well-formed and refused. Lines names each wrong line of an import.
+type InvalidError struct {
+	Message string
+	Hint    string
+	Lines   []string
+}
+
+func (e *InvalidError) Error() string { return e.Message }
+
+// Actor is who did something, as incidents and the audit remember it: "user:ada" or "token:whmcs".
+type Actor string
+
+// UsageReader reads usage out of the ledger.
+type UsageReader interface {
+	// Usage calls yield with the rows of [query.From, query.To), ordered by what query.By groups,
+	// and stops at yield's error, which it returns.
+	Usage(ctx context.Context, query UsageQuery, yield func(UsageRow) error) error
+}
+
+// UsageRecordReader reads the feed for billing systems.
+type UsageRecordReader interface {
+	// UsageRecords returns at most limit records with Seq > after, ascending.
+	UsageRecords(ctx context.Context, after int64, limit int) ([]UsageRecord, error)
+}
+
+// Reporter gives finance its month.
+type Reporter interface {
+	// WriteReport writes the report of the periods that end in month, in format "csv" or "json".
+	// An error before the first octet becomes an answer; ErrNotFound for a month without periods.
+	WriteReport(ctx context.Context, month Month, format string, w io.Writer) error
+	// Statements returns the statements of the periods that end in month, by customer and service.
+	Statements(ctx context.Context, month Month) ([]Statement, error)
+}
+
+// Summarizer gives finance its page.
+type Summarizer interface {
+	// Summary tells, per service, the period that ends in month: what was used, and for an open
+	// period what is to be expected at now.
+	Summary(ctx context.Context, month Month, now time.Time) (Summary, error)
+	// Months lists the months that have something to show, the newest first.
+	Months(ctx context.Context, now time.Time) ([]Month, error)
+}
+
+// IncidentDesk is what the NOC works with.
+type IncidentDesk interface {
+	// Incidents returns at most filter.Limit incidents, open ones first, then the newest first.
+	Incidents(ctx context.Context, filter IncidentFilter) ([]Incident, error)
+	// Incident returns one with its evidence; ErrNotFound.
+	Incident(ctx context.Context, id string) (IncidentDetail, error)
+	// Acknowledge, Silence and Resolve return the incident as it is afterwards; ErrNotFound,
+	// ErrConflict (already resolved). Acknowledging twice changes nothing.
+	Acknowledge(ctx context.Context, id string, by Actor, note string) (Incident, error)
+	Silence(ctx context.Context, id string, until time.Time, by Actor, note string) (Incident, error)
+	Resolve(ctx context.Context, id string, by Actor, note string) (Incident, error)
+}
+
+// Inventory reads and changes who bought what.
+type Inventory interface {
+	Customers(ctx context.Context) ([]Customer, error)
+	Services(ctx context.Context) ([]Service, error)
+	Plans(ctx context.Context) ([]Plan, error)
+	Prices(ctx context.Context) ([]Price, error)
+	Prefixes(ctx context.Context) ([]Prefix, error)
+	Ownership(ctx context.Context) ([]Ownership, error)
+	// Put adds or changes what is named, all or nothing; *InvalidError names what is wrong.
+	Put(ctx context.Context, change InventoryChange, by Actor) (Difference, error)
+	// Import reads files of the import format, all or nothing; with dryRun it only tells the
+	// difference. *InvalidError names each wrong line.
+	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// ExporterWatcher knows how the sources are.
+type ExporterWatcher interface {
+	Exporters(ctx context.Context) (Exporters, error)
+}
+
+// MeterReader reads single meters.
+type MeterReader interface {
+	// History returns the series of a meter in [from, to), one point per slot; ErrNotFound.
+	History(ctx context.Context, meter string, from, to time.Time) (MeterHistory, error)
+	// Top returns at most limit meters with the highest present rate, by "in", "out" or "sum".
+	Top(ctx context.Context, by string, limit int) ([]TopMeter, error)
+}

@@ -1,0 +1,307 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// The types of this file are the JSON of the API, as schemas/openapi.yaml describes it: fields are
+// added, never changed. Octets are layer 3. Amounts of money and quantities in a contract's unit
+// are decimals, which JSON carries as strings. Times are UTC. A nil pointer is null: not known, or none.
+
+// UsageBy is what usage is grouped by.
+type UsageBy string
+
+// Groupings of usage.
+const (
+	ByService UsageBy = "service" // one row per (service, class)
+	ByMeter   UsageBy = "meter"   // one row per (meter, class)
+	ByHour    UsageBy = "hour"    // one row per (meter, hour, class)
+)
+
+// UsageQuery asks for usage in [From, To). Empty Service and Meter ask for all.
+type UsageQuery struct {
+	From, To       time.Time
+	By             UsageBy
+	Service, Meter string
+}
+
+// UsageRow is usage of a service, a meter, or a meter in one hour. Service is empty for what nobody owned.
+type UsageRow struct {
+	From                time.Time `json:"from"`
+	To                  time.Time `json:"to"`
+	Customer            string    `json:"customer"`
+	Service             string    `json:"service"`
+	Meter               string    `json:"meter,omitempty"`
+	Class               string    `json:"class"`
+	InOctets            uint64    `json:"in_octets"`
+	OutOctets           uint64    `json:"out_octets"`
+	InPackets           uint64    `json:"in_packets"`
+	OutPackets          uint64    `json:"out_packets"`
+	StandardErrorOctets uint64    `json:"octets_standard_error"`
+	Coverage            *float64  `json:"coverage"`
+	// Provisional: an hour in it is not sealed yet, so it may grow.
+	Provisional bool `json:"provisional"`
+}
+
+// UsageRecord is usage of a service as told to a billing system: numbered, never changed. Octets and
+// Packets of a correction are signed differences.
+type UsageRecord struct {
+	Seq                 int64     `json:"seq"`
+	ID                  string    `json:"id"`
+	Kind                string    `json:"kind"` // usage, correction
+	Customer            string    `json:"customer"`
+	Service             string    `json:"service"`
+	Meter               string    `json:"meter"`
+	Class               string    `json:"class"`
+	Direction           string    `json:"direction"` // in, out
+	PeriodFrom          time.Time `json:"period_from"`
+	PeriodTo            time.Time `json:"period_to"`
+	From                time.Time `json:"from"`
+	To                  time.Time `json:"to"`
+	Octets              int64     `json:"octets"`
+	Packets             int64     `json:"packets"`
+	OctetsStandardError uint64    `json:"octets_standard_error"`
+	Coverage            *float64  `json:"coverage"`
+	RecordedAt          time.Time `json:"recorded_at"`
+	Corrects            *string   `json:"corrects"`
+}
+
+// Statement is one line of a month: the same fields as the report's CSV.
+type Statement struct {
+	Statement           string           `json:"statement"`
+	Revision            int64            `json:"revision"`
+	Customer            string           `json:"customer"`
+	Service             string           `json:"service"`
+	Plan                string           `json:"plan"`
+	PeriodFrom          time.Time        `json:"period_from"`
+	PeriodTo            time.Time        `json:"period_to"`
+	TimeZone            string           `json:"time_zone"`
+	Direction           string           `json:"direction"`
+	InOctets            uint64           `json:"in_octets"`
+	OutOctets           uint64           `json:"out_octets"`
+	BillableOctets      int64            `json:"billable_octets"`
+	StandardErrorOctets uint64           `json:"standard_error_octets"`
+	Coverage            *float64         `json:"coverage"`
+	Quota               *decimal.Decimal `json:"quota"`
+	Unit                string           `json:"unit"`
+	Used                decimal.Decimal  `json:"used"`
+	Excess              decimal.Decimal  `json:"excess"`
+	BilledQuantity      decimal.Decimal  `json:"billed_quantity"`
+	UnitPrice           decimal.Decimal  `json:"unit_price"`
+	Currency            string           `json:"currency"`
+	AmountExVAT         decimal.Decimal  `json:"amount_ex_vat"`
+	Kind                string           `json:"kind"` // overage, none, adjustment, waived
+	RuleFrom            string           `json:"rule_from"`
+}
+
+// Summary is one month as finance looks at it.
+type Summary struct {
+	Month    Month            `json:"month"`
+	At       time.Time        `json:"at"`
+	TimeZone string           `json:"time_zone"`
+	Services []ServiceSummary `json:"services"`
+	Unowned  Unowned          `json:"unowned"`
+}
+
+// Unowned is traffic of local meters that no service owned in the month: it is nobody's bill, and shown.
+type Unowned struct {
+	InOctets  uint64 `json:"in_octets"`
+	OutOctets uint64 `json:"out_octets"`
+	Meters    int    `json:"meters"`
+}
+
+// ServiceSummary is the period of one service that ends in the month.
+type ServiceSummary struct {
+	Service      string           `json:"service"`
+	Customer     string           `json:"customer"`
+	CustomerName string           `json:"customer_name"`
+	Plan         string           `json:"plan"`
+	PeriodFrom   time.Time        `json:"period_from"`
+	PeriodTo     time.Time        `json:"period_to"`
+	TimeZone     string           `json:"time_zone"`
+	State        string           `json:"state"` // open, closing (over, not yet closed), closed
+	Direction    string           `json:"direction"`
+	InOctets     uint64           `json:"in_octets"`
+	OutOctets    uint64           `json:"out_octets"`
+	Billable     uint64           `json:"billable_octets"`
+	Quota        *decimal.Decimal `json:"quota"` // null: unmetered
+	Unit         string           `json:"unit"`  // GB, TB, GiB, TiB, Mbit/s
+	Used         decimal.Decimal  `json:"used"`
+	// Forecast is Used at the period's end if it goes on as it went, by a straight line; null where
+	// too little of the period is over, equal to Used where it is closed.
+	Forecast *decimal.Decimal `json:"forecast"`
+	// Overage is what Forecast would cost above the quota, ex VAT; for a closed period what was charged.
+	Overage             *decimal.Decimal `json:"overage_ex_vat"`
+	Currency            string           `json:"currency"`
+	Coverage            *float64         `json:"coverage"`
+	StandardErrorOctets uint64           `json:"standard_error_octets"`
+	RuleFrom            string           `json:"rule_from"`
+}
+
+// IncidentFilter selects incidents; empty fields select all.
+type IncidentFilter struct {
+	State                    string // open, resolved
+	Rule, Severity           string
+	Meter, Service, Customer string
+	Acknowledged             *bool
+	Since                    time.Time // opened, or still open, at or after
+	Limit                    int
+}
+
+// Incident is what a person deals with.
+type Incident struct {
+	ID             string     `json:"id"`
+	State          string     `json:"state"`     // open, resolved
+	Condition      string     `json:"condition"` // learning, clear, pending, firing, unknown, recovering
+	Rule           string     `json:"rule"`
+	Severity       string     `json:"severity"`
+	Meter          string     `json:"meter"`
+	Service        string     `json:"service"` // owner at the time it opened; empty: nobody
+	Customer       string     `json:"customer"`
+	Summary        string     `json:"summary"`
+	Since          time.Time  `json:"since"`     // when the condition began to hold, event time
+	OpenedAt       time.Time  `json:"opened_at"` // when a person could be told
+	ResolvedAt     *time.Time `json:"resolved_at"`
+	Share          *float64   `json:"share"`    // of the observed window that exceeded the threshold
+	Coverage       *float64   `json:"coverage"` // of the window that was observed
+	AcknowledgedAt *time.Time `json:"acknowledged_at"`
+	AcknowledgedBy string     `json:"acknowledged_by"`
+	AssignedTo     string     `json:"assigned_to"`
+	SilencedUntil  *time.Time `json:"silenced_until"`
+	Late           bool       `json:"late"` // raised from data that came late; paged nobody
+}
+
+// IncidentDetail is an incident with its evidence.
+type IncidentDetail struct {
+	Incident
+	Evidence      Evidence       `json:"evidence"`
+	Notifications []Notification `json:"notifications"`
+	Events        []Event        `json:"events"`
+}
+
+// Evidence is what the rule saw, and the rule as it was then.
+type Evidence struct {
+	Metric        string        `json:"metric"`
+	Unit          string        `json:"unit"` // ratio, bit/s, packet/s, flow/s, "" for counts
+	Threshold     *float64      `json:"threshold"`
+	WindowFrom    time.Time     `json:"window_from"`
+	WindowTo      time.Time     `json:"window_to"`
+	Series        []Point       `json:"series"`
+	StandardError *float64      `json:"standard_error"` // of a point, relative; null where nothing was sampled
+	TopPeers      []Peer        `json:"top_peers"`
+	TopPorts      []PortTraffic `json:"top_ports"`
+	RuleText      string        `json:"rule_text"`
+}
+
+// Point is one slot of a series; Value is null where nothing was observed.
+type Point struct {
+	At    time.Time `json:"at"`
+	Value *float64  `json:"value"`
+}
+
+// Peer is a remote address and what it exchanged with the meter.
+type Peer struct {
+	Address string `json:"address"`
+	Octets  uint64 `json:"octets"`
+	Packets uint64 `json:"packets"`
+}
+
+// PortTraffic is a remote port and what went to and from it.
+type PortTraffic struct {
+	Protocol string `json:"protocol"` // tcp, udp, icmp, or the number
+	Port     uint32 `json:"port"`
+	Octets   uint64 `json:"octets"`
+	Packets  uint64 `json:"packets"`
+}
+
+// Notification is one attempt to tell a receiver.
+type Notification struct {
+	At       time.Time `json:"at"`
+	Receiver string    `json:"receiver"`
+	Outcome  string    `json:"outcome"` // sent, retrying, refused, unknown
+	Detail   string    `json:"detail"`
+}
+
+// Event is one thing that happened to an incident.
+type Event struct {
+	At   time.Time `json:"at"`
+	By   string    `json:"by"`
+	What string    `json:"what"` // opened, acknowledged, silenced, resolved, reopened
+	Note string    `json:"note"`
+}
+
+// Exporters is how the sources are.
+type Exporters struct {
+	At        time.Time  `json:"at"`
+	Exporters []Exporter `json:"exporters"`
+	// Knocking are senders that no configuration names: refused, and counted.
+	Knocking []Knock `json:"knocking"`
+}
+
+// Exporter is one configured source, or one that has sent.
+type Exporter struct {
+	Exporter         string     `json:"exporter"` // address, or libvirt/NAME
+	Name             string     `json:"name"`
+	Collector        string     `json:"collector"`
+	Protocol         string     `json:"protocol"`
+	Mode             string     `json:"mode"`     // edge, border, single
+	Sampling         string     `json:"sampling"` // none, "1 in 512", auto (unknown)
+	State            string     `json:"state"`    // ok, silent, never
+	LastDatagramAt   *time.Time `json:"last_datagram_at"`
+	DatagramsPerSec  float64    `json:"datagrams_per_second"`
+	RecordsPerSecond float64    `json:"records_per_second"`
+	BitsPerSecond    float64    `json:"bits_per_second"` // scaled, layer 3
+	// Of the last 24 hours.
+	Dropped  []Count  `json:"dropped"`
+	Held     []Count  `json:"held"`
+	Lost     []Count  `json:"lost"`
+	Coverage *float64 `json:"coverage"`
+}
+
+// Count is a number of things of a unit, for a reason.
+type Count struct {
+	Unit   string `json:"unit"`
+	Reason string `json:"reason,omitempty"`
+	Count  uint64 `json:"count"`
+}
+
+// Knock is a sender that is not allowed in.
+type Knock struct {
+	Address   string    `json:"address"`
+	Protocol  string    `json:"protocol"`
+	Datagrams uint64    `json:"datagrams"`
+	FirstAt   time.Time `json:"first_at"`
+	LastAt    time.Time `json:"last_at"`
+}
+
+// MeterHistory is the series of one meter.
+type MeterHistory struct {
+	Meter       string    `json:"meter"`
+	Service     string    `json:"service"` // owner now
+	Customer    string    `json:"customer"`
+	From        time.Time `json:"from"`
+	To          time.Time `json:"to"`
+	SlotSeconds int       `json:"slot_seconds"`
+	Series      []Series  `json:"series"`
+}
+
+// Series is one metric, named as in rules (in_bits_per_second, cpu_ratio …).
+type Series struct {
+	Metric string  `json:"metric"`
+	Unit   string  `json:"unit"`
+	Points []Point `json:"points"`
+}
+
+// TopMeter is a meter and its present rate.
+type TopMeter struct {
+	Meter               string    `json:"meter"`
+	Service             string    `json:"service"`
+	Customer            string    `json:"customer"`
+	At                  time.Time `json:"at"`
+	InBitsPerSecond     float64   `json:"in_bits_per_second"`
+	OutBitsPerSecond    float64   `json:"out_bits_per_second"`
+	InPacketsPerSecond  float64   `json:"in_packets_per_second"`
+	OutPacketsPerSecond float64   `json:"out_packets_per_second"`
+}

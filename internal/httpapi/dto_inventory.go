@@ -1,0 +1,88 @@
+package httpapi
+
+// The inventory's rows have the names of the import file, and its texts: "10 TB", RFC 3339 times, plain dates.
+
+// Customer buys services. Name and Email are personal data.
+type Customer struct {
+	ID       string  `json:"id"`
+	Name     string  `json:"name"`
+	Email    string  `json:"email"`
+	Reseller *string `json:"reseller"` // id of the customer who resells to this one
+}
+
+// Service is what a customer bought. Quota, Direction, Block and Period override the plan where set.
+type Service struct {
+	ID        string  `json:"id"`
+	Customer  string  `json:"customer"`
+	Plan      string  `json:"plan"`
+	Place     string  `json:"place"`
+	Currency  string  `json:"currency"`
+	Opened    string  `json:"opened"`           // date
+	Closed    *string `json:"closed,omitempty"` // date
+	Bills     string  `json:"bills"`            // address, port, vnic
+	Quota     string  `json:"quota,omitempty"`
+	Direction string  `json:"direction,omitempty"`
+	Block     string  `json:"block,omitempty"`
+	Period    string  `json:"period,omitempty"`
+}
+
+// Plan is what a service is sold as.
+type Plan struct {
+	Name      string `json:"name"`
+	Class     string `json:"class"`           // dedicated, virtual …
+	Quota     string `json:"quota,omitempty"` // "10 TB"; empty: unmetered
+	Direction string `json:"direction"`
+	Period    string `json:"period"` // anniversary, calendar
+	Block     string `json:"block,omitempty"`
+}
+
+// Price is one version of a price.
+type Price struct {
+	SKU      string `json:"sku"`
+	Place    string `json:"place"`
+	Currency string `json:"currency"`
+	From     string `json:"from"`    // date
+	Noticed  string `json:"noticed"` // date on which customers were told
+	Per      string `json:"per"`     // TB, GB, Mbit/s …
+	Begun    bool   `json:"begun"`
+	Amount   string `json:"amount"` // decimal, ex VAT
+}
+
+// Prefix is local address space and the exporters that account for it.
+type Prefix struct {
+	Prefix    string   `json:"prefix"`
+	Exporters []string `json:"exporters"`
+}
+
+// Ownership says that a service owned a meter (or a prefix) for a time.
+type Ownership struct {
+	Service string  `json:"service"`
+	Key     string  `json:"key"`   // "address:192.0.2.9", "vnic:UUID/MAC" …
+	From    string  `json:"from"`  // RFC 3339
+	Until   *string `json:"until"` // RFC 3339; null: until further notice
+}
+
+// InventoryChange is what PUT brings: rows to add or change, by their keys.
+type InventoryChange struct {
+	Customers []Customer  `json:"customers,omitempty"`
+	Services  []Service   `json:"services,omitempty"`
+	Plans     []Plan      `json:"plans,omitempty"`
+	Prices    []Price     `json:"prices,omitempty"`
+	Prefixes  []Prefix    `json:"prefixes,omitempty"`
+	Ownership []Ownership `json:"ownership,omitempty"`
+}
+
+// ImportFile is one file of an import. Its name tells its kind: *.yaml, or KIND.csv.
+type ImportFile struct {
+	Name string
+	Text []byte
+}
+
+// Difference is what an import or a PUT changed, or with dry_run would change.
+type Difference struct {
+	DryRun    bool     `json:"dry_run"`
+	Added     int      `json:"added"`
+	Changed   int      `json:"changed"`
+	Unchanged int      `json:"unchanged"`
+	Lines     []string `json:"lines"` // one per change, "+ service s1", "~ plan dedicated-10: quota 10 TB -> 20 TB"
+}
