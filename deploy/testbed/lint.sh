@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 say() { echo "lint: $*" >&2; }
 say gofmt
-unformatted=$(gofmt -l $(git ls-files '*.go'))
+unformatted=$(git ls-files -z '*.go' | xargs -0 gofmt -l)
 [ -z "$unformatted" ] || { say "run gofmt -w on: $unformatted"; exit 1; }
 say "go vet"
 go vet -tags libvirt_dlopen ./...
