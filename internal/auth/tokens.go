@@ -1,0 +1,123 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"hostmeter/internal/store"
+)
+
+// tokenPrefix lets a secret scanner, and a person, see what leaked.
+const tokenPrefix = "hostmeter_"
+
+// Token is a program's right to use the API. The secret itself is shown once, when it is made.
+type Token struct {
+	Name      string     `json:"name"`
+	Role      Role       `json:"role"`
+	CreatedAt time.Time  `json:"created_at"`
+	UsedAt    *time.Time `json:"used_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+}
+
+// CreateToken makes a token and returns its secret, which is not kept. Errors: ErrExists, also for
+// the name of a revoked token, which the audit still needs.
+func (k *Keeper) CreateToken(ctx context.Context, name string, role Role) (secret string, err error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	if _, err := ParseRole(string(role)); err != nil {
+		return "", err
+	}
+	secret = tokenPrefix + newSecret()
+	err = k.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO auth_token (name, token_hash, role, created_at) VALUES (?, ?, ?, ?)`,
+			name, digest(secret), string(role), tx.Now.UnixNano())
+		return err
+	})
+	if store.IsDuplicate(err) {
+		return "", fmt.Errorf("token %s: %w", name, ErrExists)
+	}
+	if err != nil {
+		return "", err
+	}
+	return secret, nil
+}
+
+// Tokens lists the tokens by name, the revoked ones too.
+func (k *Keeper) Tokens(ctx context.Context) ([]Token, error) {
+	tokens := []Token{}
+	err := k.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT name, role, created_at, used_at, revoked_at FROM auth_token ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var t Token
+			var created int64
+			var used, revoked sql.NullInt64
+			if err := rows.Scan(&t.Name, &t.Role, &created, &used, &revoked); err != nil {
+				return err
+			}
+			t.CreatedAt, t.UsedAt, t.RevokedAt = time.Unix(0, created).UTC(), optional(used), optional(revoked)
+			tokens = append(tokens, t)
+		}
+		return rows.Err()
+	})
+	return tokens, err
+}
+
+// RevokeToken ends a token for good. Errors: ErrNotFound. Revoking twice changes nothing.
+func (k *Keeper) RevokeToken(ctx context.Context, name string) error {
+	return k.db.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE auth_token SET revoked_at = COALESCE(revoked_at, ?) WHERE name = ?`, tx.Now.UnixNano(), name)
+		if err == nil && n == 0 {
+			return fmt.Errorf("token %s: %w", name, ErrNotFound)
+		}
+		return err
+	})
+}
+
+// Bearer returns who has the token. Errors: ErrToken.
+func (k *Keeper) Bearer(ctx context.Context, secret string) (Identity, error) {
+	if !strings.HasPrefix(secret, tokenPrefix) {
+		return Identity{}, ErrToken
+	}
+	identity := Identity{Kind: "token"}
+	var used sql.NullInt64
+	hash := digest(secret)
+	err := k.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(ctx, `SELECT name, role, used_at FROM auth_token WHERE token_hash = ? AND revoked_at IS NULL`, hash).
+			Scan(&identity.Name, &identity.Role, &used)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return Identity{}, ErrToken
+	}
+	if err != nil {
+		return Identity{}, err
+	}
+	now := k.clock.Now()
+	if used.Valid && now.Sub(time.Unix(0, used.Int64)) < touchEvery {
+		return identity, nil
+	}
+	err = k.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE auth_token SET used_at = ? WHERE token_hash = ?`, now.UnixNano(), hash)
+		return err
+	})
+	if store.IsConflict(err) { // another request with the same token has just done it
+		err = nil
+	}
+	return identity, err
+}
+
+func optional(n sql.NullInt64) *time.Time {
+	if !n.Valid {
+		return nil
+	}
+	at := time.Unix(0, n.Int64).UTC()
+	return &at
+}

@@ -1,0 +1,98 @@
+package auth
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hostmeter/internal/store"
+)
+
+// User is a person who may log in.
+type User struct {
+	Name      string    `json:"name"`
+	Role      Role      `json:"role"`
+	CreatedAt time.Time `json:"created_at"`
+	ChangedAt time.Time `json:"changed_at"`
+}
+
+// AddUser adds a user. Errors: ErrExists; a name, role or password that is refused says why.
+func (k *Keeper) AddUser(ctx context.Context, name string, role Role, password string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if _, err := ParseRole(string(role)); err != nil {
+		return err
+	}
+	if err := checkPassword(name, password); err != nil {
+		return err
+	}
+	hash := k.hashPassword(password)
+	err := k.db.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO auth_user (name, role, password_hash, created_at, changed_at) VALUES (?, ?, ?, ?, ?)`,
+			name, string(role), hash, tx.Now.UnixNano(), tx.Now.UnixNano())
+		return err
+	})
+	if store.IsDuplicate(err) {
+		return fmt.Errorf("user %s: %w", name, ErrExists)
+	}
+	return err
+}
+
+// Users lists the users by name.
+func (k *Keeper) Users(ctx context.Context) ([]User, error) {
+	users := []User{}
+	err := k.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT name, role, created_at, changed_at FROM auth_user ORDER BY name`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var u User
+			var created, changed int64
+			if err := rows.Scan(&u.Name, &u.Role, &created, &changed); err != nil {
+				return err
+			}
+			u.CreatedAt, u.ChangedAt = time.Unix(0, created).UTC(), time.Unix(0, changed).UTC()
+			users = append(users, u)
+		}
+		return rows.Err()
+	})
+	return users, err
+}
+
+// SetPassword changes a user's password and ends their sessions. Errors: ErrNotFound.
+func (k *Keeper) SetPassword(ctx context.Context, name, password string) error {
+	if err := checkPassword(name, password); err != nil {
+		return err
+	}
+	hash := k.hashPassword(password)
+	return k.db.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE auth_user SET password_hash = ?, changed_at = ? WHERE name = ?`, hash, tx.Now.UnixNano(), name)
+		if err != nil {
+			return err
+		}
+		return endSessions(ctx, tx, name, n)
+	})
+}
+
+// RemoveUser removes a user and ends their sessions. Errors: ErrNotFound.
+func (k *Keeper) RemoveUser(ctx context.Context, name string) error {
+	return k.db.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(ctx, `DELETE FROM auth_user WHERE name = ?`, name)
+		if err != nil {
+			return err
+		}
+		return endSessions(ctx, tx, name, n)
+	})
+}
+
+// endSessions deletes the sessions of a user of whom n rows were changed.
+func endSessions(ctx context.Context, tx *store.Tx, name string, n int64) error {
+	if n == 0 {
+		return fmt.Errorf("user %s: %w", name, ErrNotFound)
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM auth_session WHERE user_name = ?`, name)
+	return err
+}
