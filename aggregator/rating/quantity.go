@@ -1,0 +1,136 @@
+package rating
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/shopspring/decimal"
+)
+
+// Unit is what quotas and prices count in: GB and TB are powers of ten, GiB and TiB of two.
+type Unit string
+
+// The units.
+const (
+	GB  Unit = "GB"
+	TB  Unit = "TB"
+	GiB Unit = "GiB"
+	TiB Unit = "TiB"
+)
+
+// ParseUnit reads a unit, written exactly.
+func ParseUnit(text string) (Unit, error) {
+	switch unit := Unit(text); unit {
+	case GB, TB, GiB, TiB:
+		return unit, nil
+	}
+	return "", fmt.Errorf("unit %q: want GB, TB, GiB or TiB", text)
+}
+
+// Octets returns how many octets one unit is.
+func (u Unit) Octets() int64 {
+	switch u {
+	case GB:
+		return 1e9
+	case TB:
+		return 1e12
+	case GiB:
+		return 1 << 30
+	case TiB:
+		return 1 << 40
+	}
+	return 0
+}
+
+// of returns octets in the unit, exactly: a power of two or ten divides into a finite decimal.
+func (u Unit) of(octets decimal.Decimal) decimal.Decimal {
+	return exact(octets.DivRound(decimal.NewFromInt(u.Octets()), 80))
+}
+
+// Quantity is an amount of a unit, or no limit at all.
+type Quantity struct {
+	Amount    decimal.Decimal
+	Unit      Unit
+	Unlimited bool
+}
+
+// ParseQuantity reads "10 TB", "0.1 TB", "500GiB" or "unlimited".
+func ParseQuantity(text string) (Quantity, error) {
+	text = strings.TrimSpace(text)
+	if text == "unlimited" {
+		return Quantity{Unlimited: true, Unit: GB}, nil
+	}
+	digits := strings.TrimRight(text, "GTiB ")
+	unit, err := ParseUnit(strings.TrimSpace(text[len(digits):]))
+	if err != nil {
+		return Quantity{}, fmt.Errorf("quantity %q: want a number and GB, TB, GiB or TiB, or unlimited", text)
+	}
+	amount, err := ParseDecimal(digits)
+	if err != nil || amount.IsNegative() {
+		return Quantity{}, fmt.Errorf("quantity %q: want a number and GB, TB, GiB or TiB, or unlimited", text)
+	}
+	return Quantity{Amount: amount, Unit: unit}, nil
+}
+
+// String writes the quantity as ParseQuantity reads it.
+func (q Quantity) String() string {
+	switch {
+	case q.Unlimited:
+		return "unlimited"
+	case q.Unit == "":
+		return ""
+	}
+	return q.Amount.String() + " " + string(q.Unit)
+}
+
+// Octets returns the quantity in octets; a decimal, because 0.1 GiB is not a whole number of them.
+func (q Quantity) Octets() decimal.Decimal {
+	return q.Amount.Mul(decimal.NewFromInt(q.Unit.Octets()))
+}
+
+// Equal says whether both are the same amount of the same unit.
+func (q Quantity) Equal(other Quantity) bool {
+	return q.Unit == other.Unit && q.Unlimited == other.Unlimited && q.Amount.Equal(other.Amount)
+}
+
+// MarshalJSON writes the text of String.
+func (q Quantity) MarshalJSON() ([]byte, error) { return json.Marshal(q.String()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (q *Quantity) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	*q = Quantity{}
+	if text == "" {
+		return nil
+	}
+	var err error
+	*q, err = ParseQuantity(text)
+	return err
+}
+
+// ParseDecimal reads a plain decimal number of at most 30 characters: no exponent, no separators.
+// Without the bound, "1e999999999" would be a number whose sum with another fills the memory.
+func ParseDecimal(text string) (decimal.Decimal, error) {
+	text = strings.TrimSpace(text)
+	if text == "" || len(text) > 30 || strings.Trim(text, "-.0123456789") != "" {
+		return decimal.Decimal{}, fmt.Errorf("number %q: want digits with an optional point", text)
+	}
+	d, err := decimal.NewFromString(text)
+	if err != nil {
+		return decimal.Decimal{}, fmt.Errorf("number %q: want digits with an optional point", text)
+	}
+	return d, nil
+}
+
+// exact drops the zeros behind the last digit that counts.
+func exact(d decimal.Decimal) decimal.Decimal {
+	short, err := decimal.NewFromString(d.String())
+	if err != nil {
+		return d
+	}
+	return short
+}

@@ -1,0 +1,163 @@
+package rating
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"math/bits"
+
+	"github.com/shopspring/decimal"
+)
+
+// ErrOverflow is returned where octets do not fit into 63 bits, which is 9.2 exabytes.
+var ErrOverflow = errors.New("octets overflow")
+
+// Usage is what a service used in a period, of the classes that its contract counts.
+//
+// Variances are those of the sampling estimate in KiB squared, as the ledger keeps them.
+type Usage struct {
+	InOctets        uint64 `json:"in_octets"`
+	OutOctets       uint64 `json:"out_octets"`
+	InVarianceKiB2  uint64 `json:"in_variance_kib2"`
+	OutVarianceKiB2 uint64 `json:"out_variance_kib2"`
+}
+
+// Billable returns the octets that count in a direction. Errors: ErrOverflow.
+func (u Usage) Billable(d Direction) (uint64, error) {
+	switch d {
+	case In:
+		return fits(u.InOctets, 0)
+	case Out:
+		return fits(u.OutOctets, 0)
+	}
+	return fits(u.InOctets, u.OutOctets)
+}
+
+// StandardErrorOctets returns the standard error of Billable as an estimate, in whole octets,
+// rounded up: the root of the variance. It is shown and never charged by.
+func (u Usage) StandardErrorOctets(d Direction) int64 {
+	variance := 0.0
+	if d != Out {
+		variance += float64(u.InVarianceKiB2)
+	}
+	if d != In {
+		variance += float64(u.OutVarianceKiB2)
+	}
+	return int64(math.Ceil(math.Sqrt(variance) * 1024))
+}
+
+// Kind is what a line of a statement is.
+type Kind string
+
+// The kinds of charges.
+const (
+	KindNone       Kind = "none"       // the quota was enough
+	KindOverage    Kind = "overage"    // use beyond the quota
+	KindAdjustment Kind = "adjustment" // the difference to what a closed statement said
+	KindWaived     Kind = "waived"     // an overage that a person decided not to charge
+)
+
+// Charge is one priced line. Quota, Used and Excess are exact and in Unit; BilledQuantity is in
+// PriceUnit, and AmountExVAT is BilledQuantity times UnitPrice, rounded once by the contract's rule.
+type Charge struct {
+	Kind                Kind            `json:"kind"`
+	Direction           Direction       `json:"direction"`
+	InOctets            int64           `json:"in_octets"`
+	OutOctets           int64           `json:"out_octets"`
+	BillableOctets      int64           `json:"billable_octets"`
+	StandardErrorOctets int64           `json:"standard_error_octets"`
+	Unlimited           bool            `json:"unlimited"`
+	Unit                Unit            `json:"unit"`
+	Quota               decimal.Decimal `json:"quota"`
+	Used                decimal.Decimal `json:"used"`
+	Excess              decimal.Decimal `json:"excess"`
+	PriceUnit           Unit            `json:"price_unit"` // empty where no price is known
+	BilledQuantity      decimal.Decimal `json:"billed_quantity"`
+	UnitPrice           decimal.Decimal `json:"unit_price"`
+	PriceFrom           Date            `json:"price_from"` // the date of the price version
+	Currency            string          `json:"currency"`
+	AmountExVAT         decimal.Decimal `json:"amount_ex_vat"`
+	RuleFrom            Level           `json:"rule_from"`
+}
+
+// Rate returns the charge of a contract for what was used in one of its periods.
+//
+// With a price for what is begun, the excess is rounded up to whole blocks; one octet over the quota
+// begins a block. Without, the exact excess is charged. Errors: ErrNoPrice where there is an excess
+// and no version applies, ErrOverflow.
+func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
+	charge, err := measure(c, u)
+	if err != nil {
+		return Charge{}, err
+	}
+	price, ok := PriceFor(c, p, prices)
+	if ok {
+		charge.PriceUnit, charge.UnitPrice, charge.PriceFrom = price.Per, price.Amount, price.From
+	}
+	if charge.Kind == KindNone {
+		return charge, nil
+	}
+	if !ok {
+		return Charge{}, fmt.Errorf("%w for %s in the period that starts on %s", ErrNoPrice, c.PriceKey(), DateOf(p.From.In(c.Schedule.Zone)))
+	}
+	excess := decimal.NewFromInt(charge.BillableOctets).Sub(c.Quota.Value.Octets())
+	charge.BilledQuantity = billed(c.Block.Value, price, excess)
+	charge.AmountExVAT = c.Rounding.Value.round(charge.BilledQuantity.Mul(price.Amount), CurrencyDigits(charge.Currency))
+	return charge, nil
+}
+
+// measure fills in all of a charge that needs no price.
+func measure(c Contract, u Usage) (Charge, error) {
+	in, err1 := fits(u.InOctets, 0)
+	out, err2 := fits(u.OutOctets, 0)
+	billable, err3 := u.Billable(c.Direction.Value)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return Charge{}, err
+	}
+	quota := c.Quota.Value
+	charge := Charge{
+		Kind:                KindNone,
+		Direction:           c.Direction.Value,
+		InOctets:            int64(in),
+		OutOctets:           int64(out),
+		BillableOctets:      int64(billable),
+		StandardErrorOctets: u.StandardErrorOctets(c.Direction.Value),
+		Unlimited:           quota.Unlimited,
+		Unit:                quota.Unit,
+		Quota:               quota.Amount,
+		Used:                quota.Unit.of(decimal.NewFromUint64(billable)),
+		Currency:            c.Currency.Value,
+		RuleFrom:            c.RuleFrom(),
+	}
+	excess := decimal.NewFromUint64(billable).Sub(quota.Octets())
+	if !quota.Unlimited && excess.IsPositive() {
+		charge.Kind = KindOverage
+		charge.Excess = quota.Unit.of(excess)
+	}
+	return charge, nil
+}
+
+// billed returns the quantity that excess octets are charged as, in the unit of the price.
+func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal {
+	if !price.Begun {
+		return price.Per.of(excess)
+	}
+	size := decimal.NewFromInt(price.Per.Octets())
+	if block.Amount.IsPositive() {
+		size = block.Octets()
+	}
+	blocks, rest := excess.QuoRem(size, 0)
+	if rest.IsPositive() {
+		blocks = blocks.Add(decimal.NewFromInt(1))
+	}
+	return price.Per.of(blocks.Mul(size))
+}
+
+// fits adds two counts of octets and refuses a sum that a signed difference could not hold.
+func fits(a, b uint64) (uint64, error) {
+	sum, carry := bits.Add64(a, b, 0)
+	if carry != 0 || sum > math.MaxInt64 {
+		return 0, fmt.Errorf("%d + %d: %w", a, b, ErrOverflow)
+	}
+	return sum, nil
+}

@@ -1,0 +1,91 @@
+// Package statement writes statements and the month's report for people and for billing systems.
+//
+// It owns the shape of the report and its formats, CSV and JSON. It is pure: a report goes in, text
+// comes out on an io.Writer, and the same report gives the same text to the octet. It computes no
+// charge and knows no store.
+package statement
+
+import (
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/rating"
+)
+
+// FormatVersion names the formats of this package.
+const FormatVersion = 1
+
+// Report is a month's report: every period of every service that ends in the month, the traffic that
+// nobody owned, and the sums. Rows are in the order of customer, service, period and revision.
+type Report struct {
+	Month    string `json:"month"` // "2026-10"
+	Provider string `json:"provider"`
+	TimeZone string `json:"time_zone"` // the provider's; it bounds the unowned traffic
+	// Provisional says that at least one row is not closed, or the month is not over.
+	Provisional bool      `json:"provisional"`
+	Rows        []Row     `json:"rows"`
+	Totals      []Total   `json:"totals"`
+	Unowned     []Unowned `json:"unowned"`
+	Problems    []Problem `json:"problems"`
+}
+
+// Row is one charge, or one service without a charge. Numbers of an adjustment are signed
+// differences to what was told before; quota and unit price are the ones that it was computed with.
+type Row struct {
+	Customer            string           `json:"customer"`
+	Service             string           `json:"service"`
+	Plan                string           `json:"plan"`
+	PeriodFrom          time.Time        `json:"period_from"` // in TimeZone
+	PeriodTo            time.Time        `json:"period_to"`
+	TimeZone            string           `json:"time_zone"`
+	Direction           rating.Direction `json:"direction"`
+	InOctets            int64            `json:"in_octets"`
+	OutOctets           int64            `json:"out_octets"`
+	BillableOctets      int64            `json:"billable_octets"`
+	StandardErrorOctets int64            `json:"standard_error_octets"`
+	// Coverage is the share, 0 to 1, of what should have been observed that was; -1 is not known.
+	Coverage       float64         `json:"coverage"`
+	Unlimited      bool            `json:"unlimited"`
+	Quota          decimal.Decimal `json:"quota"`
+	Unit           rating.Unit     `json:"unit"` // of Quota, Used and Excess
+	Used           decimal.Decimal `json:"used"`
+	Excess         decimal.Decimal `json:"excess"`
+	BilledQuantity decimal.Decimal `json:"billed_quantity"`
+	PriceUnit      rating.Unit     `json:"price_unit"` // of BilledQuantity; empty where there is no price
+	UnitPrice      decimal.Decimal `json:"unit_price"`
+	Currency       string          `json:"currency"`
+	AmountExVAT    decimal.Decimal `json:"amount_ex_vat"`
+	Kind           rating.Kind     `json:"kind"`
+	RuleFrom       rating.Level    `json:"rule_from"`
+	Statement      string          `json:"statement"` // empty while provisional
+	Revision       int             `json:"revision"`
+	Provisional    bool            `json:"provisional"`
+
+	// InternalInOctets and InternalOutOctets went between two of the provider's own addresses; they
+	// are counted above only where the contract says so.
+	InternalInOctets  int64 `json:"internal_in_octets"`
+	InternalOutOctets int64 `json:"internal_out_octets"`
+	// Missing names the exporters that were silent for a part of the period.
+	Missing []string `json:"missing_exporters"`
+}
+
+// Total is the sum of the amounts of one currency.
+type Total struct {
+	Currency    string          `json:"currency"`
+	AmountExVAT decimal.Decimal `json:"amount_ex_vat"`
+}
+
+// Unowned is traffic in the month of a meter while no service owned it.
+type Unowned struct {
+	Meter     string `json:"meter"`
+	Class     string `json:"class"`
+	InOctets  int64  `json:"in_octets"`
+	OutOctets int64  `json:"out_octets"`
+}
+
+// Problem says why a service has no row.
+type Problem struct {
+	Service string `json:"service"`
+	Text    string `json:"text"`
+}
