@@ -1,0 +1,48 @@
+package tally
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config says what is local and bounds a Table.
+type Config struct {
+	// Local are the provider's own prefixes; an address in none of them is remote.
+	Local []netip.Prefix
+	// Assigned are IPv6 prefixes that were given to somebody: each is a meter. Local IPv6 space
+	// outside of them is one meter per prefix of Local.
+	Assigned []netip.Prefix
+	// EachAddress makes every local address a meter, IPv6 too. Only for captures, whose size bounds
+	// the number of meters.
+	EachAddress bool
+	// NoDetail leaves out features, sketches and top peers.
+	NoDetail bool
+
+	// Cells bounds the (meter, minute, class, exporter) that wait for a flush. Records beyond it
+	// are dropped and counted; flush when Len comes near it.
+	Cells int
+	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along.
+	BusyOctets uint64
+	// PeerOctets is from how many reported octets in one cell top peers and ports are followed.
+	PeerOctets uint64
+	// SketchBytes bounds the registers of sketches that outgrew their exact form.
+	SketchBytes int
+
+	// FutureMax, AgeMax and DurationMax are the sane times of a flow: its end at most FutureMax
+	// after and AgeMax before its receipt, and its duration at most DurationMax. Else both its
+	// times count as the receive time.
+	FutureMax, AgeMax, DurationMax time.Duration
+}
+
+// DefaultConfig has no local prefixes: nothing is booked.
+func DefaultConfig() Config {
+	return Config{
+		Cells:       2_000_000,
+		BusyOctets:  1 << 20,
+		PeerOctets:  1 << 20,
+		SketchBytes: 64 << 20,
+		FutureMax:   time.Minute,
+		AgeMax:      24 * time.Hour,
+		DurationMax: 24 * time.Hour,
+	}
+}
