@@ -1,0 +1,235 @@
+package udp
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"os"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	batchSize = 64
+	// payloadSize is more than the longest UDP payload.
+	payloadSize = 1 << 16
+	// payloadStride is not a power of two: the beginnings of 64 buffers that lie 64 KiB apart would
+	// share the same few cache lines.
+	payloadStride = payloadSize + 2112
+	controlSize   = 128
+)
+
+// prepare asks for the receive buffer, the receive time and the drop counter.
+func (s *Socket) prepare() error {
+	return s.control(func(fd int) error {
+		// FORCE passes over net.core.rmem_max but needs CAP_NET_ADMIN.
+		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, s.asked) != nil {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, s.asked); err != nil {
+				return os.NewSyscallError("setsockopt SO_RCVBUF", err)
+			}
+		}
+		granted, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		if err != nil {
+			return os.NewSyscallError("getsockopt SO_RCVBUF", err)
+		}
+		s.buffer = granted / 2 // the kernel doubles what it is told, for its own headers
+		for _, option := range []int{unix.SO_TIMESTAMPNS, unix.SO_RXQ_OVFL} {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, 1); err != nil {
+				return os.NewSyscallError("setsockopt", err)
+			}
+		}
+		return nil
+	})
+}
+
+// pollDrops reads the socket's drop counter itself: the one in the control messages is as old as
+// the datagram that it came with, and none comes after the last.
+func (s *Socket) pollDrops() {
+	_ = s.control(func(fd int) error { // a closed socket has told its drops before
+		var info [16]uint32 // SK_MEMINFO_VARS is 9 so far
+		size := uint32(unsafe.Sizeof(info))
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno == 0 && size >= 36 {
+			s.addDrops(info[8]) // SK_MEMINFO_DROPS
+		}
+		return nil
+	})
+}
+
+func (s *Socket) control(f func(fd int) error) error {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// message is the kernel's struct mmsghdr.
+type message struct {
+	header unix.Msghdr
+	length uint32
+}
+
+// batch is the memory that one recvmmsg fills. Nothing in it moves once it is made.
+type batch struct {
+	messages [batchSize]message
+	vectors  [batchSize]unix.Iovec
+	names    [batchSize]unix.RawSockaddrInet6 // the longer of the two kinds
+	controls [batchSize][controlSize]byte
+	payloads []byte
+}
+
+func newBatch() *batch {
+	b := &batch{payloads: make([]byte, batchSize*payloadStride)}
+	for i := range b.messages {
+		payload := b.payload(i, payloadSize)
+		b.vectors[i].Base = &payload[0]
+		b.vectors[i].SetLen(payloadSize)
+		header := &b.messages[i].header
+		header.Iov = &b.vectors[i]
+		header.SetIovlen(1)
+		header.Name = (*byte)(unsafe.Pointer(&b.names[i]))
+		header.Control = &b.controls[i][0]
+	}
+	return b
+}
+
+func (b *batch) payload(i, length int) []byte {
+	return b.payloads[i*payloadStride:][:length:length]
+}
+
+// read fills the batch with what is queued, at most batchSize datagrams, without waiting.
+func (b *batch) read(fd uintptr) (int, unix.Errno) {
+	for i := range b.messages {
+		header := &b.messages[i].header
+		header.Namelen = unix.SizeofSockaddrInet6
+		header.SetControllen(controlSize)
+		header.Flags = 0
+	}
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.messages[0])),
+		batchSize, unix.MSG_DONTWAIT, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), 0
+}
+
+func (s *Socket) receive(ctx context.Context, handle Handler) error {
+	raw, err := s.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	b := newBatch()
+	for {
+		var n int
+		var errno unix.Errno
+		err := raw.Read(func(fd uintptr) bool {
+			n, errno = b.read(fd)
+			return errno != unix.EAGAIN
+		})
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return s.drain(b, handle)
+		case err != nil:
+			return err
+		case errno == unix.EINTR:
+			continue
+		case errno != 0:
+			return os.NewSyscallError("recvmmsg", errno)
+		}
+		s.hand(b, n, handle)
+		if n < batchSize && s.nap && ctx.Err() == nil {
+			time.Sleep(napTime)
+		}
+	}
+}
+
+// drain hands over what is queued at the end, and no more than a queue can hold, so that a sender
+// who does not stop cannot keep the program from stopping.
+func (s *Socket) drain(b *batch, handle Handler) error {
+	most := s.buffer/(batchSize*256) + 1
+	return s.control(func(fd int) error {
+		for range most {
+			n, errno := b.read(uintptr(fd))
+			if errno != 0 || n == 0 {
+				return nil
+			}
+			s.hand(b, n, handle)
+		}
+		return nil
+	})
+}
+
+func (s *Socket) hand(b *batch, n int, handle Handler) {
+	offset := s.clockOffset()
+	var drops uint32
+	var dropsTold bool
+	for i := range n {
+		m := &b.messages[i]
+		from := addrPortOf(&b.names[i])
+		if m.header.Flags&unix.MSG_TRUNC != 0 {
+			if s.deps.Truncated != nil {
+				s.deps.Truncated(from)
+			}
+			continue
+		}
+		at, kernel, told := parseControl(b.controls[i][:min(int(m.header.Controllen), controlSize)])
+		if told {
+			drops, dropsTold = kernel, true
+		}
+		receivedAt := s.deps.Clock.Now()
+		if at != 0 {
+			receivedAt = time.Unix(0, at).Add(offset)
+		}
+		handle(from, receivedAt.UTC(), b.payload(i, int(m.length)))
+	}
+	if dropsTold {
+		s.addDrops(drops)
+	}
+}
+
+func addrPortOf(name *unix.RawSockaddrInet6) netip.AddrPort {
+	switch name.Family {
+	case unix.AF_INET:
+		v4 := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), portOf(&v4.Port))
+	case unix.AF_INET6:
+		return plainAddrPort(netip.AddrPortFrom(netip.AddrFrom16(name.Addr), portOf(&name.Port)))
+	}
+	return netip.AddrPort{}
+}
+
+// portOf reads a port that lies in memory in network order.
+func portOf(port *uint16) uint16 {
+	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(port))[:])
+}
+
+// parseControl finds the receive time, in nanoseconds since the epoch or 0, and the drop counter.
+func parseControl(control []byte) (at int64, drops uint32, dropsTold bool) {
+	for len(control) >= unix.SizeofCmsghdr {
+		header := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+		length := int(header.Len)
+		if length < unix.SizeofCmsghdr || length > len(control) {
+			return at, drops, dropsTold
+		}
+		data := control[unix.CmsgLen(0):length]
+		if header.Level == unix.SOL_SOCKET {
+			switch {
+			case header.Type == unix.SO_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
+				at = (*unix.Timespec)(unsafe.Pointer(&data[0])).Nano()
+			case header.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
+				drops, dropsTold = binary.NativeEndian.Uint32(data), true
+			}
+		}
+		control = control[min(unix.CmsgSpace(length-unix.CmsgLen(0)), len(control)):]
+	}
+	return at, drops, dropsTold
+}

@@ -1,0 +1,32 @@
+//go:build !linux
+
+package udp
+
+import (
+	"context"
+	"errors"
+	"os"
+)
+
+// prepare asks for the receive buffer. Elsewhere than on Linux the kernel tells neither what it
+// granted nor what it dropped, so that only sequence numbers declare a loss.
+func (s *Socket) prepare() error {
+	s.buffer = s.asked
+	return s.conn.SetReadBuffer(s.asked)
+}
+
+func (s *Socket) pollDrops() {}
+
+func (s *Socket) receive(ctx context.Context, handle Handler) error {
+	payload := make([]byte, 1<<16)
+	for {
+		n, from, err := s.conn.ReadFromUDPAddrPort(payload)
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		handle(plainAddrPort(from), s.deps.Clock.Now().UTC(), payload[:n])
+	}
+}
