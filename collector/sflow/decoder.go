@@ -1,15 +1,19 @@
 package sflow
 
 import (
+	"encoding/binary"
 	"errors"
+	"net/netip"
 	"time"
 
+	"hostmeter/collector/netflow/sequence"
 	"hostmeter/schemas"
 )
 
 // Limits bound what one exporter can make its decoder remember.
 type Limits struct {
-	// Sources bounds the data sources (and sub-agents) whose sequence numbers are followed.
+	// Sources bounds the sub-agents and data sources whose sequence numbers are followed; what is
+	// beyond is decoded all the same.
 	Sources int
 }
 
@@ -22,40 +26,133 @@ var (
 	ErrVersion = errors.New("not sFlow version 5")
 )
 
-// CounterSample holds the running totals of one interface (if_counters, layer 2 octets with FCS).
-type CounterSample struct {
-	IfIndex                  schemas.IfIndex
-	SpeedBitsPerSecond       uint64
-	InOctets, OutOctets      uint64
-	InUnicast, InMulticast   uint32
-	InBroadcast              uint32
-	InDiscards, InErrors     uint32
-	OutUnicast, OutMulticast uint32
-	OutBroadcast             uint32
-	OutDiscards, OutErrors   uint32
-	UptimeMilliseconds       uint32 // of the sub-agent, to tell a restart
-}
-
-// InPackets is the number of frames received, modulo 2^32.
-func (c *CounterSample) InPackets() uint32 { return c.InUnicast + c.InMulticast + c.InBroadcast }
-
-// OutPackets is the number of frames sent, modulo 2^32.
-func (c *CounterSample) OutPackets() uint32 { return c.OutUnicast + c.OutMulticast + c.OutBroadcast }
-
 // Decoder reads the datagrams of one exporter's address, in the order they arrived.
 type Decoder struct {
 	limits   Limits
 	stats    Stats
 	counters []CounterSample
+	streams  map[streamKey]*sequence.Stream
 }
 
+// streamKey names a sequence of datagrams (source is datagrams) or of the flow samples of a source.
+type streamKey struct {
+	agent  netip.Addr
+	sub    uint32
+	source uint64 // class << 32 | index
+}
+
+const datagrams = 1<<64 - 1
+
 // NewDecoder returns a decoder that has seen nothing yet.
-func NewDecoder(limits Limits) *Decoder { return &Decoder{limits: limits} }
+func NewDecoder(limits Limits) *Decoder {
+	return &Decoder{limits: limits, streams: make(map[streamKey]*sequence.Stream)}
+}
+
+// head is what the header of a datagram says of all its samples.
+type head struct {
+	agent  netip.Addr
+	sub    uint32
+	uptime uint32 // milliseconds
+}
 
 // Decode appends the flow samples of one datagram to dst and returns it; Counters has its interface
 // counters afterwards.
-func (d *Decoder) Decode(dst []schemas.FlowRecord, receivedAt time.Time, datagram []byte) ([]schemas.FlowRecord, error) {
-	return dst, ErrVersion
+//
+// datagram is one UDP payload; nothing in dst points into it afterwards. A record stands for one
+// sampled packet: Packets is 1, Octets its IP length (0 where it is not IP), OctetsL2 its frame
+// length; the rate of the sample stands beside them. Flow times are 0: the receive time counts.
+//
+// Errors: ErrShort, ErrVersion, both counted. A sample that cannot be read is no error: it is counted
+// and the others are returned.
+func (d *Decoder) Decode(dst []schemas.FlowRecord, _ time.Time, datagram []byte) ([]schemas.FlowRecord, error) {
+	d.counters = d.counters[:0]
+	d.stats.DatagramCount++
+	h, number, samples, b, err := d.header(datagram)
+	if err != nil {
+		return dst, err
+	}
+	d.follow(streamKey{h.agent, h.sub, datagrams}, number, h.uptime, &d.stats.LostDatagrams)
+	for ; samples > 0; samples-- {
+		if len(b) < 8 {
+			d.stats.Dropped[DroppedSampleLength]++
+			break
+		}
+		format, length := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+		if uint64(length) > uint64(len(b)-8) {
+			d.stats.Dropped[DroppedSampleLength]++
+			break
+		}
+		dst = d.sample(dst, &h, format, b[8:8+length])
+		b = b[8+length:]
+	}
+	return dst, nil
+}
+
+// header reads the header of a datagram and returns what follows it.
+func (d *Decoder) header(b []byte) (h head, number, samples uint32, rest []byte, err error) {
+	if len(b) < 8 {
+		d.stats.Dropped[DroppedShort]++
+		return h, 0, 0, nil, ErrShort
+	}
+	if binary.BigEndian.Uint32(b) != 5 {
+		d.stats.Dropped[DroppedVersion]++
+		return h, 0, 0, nil, ErrVersion
+	}
+	switch kind := binary.BigEndian.Uint32(b[4:]); {
+	case kind == 1 && len(b) >= 28:
+		h.agent = netip.AddrFrom4([4]byte(b[8:12]))
+		b = b[12:]
+	case kind == 2 && len(b) >= 40:
+		h.agent = netip.AddrFrom16([16]byte(b[8:24]))
+		b = b[24:]
+	case kind == 0 && len(b) >= 24: // an agent without an address
+		b = b[8:]
+	default:
+		d.stats.Dropped[DroppedShort]++
+		return h, 0, 0, nil, ErrShort
+	}
+	h.sub, h.uptime = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[8:])
+	return h, binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[12:]), b[16:], nil
+}
+
+// Sample formats, enterprise 0.
+const (
+	flowSample            = 1
+	counterSample         = 2
+	expandedFlowSample    = 3
+	expandedCounterSample = 4
+	discardedPacket       = 5
+)
+
+func (d *Decoder) sample(dst []schemas.FlowRecord, h *head, format uint32, b []byte) []schemas.FlowRecord {
+	switch format {
+	case flowSample, expandedFlowSample:
+		return d.flow(dst, h, b, format == expandedFlowSample)
+	case counterSample, expandedCounterSample:
+		d.counter(h, b, format == expandedCounterSample)
+	case discardedPacket:
+		d.stats.Dropped[DroppedDiscarded]++
+	default:
+		d.stats.Dropped[DroppedUnknown]++
+	}
+	return dst
+}
+
+// follow accounts for a sequence number.
+func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) {
+	s := d.streams[key]
+	if s == nil {
+		if len(d.streams) >= d.limits.Sources {
+			return
+		}
+		s = new(sequence.Stream)
+		d.streams[key] = s
+	}
+	n, restarted := s.Advance(number, 1, uptime, false)
+	*lost += n
+	if restarted {
+		d.stats.Restarts++
+	}
 }
 
 // Counters returns the counter samples of the last datagram. They are valid until the next Decode.
@@ -70,12 +167,3 @@ func (d *Decoder) TakeStats() Stats {
 	d.stats = Stats{}
 	return s
 }
-
-// Positions returns the sequence numbers that are expected next, for Restore after a restart. Keys
-// are "sflow5/agent/ADDRESS/sub/ID" for datagrams and ".../source/ID" for samples. Source and At are
-// left to the caller.
-func (d *Decoder) Positions() []*schemas.SourcePosition { return nil }
-
-// Restore makes a new decoder count what was lost since positions were taken. Keys that are not its
-// own are passed over.
-func (d *Decoder) Restore(positions []*schemas.SourcePosition) {}

@@ -11,7 +11,6 @@ const (
 	DroppedVersion                    // datagrams of another version
 	DroppedSampleLength               // samples whose length does not fit the datagram
 	DroppedRecordLength               // samples with a record whose length does not fit
-	DroppedSamplingRate               // flow samples that state a rate of 0
 	DroppedNoPacket                   // flow samples without a record that tells the packet
 	DroppedUnknown                    // samples of a format that is not known
 	DroppedDiscarded                  // notices of discarded packets, which were not carried
@@ -23,7 +22,6 @@ var reasonTexts = [reasonCount][2]string{ // unit, reason
 	DroppedVersion:      {"datagrams", "version"},
 	DroppedSampleLength: {"samples", "sample_length"},
 	DroppedRecordLength: {"samples", "record_length"},
-	DroppedSamplingRate: {"samples", "sampling_rate"},
 	DroppedNoPacket:     {"samples", "no_packet"},
 	DroppedUnknown:      {"samples", "unknown_format"},
 	DroppedDiscarded:    {"samples", "discarded_packet"},

@@ -1,0 +1,155 @@
+package netflow
+
+import (
+	"slices"
+	"time"
+
+	"hostmeter/collector/netflow/sequence"
+)
+
+// domainKey names an observation domain of the exporter: the source id of v9, the engine of v5.
+type domainKey struct {
+	version uint16
+	id      uint32
+}
+
+// domain is what is known of one observation domain.
+type domain struct {
+	key        domainKey
+	sessions   []*session
+	rates      rates
+	systemInit uint64 // milliseconds since the Unix epoch, 0 unknown (160)
+	seen       time.Time
+}
+
+// session is what came from one UDP port of the exporter (RFC 7011 section 8: templates belong to
+// their transport session).
+type session struct {
+	port      uint16
+	sequence  sequence.Stream
+	templates map[uint16]*template
+	fields    int
+	seen      time.Time
+}
+
+type template struct {
+	program *program
+	seen    time.Time
+}
+
+// domainOf returns a domain, made anew where there is room; one that was not heard of for a long
+// time gives way. ok is false where all are alive.
+func (d *Decoder) domainOf(key domainKey, at time.Time) (dom *domain, ok bool) {
+	if dom = d.domains[key]; dom != nil {
+		dom.seen = at
+		return dom, true
+	}
+	if len(d.domains) >= d.limits.Domains && !d.forgetDomain(at) {
+		return nil, false
+	}
+	dom = &domain{key: key, seen: at}
+	d.domains[key] = dom
+	return dom, true
+}
+
+func (d *Decoder) forgetDomain(at time.Time) bool {
+	var oldest *domain
+	for _, dom := range d.domains {
+		if oldest == nil || dom.seen.Before(oldest.seen) {
+			oldest = dom
+		}
+	}
+	if oldest == nil || at.Sub(oldest.seen) < d.limits.HeldAge {
+		return false
+	}
+	delete(d.domains, oldest.key)
+	return true
+}
+
+// session returns the session of a port, made anew where needed; the one that was silent longest
+// gives way.
+func (dom *domain) session(port uint16, at time.Time, limit int) *session {
+	for _, s := range dom.sessions {
+		if s.port == port {
+			s.seen = at
+			return s
+		}
+	}
+	s := &session{port: port, templates: make(map[uint16]*template), seen: at}
+	if len(dom.sessions) < limit {
+		dom.sessions = append(dom.sessions, s)
+		return s
+	}
+	oldest := 0
+	for i, other := range dom.sessions {
+		if other.seen.Before(dom.sessions[oldest].seen) {
+			oldest = i
+		}
+	}
+	dom.sessions[oldest] = s
+	return s
+}
+
+// find returns the program for data of a port: the session's own, else the one that other ports of
+// the domain agree on; nil where there is none or they differ.
+func (dom *domain) find(port, id uint16) *program {
+	var found *program
+	for _, s := range dom.sessions {
+		t := s.templates[id]
+		switch {
+		case t == nil:
+		case s.port == port:
+			return t.program
+		case found == nil:
+			found = t.program
+		case !same(found, t.program):
+			// Two layouts are alive: only the own session's template tells which is meant. Go
+			// on looking for it.
+			return ownProgram(dom, port, id)
+		}
+	}
+	return found
+}
+
+func ownProgram(dom *domain, port, id uint16) *program {
+	for _, s := range dom.sessions {
+		if t := s.templates[id]; s.port == port && t != nil {
+			return t.program
+		}
+	}
+	return nil
+}
+
+func same(a, b *program) bool {
+	return a == b || a.options == b.options && slices.Equal(a.fields, b.fields)
+}
+
+// forget takes a template out of a session.
+func (s *session) forget(id uint16) bool {
+	t := s.templates[id]
+	if t == nil {
+		return false
+	}
+	s.fields -= len(t.program.fields)
+	delete(s.templates, id)
+	return true
+}
+
+// room makes sure that a template of so many fields fits, by forgetting templates that were not
+// refreshed or used for a long time. It says false where all are alive.
+func (s *session) room(fields int, at time.Time, limits Limits) bool {
+	for len(s.templates) >= limits.TemplatesPerDomain || s.fields+fields > limits.FieldsPerDomain {
+		var oldest uint16
+		var seen time.Time
+		for id, t := range s.templates {
+			if seen.IsZero() || t.seen.Before(seen) {
+				oldest, seen = id, t.seen
+			}
+		}
+		if len(s.templates) == 0 || at.Sub(seen) < limits.HeldAge {
+			return false
+		}
+		s.forget(oldest)
+	}
+	return true
+}
