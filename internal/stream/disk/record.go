@@ -1,0 +1,198 @@
+package disk
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+)
+
+// A record is one batch in a segment: a head of fixed size, then the batch as protobuf. Integers are
+// little-endian.
+//
+//	0  mark     4  "hmR1"
+//	4  length   4  of the payload
+//	8  shard    4
+//	12 index    8
+//	20 durable  8  how much of the segment was durable when this was written
+//	28 payload  4  CRC-32C of the payload
+//	32 head     4  CRC-32C of log id, segment number and the 32 octets before
+//
+// The head's sum begins with log id and segment number, so that a block of another file is never
+// taken for a record of this one. `durable` lets recovery tell a torn tail, which nobody was ever
+// promised, from damage to what was promised.
+const (
+	recordHeadSize = 36
+	maxPayload     = 1 << 30
+)
+
+var recordMark = []byte("hmR1")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+var (
+	// errRecord is returned where there is no whole record with right sums.
+	errRecord = errors.New("damaged record")
+	// errPayload is returned where the head is right and the payload is not: the next record is known.
+	errPayload = errors.New("damaged payload")
+)
+
+// place is where a segment is: what a record's sum is seeded with.
+type place struct{ logID, segment uint64 }
+
+func (p place) seed() uint32 {
+	var b [16]byte
+	binary.LittleEndian.PutUint64(b[0:], p.logID)
+	binary.LittleEndian.PutUint64(b[8:], p.segment)
+	return crc32.Checksum(b[:], castagnoli)
+}
+
+type recordHead struct {
+	length     uint32
+	shard      uint32
+	index      uint64
+	durable    uint64
+	payloadSum uint32
+}
+
+// size is the length of the whole record.
+func (h recordHead) size() int64 { return recordHeadSize + int64(h.length) }
+
+// appendRecordHead appends the head of a record whose payload begins with payload and ends with tail.
+func appendRecordHead(dst []byte, seed uint32, h recordHead) []byte {
+	start := len(dst)
+	dst = append(dst, recordMark...)
+	dst = binary.LittleEndian.AppendUint32(dst, h.length)
+	dst = binary.LittleEndian.AppendUint32(dst, h.shard)
+	dst = binary.LittleEndian.AppendUint64(dst, h.index)
+	dst = binary.LittleEndian.AppendUint64(dst, h.durable)
+	dst = binary.LittleEndian.AppendUint32(dst, h.payloadSum)
+	return binary.LittleEndian.AppendUint32(dst, crc32.Update(seed, castagnoli, dst[start:]))
+}
+
+// parseRecordHead reads a head; b holds at least recordHeadSize octets.
+func parseRecordHead(b []byte, seed uint32) (recordHead, error) {
+	if !bytes.Equal(b[:4], recordMark) ||
+		binary.LittleEndian.Uint32(b[32:]) != crc32.Update(seed, castagnoli, b[:32]) {
+		return recordHead{}, errRecord
+	}
+	h := recordHead{
+		length:     binary.LittleEndian.Uint32(b[4:]),
+		shard:      binary.LittleEndian.Uint32(b[8:]),
+		index:      binary.LittleEndian.Uint64(b[12:]),
+		durable:    binary.LittleEndian.Uint64(b[20:]),
+		payloadSum: binary.LittleEndian.Uint32(b[28:]),
+	}
+	if h.length > maxPayload || h.index == 0 {
+		return recordHead{}, errRecord
+	}
+	return h, nil
+}
+
+// window reads a segment front to back through one buffer.
+type window struct {
+	from   io.ReaderAt
+	seed   uint32
+	buf    []byte // the segment's octets from start
+	start  int64
+	memory []byte // what buf is a part of
+}
+
+const (
+	windowSize    = 256 << 10
+	windowSizeMax = 4 << 20 // a larger buffer is given back after the record that needed it
+)
+
+// at returns n octets at offset; end is how far the segment may be read.
+func (w *window) at(offset, n, end int64) ([]byte, error) {
+	if offset+n > end {
+		return nil, errRecord
+	}
+	if offset < w.start || offset+n > w.start+int64(len(w.buf)) {
+		if err := w.fill(offset, min(max(n, windowSize), end-offset)); err != nil {
+			return nil, err
+		}
+	}
+	return w.buf[offset-w.start:][:n], nil
+}
+
+func (w *window) fill(offset, n int64) error {
+	if int64(len(w.memory)) < n || len(w.memory) > windowSizeMax && n <= windowSize {
+		w.memory = make([]byte, max(n, windowSize))
+	}
+	w.start, w.buf = offset, w.memory[:0]
+	got, err := w.from.ReadAt(w.memory[:n], offset)
+	if int64(got) < n {
+		if err == nil || errors.Is(err, io.EOF) {
+			return errRecord // the file is shorter than what was made durable: damage
+		}
+		return err
+	}
+	w.buf = w.memory[:n]
+	return nil
+}
+
+// head returns the head of the record at offset, if the record ends before end.
+func (w *window) head(offset, end int64) (recordHead, error) {
+	b, err := w.at(offset, recordHeadSize, end)
+	if err != nil {
+		return recordHead{}, err
+	}
+	h, err := parseRecordHead(b, w.seed)
+	if err != nil {
+		return recordHead{}, err
+	}
+	if offset+h.size() > end {
+		return recordHead{}, errRecord
+	}
+	return h, nil
+}
+
+// payload returns the payload of the record at offset; it is valid until the next call.
+//
+// Errors: errPayload, what the disk said.
+func (w *window) payload(offset int64, h recordHead, end int64) ([]byte, error) {
+	b, err := w.at(offset+recordHeadSize, int64(h.length), end)
+	if errors.Is(err, errRecord) || err == nil && crc32.Checksum(b, castagnoli) != h.payloadSum {
+		return nil, errPayload
+	}
+	return b, err
+}
+
+// resync returns the offset of the first record with a right head at or behind offset, or end.
+func (w *window) resync(offset, end int64) (int64, error) {
+	for offset+recordHeadSize <= end {
+		b, err := w.rest(offset, end)
+		if errors.Is(err, errRecord) {
+			return end, nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		i := bytes.Index(b, recordMark)
+		if i < 0 {
+			offset += int64(len(b) - len(recordMark) + 1)
+			continue
+		}
+		offset += int64(i)
+		_, err = w.head(offset, end)
+		if err == nil {
+			return offset, nil
+		}
+		if !errors.Is(err, errRecord) {
+			return 0, err
+		}
+		offset++
+	}
+	return end, nil
+}
+
+// rest returns what the buffer holds from offset on, at least the length of a head.
+func (w *window) rest(offset, end int64) ([]byte, error) {
+	if _, err := w.at(offset, recordHeadSize, end); err != nil {
+		return nil, err
+	}
+	b := w.buf[offset-w.start:]
+	return b[:min(int64(len(b)), end-offset)], nil
+}

@@ -1,0 +1,157 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"hostmeter/internal/stream"
+)
+
+// tombstone is for how long a run whose segments are gone is remembered, so that a reader that
+// comes late is told what it missed.
+const tombstone = 90 * 24 * time.Hour
+
+// Shares of Config.MaxSize at which the alarm goes off and is armed again.
+const (
+	alarmAbove = 0.80
+	alarmBelow = 0.70
+)
+
+// Confirm implements stream.Source: it deletes segments of which everything is confirmed and that
+// are older than Config.Retain.
+func (l *Log) Confirm(ctx context.Context, booked stream.Watermarks) error {
+	l.mu.Lock()
+	for key, index := range booked {
+		l.confirmed[key] = max(l.confirmed[key], index)
+	}
+	l.mu.Unlock()
+	l.expire(0)
+	l.account()
+	return ctx.Err()
+}
+
+// makeRoom keeps the log below Config.MaxSize with size octets more.
+//
+// Errors: ErrFull.
+func (l *Log) makeRoom(size int64) error {
+	if l.config.MaxSize == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	over := l.size + size - int64(l.config.MaxSize)
+	l.mu.Unlock()
+	if over <= 0 {
+		return nil
+	}
+	freed := l.expire(over)
+	l.account()
+	if freed < over {
+		return fmt.Errorf("append %d octets to log %s of at most %d: %w", size, l.config.Path, l.config.MaxSize, ErrFull)
+	}
+	return nil
+}
+
+// expire deletes confirmed segments that are older than Config.Retain, and younger ones, the oldest
+// first, until need octets are free. It returns how many it freed.
+func (l *Log) expire(need int64) (freed int64) {
+	now := l.deps.Clock.Now()
+	var paths, folders []string
+	l.mu.Lock()
+	kept := l.runs[:0:0]
+	for _, r := range l.runs {
+		left := 0
+		for i, s := range r.segments {
+			if s.gone {
+				continue
+			}
+			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain || freed < need) {
+				s.gone = true
+				freed += s.size
+				paths = append(paths, s.path)
+				continue
+			}
+			left++
+		}
+		if r.sealed && left == 0 && now.Sub(r.ended) > max(tombstone, l.config.Retain) {
+			folders = append(folders, r.folder)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	l.runs = kept
+	l.size -= freed
+	l.mu.Unlock()
+	l.remove(paths, folders)
+	return freed
+}
+
+// remove deletes files. One that cannot be deleted now is found again when the log is next opened.
+func (l *Log) remove(paths, folders []string) {
+	for _, folder := range folders {
+		paths = append(paths, folder+"/"+sealName, folder)
+	}
+	for _, path := range paths {
+		if err := l.deps.files.Remove(path); err != nil {
+			l.deps.Logger.Warn("cannot delete a part of the log that is no longer needed", "path", path, "err", err)
+		}
+	}
+	l.metrics.deleted.Add(float64(len(paths)))
+}
+
+// isConfirmed says whether a finished segment holds nothing that is not confirmed.
+func (l *Log) isConfirmed(r *run, s *segment) bool {
+	if !s.closed || s == r.segments[len(r.segments)-1] && !r.sealed {
+		return false
+	}
+	for shard := range s.next {
+		key := stream.Key{Collector: r.collector, LogID: r.id, Shard: uint32(shard)}
+		if s.next[shard] > nextAt(s.base, uint32(shard)) && s.next[shard]-1 > l.confirmed[key] {
+			return false
+		}
+	}
+	return true
+}
+
+// closedAt is when the last record was written to a segment.
+func closedAt(r *run, i int) time.Time {
+	if i+1 < len(r.segments) {
+		return r.segments[i+1].begun
+	}
+	return r.ended
+}
+
+// nextAt is a shard's next index; a shard that is not known has nothing yet.
+func nextAt(next []uint64, shard uint32) uint64 {
+	if uint64(shard) < uint64(len(next)) {
+		return next[shard]
+	}
+	return 1
+}
+
+// account sets the gauges and raises the alarm when what may not be deleted nears the bound.
+func (l *Log) account() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	pinned := int64(0)
+	for _, r := range l.runs {
+		for _, s := range r.segments {
+			if !s.gone && !l.isConfirmed(r, s) {
+				pinned += s.size
+			}
+		}
+	}
+	l.metrics.size.Set(float64(l.size))
+	l.metrics.pinned.Set(float64(pinned))
+	if l.config.MaxSize == 0 {
+		return
+	}
+	share := float64(pinned) / float64(l.config.MaxSize)
+	if share > alarmAbove && !l.alarmed {
+		l.alarmed = true
+		l.metrics.alarms.Inc()
+		l.deps.Logger.Error("log nears max_size: the ledger does not confirm", "unconfirmed_bytes", pinned, "max_size", int64(l.config.MaxSize))
+	} else if share < alarmBelow {
+		l.alarmed = false
+	}
+}
