@@ -1,0 +1,252 @@
+package libvirt
+
+import (
+	"strings"
+	"time"
+
+	"hostmeter/schemas"
+)
+
+// Host keeps the last reading of each guest of one hypervisor and makes differences of it and the
+// next. It reads no clock, does no I/O and is not safe for concurrent use.
+type Host struct {
+	name   string
+	polled time.Time // the last poll; zero before the first
+	guests map[string]*guest
+}
+
+// Difference is what happened between two polls. Its slices belong to the caller.
+type Difference struct {
+	Guests []*schemas.GuestUsage
+	VNICs  []VNICUsage
+	// Readings and VNICReadings count what was looked at; First those that began a baseline only.
+	Readings, VNICReadings, First uint64
+	// Stopped counts guests seen running, then off: what they used in between is not known.
+	Stopped uint64
+	// Restarted counts guests whose counters began anew: they are counted from 0, and what the
+	// guest used between its last reading and its end is not known.
+	Restarted uint64
+	// Resets counts vNICs whose counters fell without a restart, and counters that cannot be of a
+	// guest as young as it seemed: a new baseline, and the difference is not known.
+	Resets uint64
+	// Unanswered counts running guests whose monitor did not answer; their next difference has it.
+	Unanswered uint64
+	// Disordered counts polls that were not after the one before, and were passed over.
+	Disordered uint64
+}
+
+// VNICUsage is the difference between two readings of one virtual interface, in layer 2 octets.
+type VNICUsage struct {
+	Meter                 schemas.MeterID
+	From, To              time.Time
+	InOctets, InPackets   uint64
+	OutOctets, OutPackets uint64
+}
+
+// guest is the last reading of one guest. cpu and steal are of its last answered reading while it ran.
+type guest struct {
+	state schemas.GuestState
+	at    time.Time // when state was seen
+	vcpus uint32
+
+	cpuKnown   bool
+	cpu, steal uint64
+	cpuAt      time.Time
+	offAt      time.Time // the last time it was seen off since cpuAt; zero if it was not
+
+	absentSince time.Time // zero while the host lists it
+	vnics       map[vnicKey]vnic
+}
+
+// vnicKey is not an index: with the first interface unplugged the others move down.
+type vnicKey struct{ mac, target string }
+
+type vnic struct {
+	schemas.VNICReading
+	at time.Time
+}
+
+// forgetAfter bounds what a host remembers of guests that left it.
+const forgetAfter = 24 * time.Hour
+
+// NewHost returns a host of which nothing was read.
+func NewHost(name string) *Host { return &Host{name: name, guests: map[string]*guest{}} }
+
+// Polled is the time of the last poll; zero before the first.
+func (h *Host) Polled() time.Time { return h.polled }
+
+// Advance takes what a poll at the time at said, and returns the differences to the poll before. A
+// guest that is not listed is off, or on another host: when it comes back it has a new process.
+func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference {
+	var d Difference
+	if !at.After(h.polled) {
+		d.Disordered++
+		return d
+	}
+	listed := make(map[string]bool, len(readings))
+	for i := range readings {
+		r := &readings[i]
+		id := strings.ToLower(r.UUID)
+		if id == "" || listed[id] {
+			continue
+		}
+		listed[id] = true
+		d.Readings++
+		d.VNICReadings += uint64(len(r.VNICs))
+		g := h.guests[id]
+		if g == nil {
+			h.guests[id] = firstReading(r, at)
+			d.First++
+			continue
+		}
+		h.advanceGuest(&d, g, id, r, at)
+	}
+	h.polled = at
+	h.markAbsent(&d, listed, at)
+	return d
+}
+
+func (h *Host) markAbsent(d *Difference, listed map[string]bool, at time.Time) {
+	for id, g := range h.guests {
+		switch {
+		case listed[id]:
+			g.absentSince = time.Time{}
+		case g.absentSince.IsZero():
+			if runs(g.state) {
+				d.Stopped++
+			}
+			g.absentSince, g.state, g.at, g.offAt = at, schemas.GuestState_GUEST_STATE_OFF, at, at
+		case at.Sub(g.absentSince) > forgetAfter:
+			delete(h.guests, id)
+		default:
+			g.at, g.offAt = at, at
+		}
+	}
+}
+
+func firstReading(r *schemas.GuestReading, at time.Time) *guest {
+	g := &guest{state: r.State, at: at, vcpus: r.VCPUs, vnics: map[vnicKey]vnic{}}
+	if !runs(r.State) {
+		g.offAt = at
+	}
+	if runs(r.State) && r.CPUKnown {
+		g.cpuKnown, g.cpu, g.steal, g.cpuAt = true, r.CPUNanoseconds, r.StealNanoseconds, at
+	}
+	for _, v := range r.VNICs {
+		g.vnics[keyOf(v)] = vnic{v, at}
+	}
+	return g
+}
+
+func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) {
+	var fresh bool // a process that began after the poll before
+	freshSince := g.at
+	if !g.offAt.IsZero() {
+		freshSince = g.offAt
+	}
+	switch {
+	case !runs(r.State):
+		// What a daemon says of the CPU time of a guest that is off is its own.
+		if runs(g.state) {
+			d.Stopped++
+		}
+		g.offAt = at
+		d.Guests = append(d.Guests, &schemas.GuestUsage{
+			Guest: id, Host: h.name, Name: r.Name, From: g.at.UnixNano(), To: at.UnixNano(),
+			Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
+		})
+	case !r.CPUKnown:
+		d.Unanswered++
+	default:
+		fresh = h.advanceCPU(d, g, id, r, at)
+	}
+	for _, v := range r.VNICs {
+		g.advanceVNIC(d, id, v, at, fresh, freshSince)
+	}
+	g.state, g.at = r.State, at
+	if r.VCPUs > 0 {
+		g.vcpus = r.VCPUs
+	}
+}
+
+// advanceCPU says whether the guest's process is a new one.
+func (h *Host) advanceCPU(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) (fresh bool) {
+	usage := &schemas.GuestUsage{
+		Guest: id, Host: h.name, Name: r.Name, To: at.UnixNano(),
+		Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
+	}
+	from := g.cpuAt
+	continues := g.cpuKnown && r.CPUNanoseconds >= g.cpu
+	switch {
+	case !g.offAt.IsZero() && young(r, at.Sub(g.offAt)):
+		fresh, from = true, g.offAt
+	case continues:
+		usage.CpuNanoseconds = r.CPUNanoseconds - g.cpu
+		usage.StealNanoseconds = r.StealNanoseconds - min(r.StealNanoseconds, g.steal)
+	case g.cpuKnown && young(r, at.Sub(g.cpuAt)):
+		fresh = true
+	case g.cpuKnown:
+		d.Resets++
+	default:
+		d.First++ // it ran from the first, but only now its monitor answers
+	}
+	if fresh {
+		usage.CpuNanoseconds, usage.StealNanoseconds = r.CPUNanoseconds, r.StealNanoseconds
+		usage.Vcpus = max(r.VCPUs, 1)
+		d.Restarted++
+	}
+	if fresh || continues {
+		usage.From = from.UnixNano()
+		usage.CapacityNanoseconds = uint64(usage.Vcpus) * uint64(max(at.Sub(from), 0))
+		d.Guests = append(d.Guests, usage)
+	}
+	g.cpuKnown, g.cpu, g.steal, g.cpuAt, g.offAt = true, r.CPUNanoseconds, r.StealNanoseconds, at, time.Time{}
+	return fresh
+}
+
+func (g *guest) advanceVNIC(d *Difference, id string, v schemas.VNICReading, at time.Time, fresh bool, freshSince time.Time) {
+	before, known := g.vnics[keyOf(v)]
+	g.vnics[keyOf(v)] = vnic{v, at}
+	usage := VNICUsage{Meter: schemas.VNICMeter(id, v.MAC), From: before.at, To: at}
+	switch {
+	case known && notBelow(v, before.VNICReading):
+		usage.InOctets, usage.InPackets = v.InOctets-before.InOctets, v.InPackets-before.InPackets
+		usage.OutOctets, usage.OutPackets = v.OutOctets-before.OutOctets, v.OutPackets-before.OutPackets
+	case fresh && possible(v, at.Sub(freshSince)):
+		usage.From = freshSince
+		usage.InOctets, usage.InPackets = v.InOctets, v.InPackets
+		usage.OutOctets, usage.OutPackets = v.OutOctets, v.OutPackets
+	case known:
+		d.Resets++
+		return
+	default:
+		d.First++
+		return
+	}
+	if usage.InOctets|usage.InPackets|usage.OutOctets|usage.OutPackets != 0 {
+		d.VNICs = append(d.VNICs, usage)
+	}
+}
+
+func keyOf(v schemas.VNICReading) vnicKey { return vnicKey{strings.ToLower(v.MAC), v.Target} }
+
+func runs(s schemas.GuestState) bool {
+	return s == schemas.GuestState_GUEST_STATE_RUNNING || s == schemas.GuestState_GUEST_STATE_PAUSED
+}
+
+func notBelow(v, before schemas.VNICReading) bool {
+	return v.InOctets >= before.InOctets && v.InPackets >= before.InPackets &&
+		v.OutOctets >= before.OutOctets && v.OutPackets >= before.OutPackets
+}
+
+// young says whether a process of at most this age can have used that much CPU: all its vCPUs, two
+// more threads of the emulator's own, and two seconds for its start.
+func young(r *schemas.GuestReading, age time.Duration) bool {
+	return r.CPUNanoseconds <= uint64(max(r.VCPUs, 1)+2)*uint64(max(age, 0))+uint64(2*time.Second)
+}
+
+// possible says whether an interface of 100 Gbit/s can have carried that much in that time.
+func possible(v schemas.VNICReading, age time.Duration) bool {
+	limit := uint64(max(age.Seconds(), 0)+1) * (100e9 / 8)
+	return v.InOctets <= limit && v.OutOctets <= limit
+}

@@ -1,0 +1,228 @@
+//go:build cgo && linux && (libvirt_dlopen || libvirt_linked)
+
+package libvirt
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"libvirt.org/go/libvirt"
+
+	"hostmeter/schemas"
+)
+
+// Supported says why this build cannot poll; nil here. Whether libvirt.so.0 is on the machine shows
+// at the first connection, as an ordinary error.
+func Supported() error { return nil }
+
+const (
+	// A hung daemon is given up after keepAliveEvery times keepAliveCount and a little.
+	keepAliveEvery = 5 // seconds
+	keepAliveCount = 3
+	// xmlAge bounds how long a MAC address is believed when no event tells of a change.
+	xmlAge = 5 * time.Minute
+	// xmlDeadline bounds how long one guest's XML can hold up the others.
+	xmlDeadline = 2 * time.Second
+)
+
+const (
+	wantedStats = libvirt.DOMAIN_STATS_STATE | libvirt.DOMAIN_STATS_CPU_TOTAL | libvirt.DOMAIN_STATS_VCPU | libvirt.DOMAIN_STATS_INTERFACE
+	// NOWAIT leaves out what a guest's hung monitor would have to tell, and tells the rest.
+	statsFlags = libvirt.CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+)
+
+// startEventLoop must have run before the first connection is made: keepalive and callbacks need it.
+var startEventLoop = sync.OnceValue(func() error {
+	if err := libvirt.EventRegisterDefaultImpl(); err != nil {
+		return fmt.Errorf("start libvirt's event loop: %w", err)
+	}
+	go func() {
+		for {
+			if err := libvirt.EventRunDefaultImpl(); err != nil {
+				time.Sleep(time.Second) // it goes on; without it keepalive would be blind
+			}
+		}
+	}()
+	return nil
+})
+
+type session struct {
+	conn   *libvirt.Connect
+	logger *slog.Logger
+	xmls   chan struct{} // tokens of calls for XML that may hang
+
+	mu     sync.Mutex
+	guests map[string]*targets // by UUID
+}
+
+// targets is what the XML of a guest said of its interfaces.
+type targets struct {
+	id    uint // of the guest's process; another one has other interfaces
+	names []string
+	macs  map[string]string
+	read  time.Time
+}
+
+func dial(uri string, logger *slog.Logger) (connection, error) {
+	if err := startEventLoop(); err != nil {
+		return nil, err
+	}
+	conn, err := libvirt.NewConnectReadOnly(uri)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{conn: conn, logger: logger, xmls: make(chan struct{}, hungMost), guests: map[string]*targets{}}
+	if err := conn.SetKeepAlive(keepAliveEvery, keepAliveCount); err != nil {
+		logger.Warn("the hypervisor does not answer keepalives: a hang will be seen late", "err", err)
+	}
+	// Drivers without events (test:///) work too: names, process ids and age find changes then.
+	_, _ = conn.DomainEventDeviceAddedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceAdded) { s.forget(d) })
+	_, _ = conn.DomainEventDeviceRemovedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceRemoved) { s.forget(d) })
+	_, _ = conn.DomainEventLifecycleRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventLifecycle) { s.forget(d) })
+	return s, nil
+}
+
+func (s *session) close() {
+	go func() { _, _ = s.conn.Close() }() // waits for calls that hang
+}
+
+func (s *session) forget(d *libvirt.Domain) {
+	uuid, err := d.GetUUIDString()
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guests, uuid)
+}
+
+func (s *session) readings() ([]schemas.GuestReading, error) {
+	all, err := s.conn.GetAllDomainStats(nil, wantedStats, statsFlags)
+	if err != nil {
+		return nil, err
+	}
+	readings := make([]schemas.GuestReading, 0, len(all))
+	listed := make(map[string]bool, len(all))
+	for i := range all {
+		r, err := s.reading(&all[i])
+		if err == nil {
+			readings = append(readings, r)
+			listed[r.UUID] = true
+		}
+	}
+	s.keepOnly(listed)
+	return readings, nil
+}
+
+func (s *session) keepOnly(listed map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uuid := range s.guests {
+		if !listed[uuid] {
+			delete(s.guests, uuid)
+		}
+	}
+}
+
+// reading takes over, and frees, the domain of stats.
+func (s *session) reading(stats *libvirt.DomainStats) (schemas.GuestReading, error) {
+	domain := stats.Domain
+	uuid, err := domain.GetUUIDString()
+	if err != nil {
+		_ = domain.Free()
+		return schemas.GuestReading{}, err
+	}
+	name, _ := domain.GetName() // known to the client, no call
+	r := schemas.GuestReading{UUID: uuid, Name: name, State: stateOf(stats.State)}
+	if r.State != schemas.GuestState_GUEST_STATE_RUNNING && r.State != schemas.GuestState_GUEST_STATE_PAUSED {
+		_ = domain.Free()
+		return r, nil
+	}
+	for _, v := range stats.Vcpu {
+		if v.StateSet && v.State != libvirt.VCPU_OFFLINE {
+			r.VCPUs++
+			r.StealNanoseconds += v.Delay
+		}
+	}
+	if stats.Cpu != nil && stats.Cpu.TimeSet && r.VCPUs > 0 {
+		r.CPUKnown, r.CPUNanoseconds = true, stats.Cpu.Time
+	}
+	r.VNICs = s.vnics(domain, uuid, stats.Net)
+	return r, nil
+}
+
+// vnics takes over, and frees, the domain. An interface whose MAC cannot be learnt now is left out,
+// and its next reading has what it carried.
+func (s *session) vnics(domain *libvirt.Domain, uuid string, nets []libvirt.DomainStatsNet) []schemas.VNICReading {
+	var names []string
+	for _, n := range nets {
+		names = append(names, n.Name)
+	}
+	if len(names) == 0 {
+		_ = domain.Free()
+		return nil
+	}
+	macs := s.macs(domain, uuid, names)
+	var out []schemas.VNICReading
+	for _, n := range nets {
+		mac := macs[n.Name]
+		if mac == "" || !n.RxBytesSet || !n.TxBytesSet {
+			continue
+		}
+		out = append(out, schemas.VNICReading{
+			MAC: mac, Target: n.Name,
+			InOctets: n.RxBytes, InPackets: n.RxPkts, OutOctets: n.TxBytes, OutPackets: n.TxPkts,
+		})
+	}
+	return out
+}
+
+func (s *session) macs(domain *libvirt.Domain, uuid string, names []string) map[string]string {
+	id, _ := domain.GetID() // known to the client, no call
+	s.mu.Lock()
+	known := s.guests[uuid]
+	s.mu.Unlock()
+	if known != nil && known.id == id && slices.Equal(known.names, names) && time.Since(known.read) < xmlAge {
+		_ = domain.Free()
+		return known.macs
+	}
+	text, err := withDeadline(context.Background(), s.xmls, xmlDeadline, func() (string, error) {
+		defer func() { _ = domain.Free() }()
+		return domain.GetXMLDesc(0)
+	}, nil)
+	if err == nil {
+		var macs map[string]string
+		if macs, err = targetsOf(text); err == nil {
+			s.mu.Lock()
+			s.guests[uuid] = &targets{id: id, names: names, macs: macs, read: time.Now()}
+			s.mu.Unlock()
+			return macs
+		}
+	}
+	s.logger.Warn("a guest's interfaces cannot be told apart now", "meter", string(schemas.GuestMeter(uuid)), "err", err)
+	if known != nil && known.id == id && slices.Equal(known.names, names) {
+		return known.macs // older than it should be, and nothing says that it changed
+	}
+	return nil
+}
+
+func stateOf(s *libvirt.DomainStatsState) schemas.GuestState {
+	if s == nil || !s.StateSet {
+		return schemas.GuestState_GUEST_STATE_UNSPECIFIED
+	}
+	switch s.State {
+	case libvirt.DOMAIN_RUNNING, libvirt.DOMAIN_BLOCKED, libvirt.DOMAIN_SHUTDOWN: // shutting down still runs
+		return schemas.GuestState_GUEST_STATE_RUNNING
+	case libvirt.DOMAIN_PAUSED, libvirt.DOMAIN_PMSUSPENDED:
+		return schemas.GuestState_GUEST_STATE_PAUSED
+	case libvirt.DOMAIN_SHUTOFF:
+		return schemas.GuestState_GUEST_STATE_OFF
+	case libvirt.DOMAIN_CRASHED:
+		return schemas.GuestState_GUEST_STATE_CRASHED
+	}
+	return schemas.GuestState_GUEST_STATE_UNSPECIFIED
+}

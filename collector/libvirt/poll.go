@@ -1,0 +1,188 @@
+package libvirt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"hostmeter/internal/clock"
+	"hostmeter/schemas"
+)
+
+// Deps are what polling needs of the program; the zero value works.
+type Deps struct {
+	Logger *slog.Logger
+	Clock  clock.Clock
+	// Failed, when set, is told of each poll that brought no reading.
+	Failed func(err error)
+}
+
+// ErrNoLibvirt is the reason why a build cannot poll.
+var ErrNoLibvirt = errors.New("this build has no libvirt source (build it with cgo and -tags libvirt_dlopen)")
+
+// ErrDeadline is returned for a connection or a poll that took too long and was given up.
+var ErrDeadline = errors.New("no answer in time")
+
+// connection is one connection to a hypervisor.
+type connection interface {
+	// readings may be called again while a call before hangs.
+	readings() ([]schemas.GuestReading, error)
+	// close does not wait for a call that hangs.
+	close()
+}
+
+const (
+	dialDeadline = 20 * time.Second
+	pollDeadline = 30 * time.Second
+	backoffLeast = time.Second
+	backoffMost  = time.Minute
+	// hungMost bounds the calls that were given up and have not come back: each holds a thread.
+	hungMost = 4
+)
+
+// Poll reads the hypervisor every cfg.Every and hands what it said to handle, with the time at which
+// the reading began, until ctx is done, which is no error. A connection that fails is made again
+// after a growing, jittered pause, for as long as it takes.
+//
+// Errors: ErrNoLibvirt, and of Config.Validate.
+func Poll(ctx context.Context, cfg Config, deps Deps, handle func(at time.Time, readings []schemas.GuestReading)) error {
+	if err := Supported(); err != nil {
+		return err
+	}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	p := newPoller(cfg, deps, handle, dial)
+	return p.run(ctx)
+}
+
+type poller struct {
+	cfg    Config
+	deps   Deps
+	handle func(at time.Time, readings []schemas.GuestReading)
+	dial   func(uri string, logger *slog.Logger) (connection, error)
+
+	dialDeadline, pollDeadline time.Duration
+	hung                       chan struct{} // a token for each call that may hang
+}
+
+func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestReading), dial func(string, *slog.Logger) (connection, error)) *poller {
+	if deps.Logger == nil {
+		deps.Logger = slog.Default()
+	}
+	if deps.Clock == nil {
+		deps.Clock = clock.Real{}
+	}
+	if deps.Failed == nil {
+		deps.Failed = func(error) {}
+	}
+	deps.Logger = deps.Logger.With("exporter", cfg.Exporter())
+	return &poller{
+		cfg: cfg, deps: deps, handle: handle, dial: dial,
+		dialDeadline: dialDeadline, pollDeadline: pollDeadline,
+		hung: make(chan struct{}, hungMost),
+	}
+}
+
+func (p *poller) run(ctx context.Context) error {
+	backoff := backoffLeast
+	told := false
+	for ctx.Err() == nil {
+		conn, err := p.connect(ctx)
+		if err == nil {
+			p.deps.Logger.Info("connected to the hypervisor", "uri", p.cfg.URI)
+			told = false
+			var polls int
+			polls, err = p.pollUntilError(ctx, conn)
+			conn.close()
+			if polls > 0 {
+				backoff = backoffLeast
+			}
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		p.deps.Failed(err)
+		if !told {
+			p.deps.Logger.Warn("the hypervisor cannot be read; trying again", "err", err)
+			told = true
+		}
+		_ = p.deps.Clock.Sleep(ctx, backoff/2+rand.N(backoff)) // ctx is looked at above
+		backoff = min(2*backoff, backoffMost)
+	}
+	return nil
+}
+
+func (p *poller) pollUntilError(ctx context.Context, conn connection) (polls int, err error) {
+	next := p.deps.Clock.Now()
+	for {
+		at := p.deps.Clock.Now()
+		readings, err := withDeadline(ctx, p.hung, p.pollDeadline, conn.readings, nil)
+		if err != nil {
+			return polls, fmt.Errorf("read guests of %s: %w", p.cfg.Name, err)
+		}
+		polls++
+		p.handle(at, readings)
+		next = next.Add(p.cfg.every())
+		if now := p.deps.Clock.Now(); next.Before(now) { // a slow poll is not made up for
+			next = now.Add(p.cfg.every())
+		}
+		if err := p.deps.Clock.Sleep(ctx, next.Sub(p.deps.Clock.Now())); err != nil {
+			return polls, err
+		}
+	}
+}
+
+// connect gives up after a deadline, because libvirt's own call blocks for as long as the daemon
+// hangs. A connection that comes later is closed.
+func (p *poller) connect(ctx context.Context) (connection, error) {
+	conn, err := withDeadline(ctx, p.hung, p.dialDeadline, func() (connection, error) {
+		return p.dial(p.cfg.URI, p.deps.Logger)
+	}, func(late connection) { late.close() })
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", p.cfg.Name, err)
+	}
+	return conn, nil
+}
+
+// withDeadline runs f in a goroutine and stops waiting for it after a deadline of the machine's
+// time; discard then gets what came late. tokens bounds the calls that are left hanging.
+func withDeadline[T any](ctx context.Context, tokens chan struct{}, deadline time.Duration, f func() (T, error), discard func(T)) (T, error) {
+	type outcome struct {
+		value T
+		err   error
+	}
+	var zero T
+	select {
+	case tokens <- struct{}{}:
+	default:
+		return zero, fmt.Errorf("%w, and %d calls before still hang", ErrDeadline, cap(tokens))
+	}
+	done := make(chan outcome) // unbuffered: a late outcome finds nobody
+	gone := make(chan struct{})
+	go func() {
+		defer func() { <-tokens }()
+		value, err := f()
+		select {
+		case done <- outcome{value, err}:
+		case <-gone:
+			if err == nil && discard != nil {
+				discard(value)
+			}
+		}
+	}()
+	defer close(gone)
+	timer := time.NewTimer(deadline)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-timer.C:
+		return zero, fmt.Errorf("%w (%v)", ErrDeadline, deadline)
+	case <-ctx.Done():
+		return zero, ctx.Err()
+	}
+}
