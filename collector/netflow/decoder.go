@@ -109,6 +109,9 @@ func (d *Decoder) decodeIPFIX(dst []schemas.FlowRecord, port uint16, receivedAt 
 		d.stats.Dropped[DroppedShort]++
 		return dst, ErrShort
 	}
+	if !allZero(b[length:]) { // a UDP datagram holds one message
+		d.stats.Dropped[DroppedTrailing]++
+	}
 	h := header{version: 10, exportedAt: int64(binary.BigEndian.Uint32(b[4:])) * 1e9, receivedAt: receivedAt}
 	dom, ses, err := d.streamOf(domainKey{10, binary.BigEndian.Uint32(b[12:])}, port, receivedAt)
 	if err != nil {

@@ -11,6 +11,7 @@ const (
 	DroppedVersion                       // datagrams of another protocol
 	DroppedCount                         // v5 datagrams whose count does not fit
 	DroppedDomains                       // datagrams of more domains than the limit
+	DroppedTrailing                      // octets behind an IPFIX message, once a datagram
 	DroppedSetLength                     // sets whose length does not fit the datagram
 	DroppedReservedSet                   // sets with an id that no protocol defines
 	DroppedTemplateInvalid               // templates cut short
@@ -27,6 +28,7 @@ var reasonTexts = [reasonCount][2]string{ // unit, reason
 	DroppedVersion:         {"datagrams", "version"},
 	DroppedCount:           {"datagrams", "count"},
 	DroppedDomains:         {"datagrams", "domain_limit"},
+	DroppedTrailing:        {"messages", "trailing"},
 	DroppedSetLength:       {"sets", "set_length"},
 	DroppedReservedSet:     {"sets", "reserved_set"},
 	DroppedTemplateInvalid: {"templates", "template_invalid"},
@@ -37,7 +39,7 @@ var reasonTexts = [reasonCount][2]string{ // unit, reason
 	DroppedHeldExpired:     {"sets", "held_expired"},
 }
 
-// Unit is what is counted: "datagrams", "sets", "templates" or "records".
+// Unit is what is counted: "datagrams", "messages", "sets", "templates" or "records".
 func (r Reason) Unit() string { return reasonTexts[r][0] }
 
 func (r Reason) String() string { return reasonTexts[r][1] }

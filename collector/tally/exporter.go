@@ -15,6 +15,7 @@ const (
 	// ModeSingle books both ends: one switch sees every packet once.
 	ModeSingle Mode = iota
 	// ModeEdge books the source at the ingress of a customer's port, the destination at the egress.
+	// A record without a direction is the only sight of its packets, and is both.
 	ModeEdge
 	// ModeBorder books the local end; traffic between two local addresses is not booked.
 	ModeBorder
@@ -49,7 +50,13 @@ type ExporterConfig struct {
 
 // Exporter is a handle of Table.Exporter for one (exporter, protocol).
 type Exporter struct {
-	config ExporterConfig
+	config    ExporterConfig
+	name      string
+	customers map[schemas.IfIndex]struct{}
+	groups    map[groupKey]*group
+	last      *group
+	carry     map[groupKey]scalers // of groups that are gone, by key without hour
+	held      heldCounts           // as told so far
 }
 
 // HeldKey is what records of unknown sampling are kept apart by, in one exporter.
@@ -57,4 +64,118 @@ type HeldKey struct {
 	Domain      uint32
 	SamplerID   uint64
 	InInterface schemas.IfIndex
+}
+
+// groupKey tells what is added up together: what was received in one hour at one sampling rate, or
+// waits for the same one.
+type groupKey struct {
+	hour                   int64
+	numerator, denominator uint32 // 0/0 while unknown
+	held                   HeldKey
+}
+
+// group holds the sums of a groupKey that are not tallies. Nothing in it is multiplied by the rate.
+type group struct {
+	key      groupKey
+	exporter *Exporter
+	// numerator/denominator is the rate, 0/0 while unknown; origin says who told it.
+	numerator, denominator uint32
+	origin                 schemas.SamplingOrigin
+	cells                  int
+	sums                   sums
+	scalers                scalers
+}
+
+// sums of the records of a group since the last flush.
+type sums struct {
+	records, reportedOctets, reportedPackets uint64
+	packets                                  uint64
+	transit, uncounted                       uint64 // octets
+	clamped, unknown, overflown              uint64 // records
+	full, implausible                        uint64 // records dropped
+}
+
+// scalers multiply the sums of a group. Tallies that stand at one meter, and the two ends of those
+// that stand at two, are scaled apart, so that the accounts agree with them to the octet.
+type scalers struct {
+	once, bothIn, bothOut, transit, uncounted scaler
+	packetsOnce, packetsIn, packetsOut        scaler
+	packets                                   scaler
+}
+
+// add joins what two scalers carry; the next division settles it.
+func (s *scalers) add(o scalers) {
+	for _, pair := range [...][2]*scaler{
+		{&s.once, &o.once}, {&s.bothIn, &o.bothIn}, {&s.bothOut, &o.bothOut}, {&s.transit, &o.transit},
+		{&s.uncounted, &o.uncounted}, {&s.packetsOnce, &o.packetsOnce}, {&s.packetsIn, &o.packetsIn},
+		{&s.packetsOut, &o.packetsOut}, {&s.packets, &o.packets},
+	} {
+		pair[0].remainder += pair[1].remainder
+	}
+}
+
+type heldCounts struct{ records, octets int64 }
+
+// known says that the group's rate is known.
+func (g *group) known() bool { return g.numerator != 0 }
+
+func newExporter(config ExporterConfig) *Exporter {
+	e := &Exporter{
+		config: config,
+		name:   config.Name,
+		groups: make(map[groupKey]*group),
+		carry:  make(map[groupKey]scalers),
+	}
+	if e.name == "" {
+		e.name = config.Address.String()
+	}
+	if config.SamplingNumerator != 0 && config.SamplingDenominator == 0 {
+		e.config.SamplingDenominator = 1
+	}
+	if len(config.CustomerInterfaces) > 0 {
+		e.customers = make(map[schemas.IfIndex]struct{}, len(config.CustomerInterfaces))
+		for _, index := range config.CustomerInterfaces {
+			e.customers[index] = struct{}{}
+		}
+	}
+	return e
+}
+
+// customer tells whether an interface faces a customer. An unknown one does only where all do.
+func (e *Exporter) customer(index schemas.IfIndex) bool {
+	if e.customers == nil {
+		return true
+	}
+	_, ok := e.customers[index]
+	return ok
+}
+
+// groupOf returns the group of a record that was received in an hour.
+func (e *Exporter) groupOf(rec *schemas.FlowRecord, hour int64) *group {
+	key := groupKey{hour: hour, numerator: rec.SamplingNumerator, denominator: rec.SamplingDenominator}
+	origin := rec.SamplingOrigin
+	switch {
+	case e.config.SamplingNumerator != 0:
+		key.numerator, key.denominator = e.config.SamplingNumerator, e.config.SamplingDenominator
+		origin = schemas.SamplingConfigured
+	case origin == schemas.SamplingUnknown || key.numerator == 0 || key.denominator == 0:
+		key.numerator, key.denominator = 0, 0
+		key.held = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}
+	}
+	if e.last != nil && e.last.key == key {
+		return e.last
+	}
+	g := e.groups[key]
+	if g == nil {
+		g = &group{key: key, exporter: e, numerator: key.numerator, denominator: key.denominator, origin: origin}
+		e.groups[key] = g
+		rate := key
+		rate.hour = 0
+		if carried, ok := e.carry[rate]; ok {
+			g.scalers = carried
+			delete(e.carry, rate)
+		}
+	}
+	e.last = g
+	return g
 }

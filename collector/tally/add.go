@@ -1,0 +1,257 @@
+package tally
+
+import (
+	"net/netip"
+	"time"
+
+	"hostmeter/schemas"
+)
+
+// octetsMax is the most octets or packets that one record is believed: 35 TB, what a 100 Gbit/s
+// port carries in 47 minutes. The sums of a flush stay within 64 bits.
+const octetsMax = 1 << 45
+
+// end is a source or destination of a record.
+type end struct {
+	address   number
+	prefix    int32 // of the table of local prefixes; -1 is remote
+	v4, valid bool
+}
+
+func (e *end) local() bool { return e.prefix >= 0 }
+
+// way is one direction of a record: what went from source to destination.
+type way struct {
+	source, destination         end
+	sourcePort, destinationPort uint16
+	protocol, flags             uint8
+	fragment                    bool
+	direction                   schemas.FlowDirection
+	in, out                     schemas.IfIndex
+	octets, packets, squares    uint64
+}
+
+// Add books one record of an exporter. Its fields are not changed, and nothing of it is kept.
+//
+// A record whose SamplingOrigin is SamplingUnknown is kept apart, unscaled, until ScaleHeld tells
+// the rate of its HeldKey; give it a rate and SamplingDefault before Add to book it at once.
+func (t *Table) Add(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) {
+	received := receivedAt.UnixNano()
+	g := e.groupOf(rec, floorMinute(received)/60)
+	if max(rec.Octets, rec.Packets, rec.ReverseOctets, rec.ReversePackets, rec.OctetsL2) > octetsMax {
+		g.sums.implausible++
+		return
+	}
+	when, clamped := t.when(rec, received)
+	// Two ends in two ways of at most so many minutes each.
+	if need := 4 * int(when.last-when.first+1); len(t.cells)+need > t.config.Cells {
+		g.sums.full++
+		return
+	}
+	s := &g.sums
+	s.records++
+	if clamped {
+		s.clamped++
+	}
+	if g.known() && weak(g.origin) {
+		s.unknown++
+	}
+	if e.config.Protocol == schemas.SFlow5 && rec.OctetsL2 != 0 {
+		s.reportedOctets += rec.OctetsL2
+	} else {
+		s.reportedOctets += rec.Octets + rec.ReverseOctets
+	}
+	s.reportedPackets += rec.Packets + rec.ReversePackets
+	s.packets += rec.Packets + rec.ReversePackets
+	w := way{
+		source: t.end(rec.Source), destination: t.end(rec.Destination),
+		sourcePort: rec.SourcePort, destinationPort: rec.DestinationPort,
+		protocol: rec.IPProtocol, flags: rec.TCPFlags, fragment: rec.Fragment,
+		direction: rec.Direction, in: rec.InInterface, out: rec.OutInterface,
+		octets: rec.Octets, packets: rec.Packets,
+	}
+	t.book(g, &w, &when)
+	if rec.ReverseOctets|rec.ReversePackets != 0 {
+		w.turn()
+		w.octets, w.packets = rec.ReverseOctets, rec.ReversePackets
+		t.book(g, &w, &when)
+	}
+}
+
+// when returns the stretch of a record's flow. Times that cannot be are replaced by the time of
+// receipt, and clamped is true.
+func (t *Table) when(rec *schemas.FlowRecord, received int64) (when stretch, clamped bool) {
+	start, end := rec.FlowStart, rec.FlowEnd
+	if start == 0 && end == 0 {
+		return stretchOf(received, received), false
+	}
+	c := &t.config
+	if end-received > int64(c.FutureMax) || received-end > int64(c.AgeMax) || end-start > int64(c.DurationMax) || end < start {
+		return stretchOf(received, received), true
+	}
+	return stretchOf(start, end), false
+}
+
+func (t *Table) end(addr netip.Addr) end {
+	if !addr.IsValid() {
+		return end{prefix: -1}
+	}
+	addr = addr.Unmap()
+	e := end{address: numberOf(addr), v4: addr.Is4(), valid: true}
+	e.prefix = t.local.find(e.address, e.v4)
+	return e
+}
+
+// turn makes a way the opposite one: what an exporter saw at ingress, it sees the answers of at
+// egress of the same port.
+func (w *way) turn() {
+	w.source, w.destination = w.destination, w.source
+	w.sourcePort, w.destinationPort = w.destinationPort, w.sourcePort
+	w.in, w.out = w.out, w.in
+	switch w.direction {
+	case schemas.DirectionIngress:
+		w.direction = schemas.DirectionEgress
+	case schemas.DirectionEgress:
+		w.direction = schemas.DirectionIngress
+	}
+}
+
+// bookings says where a way is booked.
+type bookings struct {
+	source, destination bool
+	port                bool // a source that is not local, at the customer's port it came in by
+}
+
+// bookings follows the exporter's accounting mode.
+func (e *Exporter) bookings(w *way) bookings {
+	b := bookings{source: w.source.local(), destination: w.destination.local()}
+	switch e.config.Mode {
+	case ModeBorder:
+		if b.source && b.destination {
+			return bookings{}
+		}
+	case ModeEdge:
+		fromCustomer := w.direction != schemas.DirectionEgress && e.customer(w.in)
+		toCustomer := w.direction != schemas.DirectionIngress && e.customer(w.out)
+		// Only where the port is known to face a customer is a strange source spoofed.
+		b.port = fromCustomer && e.customers != nil && w.in != 0 && w.source.valid && !b.source
+		b.source = b.source && fromCustomer
+		b.destination = b.destination && toCustomer
+	}
+	return b
+}
+
+// book adds one way to the meters where it counts, and its octets to the group's sums where it
+// counts nowhere.
+func (t *Table) book(g *group, w *way, when *stretch) {
+	b := g.exporter.bookings(w)
+	if !b.source && !b.destination && !b.port {
+		if w.source.local() || w.destination.local() {
+			g.sums.uncounted += w.octets
+		} else {
+			g.sums.transit += w.octets
+		}
+		return
+	}
+	if g.numerator != g.denominator || !g.known() {
+		w.squares = squaresOf(w.octets, w.packets)
+	} else {
+		w.squares = 0
+	}
+	class := uint8(classExternal)
+	if w.source.local() && w.destination.local() {
+		class = classInternal
+	}
+	both := (b.source || b.port) && b.destination
+	for minute := when.first; minute <= when.last; minute++ {
+		p := part{
+			octets:  when.share(w.octets, minute),
+			packets: when.share(w.packets, minute),
+			squares: when.share(w.squares, minute),
+		}
+		if minute == when.first {
+			p.flows = 1
+		}
+		key := cellKey{group: g, minute: int32(minute), class: class, both: both}
+		if b.source {
+			t.into(t.meter(key, &w.source), w, p, true)
+		}
+		if b.port {
+			key.meter, key.kind = number{0, uint64(w.in)}, meterPort
+			t.into(key, w, p, true)
+		}
+		if b.destination {
+			t.into(t.meter(key, &w.destination), w, p, false)
+		}
+	}
+}
+
+// meter completes a key by a local end's meter.
+func (t *Table) meter(key cellKey, e *end) cellKey {
+	switch {
+	case e.v4:
+		key.meter, key.kind = e.address, meterIPv4
+	case t.config.EachAddress:
+		key.meter, key.kind = e.address, meterIPv6
+	default:
+		key.meter, key.kind = number{0, uint64(e.prefix)}, meterPrefix
+	}
+	return key
+}
+
+// into adds a part of a way to one cell.
+func (t *Table) into(key cellKey, w *way, p part, out bool) {
+	c := t.cellOf(key)
+	d, remote, remotePort := &c.in, &w.source, w.sourcePort
+	if out {
+		d, remote, remotePort = &c.out, &w.destination, w.destinationPort
+	}
+	d.octets += p.octets
+	d.packets += p.packets
+	d.flows += p.flows
+	d.squares = addSaturated(d.squares, p.squares)
+	if !t.config.NoDetail {
+		t.detail(d, w, p, out, remote, remotePort)
+	}
+	if !c.busy && !key.both && t.isBusy(c, d.octets) {
+		c.busy = true
+		t.busy = append(t.busy, c)
+	}
+}
+
+// isBusy says whether so many unscaled octets of a cell are many.
+func (t *Table) isBusy(c *cell, octets uint64) bool {
+	g := c.key.group
+	if g.numerator == g.denominator {
+		return g.known() && octets >= t.config.BusyOctets
+	}
+	return scaleRoughly(octets, g.numerator, g.denominator) >= t.config.BusyOctets
+}
+
+// detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
+func (t *Table) detail(d *direction, w *way, p part, out bool, remote *end, remotePort uint16) {
+	if d.detail == nil {
+		d.detail = new(detail)
+	}
+	x := d.detail
+	x.features.add(w, p, out)
+	if remote.valid {
+		x.addresses.add(hashAddress(remote.address, remote.v4), &t.sketches)
+	}
+	ported := w.protocol == protocolTCP || w.protocol == protocolUDP || w.protocol == protocolSCTP
+	if ported && !w.fragment {
+		x.ports.add(hashPort(remotePort), &t.sketches)
+	}
+	if d.octets < t.config.PeerOctets {
+		return
+	}
+	if x.peers == nil {
+		x.peers = new(peers)
+	}
+	if remote.valid {
+		x.peers.addresses.add(peerKey{remote.address, remote.v4}, p.octets, p.packets)
+	}
+	if ported {
+		x.peers.ports.add(portKey{w.protocol, remotePort}, p.octets, p.packets)
+	}
+}

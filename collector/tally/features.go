@@ -1,0 +1,159 @@
+package tally
+
+import "hostmeter/schemas"
+
+// IP protocols that features tell apart.
+const (
+	protocolICMP   = 1
+	protocolTCP    = 6
+	protocolUDP    = 17
+	protocolICMPv6 = 58
+	protocolSCTP   = 132
+)
+
+// TCP flags.
+const (
+	flagSYN = 0x02
+	flagRST = 0x04
+	flagACK = 0x10
+)
+
+// portGroup is a set of groups of watched ports.
+type portGroup uint8
+
+const (
+	groupSMTP portGroup = 1 << iota
+	groupTelnet
+	groupSSH
+	groupRDP
+	groupMining
+	groupRouter
+	groupDNS
+	groupAmplifier
+)
+
+// portGroups tells the groups of every port; see schemas.Features.
+var portGroups = func() (groups [1 << 16]portGroup) {
+	for group, ports := range map[portGroup][]uint16{
+		groupSMTP:      {25, 465, 587},
+		groupTelnet:    {23, 2323},
+		groupSSH:       {22},
+		groupRDP:       {3389},
+		groupMining:    {3333, 4444, 5555, 9999, 14444},
+		groupRouter:    {80, 8080, 8081, 8443, 7547, 37215, 52869},
+		groupDNS:       {53},
+		groupAmplifier: {17, 19, 53, 69, 111, 123, 137, 161, 389, 427, 1900, 3283, 11211},
+	} {
+		for _, port := range ports {
+			groups[port] |= group
+		}
+	}
+	return groups
+}()
+
+// features are the counters of schemas.Features, not multiplied by the sampling rate.
+type features struct {
+	tcpPackets, synPackets, udpPackets, udpOctets, icmpPackets, fragments  uint64
+	smtpFlows, telnetFlows, sshFlows, rdpFlows, smtpEstablishedFlows       uint64
+	amplifierOctets, amplifierPackets, synOnlyFlows, tcpFlows, udpFlows    uint64
+	miningFlows, routerScanFlows, dnsPackets, dnsOctets, singlePacketFlows uint64
+}
+
+// part is what a record adds to one direction of one meter in one minute.
+type part struct {
+	octets, packets, squares uint64
+	flows                    uint64 // 1 in the flow's first minute, else 0
+}
+
+// add counts a part of a way. out is true for traffic that leaves the meter.
+func (f *features) add(w *way, p part, out bool) {
+	ownPort, remotePort := w.destinationPort, w.sourcePort
+	if out {
+		ownPort, remotePort = w.sourcePort, w.destinationPort
+	}
+	if w.fragment {
+		f.fragments += p.packets
+	}
+	if w.packets == 1 {
+		f.singlePacketFlows += p.flows
+	}
+	remote := portGroups[remotePort]
+	switch w.protocol {
+	case protocolTCP:
+		f.addTCP(w, p, remote)
+	case protocolUDP:
+		f.udpPackets += p.packets
+		f.udpOctets += p.octets
+		f.udpFlows += p.flows
+		if out && portGroups[ownPort]&groupAmplifier != 0 {
+			f.amplifierOctets += p.octets
+			f.amplifierPackets += p.packets
+		}
+	case protocolICMP, protocolICMPv6:
+		f.icmpPackets += p.packets
+		return
+	default:
+		return
+	}
+	if remote&groupDNS != 0 {
+		f.dnsPackets += p.packets
+		f.dnsOctets += p.octets
+	}
+}
+
+func (f *features) addTCP(w *way, p part, remote portGroup) {
+	f.tcpPackets += p.packets
+	f.tcpFlows += p.flows
+	synOnly := w.flags == flagSYN
+	switch {
+	case synOnly:
+		f.synPackets += p.packets
+		f.synOnlyFlows += p.flows
+	case w.flags&flagSYN != 0 && (w.packets > 1 || w.flags&flagACK == 0):
+		f.synPackets += p.flows
+	}
+	if remote == 0 {
+		return
+	}
+	if remote&groupSMTP != 0 {
+		f.smtpFlows += p.flows
+		if w.flags&^(flagSYN|flagRST) != 0 {
+			f.smtpEstablishedFlows += p.flows
+		}
+	}
+	if remote&groupTelnet != 0 {
+		f.telnetFlows += p.flows
+	}
+	if remote&groupSSH != 0 {
+		f.sshFlows += p.flows
+	}
+	if remote&groupRDP != 0 {
+		f.rdpFlows += p.flows
+	}
+	if remote&groupMining != 0 {
+		f.miningFlows += p.flows
+	}
+	if remote&groupRouter != 0 && synOnly {
+		f.routerScanFlows += p.flows
+	}
+}
+
+// message returns the features multiplied by the sampling rate, nil where all are 0.
+func (f *features) message(numerator, denominator uint32) *schemas.Features {
+	if *f == (features{}) {
+		return nil
+	}
+	s := func(n uint64) uint64 { return scaleRoughly(n, numerator, denominator) }
+	return &schemas.Features{
+		TcpPackets: s(f.tcpPackets), SynPackets: s(f.synPackets),
+		UdpPackets: s(f.udpPackets), UdpOctets: s(f.udpOctets),
+		IcmpPackets: s(f.icmpPackets), Fragments: s(f.fragments),
+		SmtpFlows: s(f.smtpFlows), TelnetFlows: s(f.telnetFlows), SshFlows: s(f.sshFlows), RdpFlows: s(f.rdpFlows),
+		SmtpEstablishedFlows: s(f.smtpEstablishedFlows),
+		AmplifierOctets:      s(f.amplifierOctets), AmplifierPackets: s(f.amplifierPackets),
+		SynOnlyFlows: s(f.synOnlyFlows), TcpFlows: s(f.tcpFlows), UdpFlows: s(f.udpFlows),
+		MiningFlows: s(f.miningFlows), RouterScanFlows: s(f.routerScanFlows),
+		DnsPackets: s(f.dnsPackets), DnsOctets: s(f.dnsOctets),
+		SinglePacketFlows: s(f.singlePacketFlows),
+	}
+}

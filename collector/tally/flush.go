@@ -1,0 +1,340 @@
+package tally
+
+import (
+	"cmp"
+	"slices"
+
+	"hostmeter/schemas"
+)
+
+// Flushed is what a flush took out of a table.
+type Flushed struct {
+	// Tallies refer to Classes and Exporters by position.
+	Tallies            []*schemas.Tally
+	Classes, Exporters []string
+	// Accounts hold what a table knows: records, octets, clamped and held records, records it
+	// dropped. Datagrams, templates, losses and what a decoder dropped are the caller's to add.
+	// There may be several of one (exporter, protocol, hour): they are added.
+	Accounts []*schemas.ExporterAccount
+}
+
+// Flush takes out the tallies of all meters, or of busy ones only, as differences since the last
+// flush, in the order in which they were begun. What waits for a sampling rate stays, and so does
+// internal traffic at a flush of busy meters. The accounts of a flush agree with its tallies.
+func (t *Table) Flush(all bool) Flushed {
+	f := flush{table: t, out: Flushed{Classes: slices.Clone(classTexts[:])}, accounts: make(map[*group]*schemas.ExporterAccount)}
+	positions := make(map[string]uint32)
+	f.exporters = make(map[*Exporter]uint32, len(t.exporters))
+	for _, e := range t.exporters {
+		position, known := positions[e.name]
+		if !known {
+			position = uint32(len(f.out.Exporters))
+			positions[e.name] = position
+			f.out.Exporters = append(f.out.Exporters, e.name)
+		}
+		f.exporters[e] = position
+	}
+	if all {
+		f.all()
+	} else {
+		f.busy()
+	}
+	return f.out
+}
+
+// flush is one flush at work.
+type flush struct {
+	table     *Table
+	out       Flushed
+	exporters map[*Exporter]uint32
+	accounts  map[*group]*schemas.ExporterAccount
+}
+
+func (f *flush) busy() {
+	t := f.table
+	for _, c := range t.busy {
+		if c.key.group.known() { // else it became busy and then waits: the next complete flush
+			f.take(c)
+			t.order[c.index] = nil
+			delete(t.cells, c.key)
+			t.recycle(c)
+		}
+	}
+	t.busy = t.busy[:0]
+	f.accountsOut()
+}
+
+func (f *flush) all() {
+	t := f.table
+	kept := t.order[:0]
+	for _, c := range t.order {
+		switch {
+		case c == nil:
+		case !c.key.group.known():
+			c.index = len(kept)
+			c.busy = false
+			kept = append(kept, c)
+		default:
+			f.take(c)
+			if c.key.kind == meterText {
+				delete(t.ports, portCellKey{c.text, c.key.group, c.key.minute})
+			} else {
+				delete(t.cells, c.key)
+			}
+			t.recycle(c)
+		}
+	}
+	clear(t.order[len(kept):])
+	t.order, t.busy = kept, t.busy[:0]
+	for _, e := range t.exporters {
+		f.settle(e)
+	}
+	f.accountsOut()
+}
+
+// freeMax is how many cells are kept for use again.
+const freeMax = 1 << 17
+
+func (t *Table) recycle(c *cell) {
+	c.key.group.cells--
+	*c = cell{}
+	if len(t.free) < freeMax {
+		t.free = append(t.free, c)
+	}
+}
+
+// account returns the account of a group in this flush.
+func (f *flush) account(g *group) *schemas.ExporterAccount {
+	a := f.accounts[g]
+	if a == nil {
+		a = &schemas.ExporterAccount{
+			Exporter: g.exporter.name, Protocol: string(g.exporter.config.Protocol), Hour: g.key.hour,
+		}
+		f.accounts[g] = a
+	}
+	return a
+}
+
+// accountsOut joins the accounts of equal (exporter, protocol, hour) and puts them in order.
+func (f *flush) accountsOut() {
+	for _, a := range f.accounts {
+		a.Octets = a.OctetsOnce + a.OctetsBoth + a.OctetsTransit + a.OctetsUncounted
+		f.out.Accounts = append(f.out.Accounts, a)
+	}
+	slices.SortFunc(f.out.Accounts, compareAccounts)
+	joined := f.out.Accounts[:0]
+	for _, a := range f.out.Accounts {
+		if n := len(joined); n > 0 && compareAccounts(joined[n-1], a) == 0 {
+			join(joined[n-1], a)
+		} else {
+			joined = append(joined, a)
+		}
+	}
+	f.out.Accounts = joined
+}
+
+func compareAccounts(a, b *schemas.ExporterAccount) int {
+	return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Hour, b.Hour))
+}
+
+// join adds b into a.
+func join(a, b *schemas.ExporterAccount) {
+	a.Records += b.Records
+	a.ReportedOctets += b.ReportedOctets
+	a.ReportedPackets += b.ReportedPackets
+	a.Octets += b.Octets
+	a.Packets += b.Packets
+	a.OctetsOnce += b.OctetsOnce
+	a.OctetsBoth += b.OctetsBoth
+	a.OctetsTransit += b.OctetsTransit
+	a.OctetsUncounted += b.OctetsUncounted
+	a.ClampedRecords += b.ClampedRecords
+	a.UnknownSamplingRecords += b.UnknownSamplingRecords
+	a.Dropped = joinCounts(a.Dropped, b.Dropped)
+	a.Held = joinCounts(a.Held, b.Held)
+}
+
+func joinCounts(a, b []*schemas.Count) []*schemas.Count {
+	for _, c := range b {
+		i := slices.IndexFunc(a, func(o *schemas.Count) bool { return o.Unit == c.Unit && o.Reason == c.Reason })
+		if i >= 0 {
+			a[i].Count += c.Count
+		} else {
+			a = append(a, c)
+		}
+	}
+	return a
+}
+
+// take makes a tally of a cell.
+func (f *flush) take(c *cell) {
+	g := c.key.group
+	a := f.account(g)
+	out := &schemas.Tally{
+		Meter:    string(f.meterText(c)),
+		Minute:   int64(c.key.minute),
+		Class:    uint32(c.key.class),
+		Exporter: f.exporters[g.exporter],
+	}
+	octetsIn, packetsIn := &g.scalers.once, &g.scalers.packetsOnce
+	octetsOut, packetsOut := octetsIn, packetsIn
+	if c.key.both {
+		octetsIn, packetsIn = &g.scalers.bothIn, &g.scalers.packetsIn
+		octetsOut, packetsOut = &g.scalers.bothOut, &g.scalers.packetsOut
+	}
+	out.In = f.traffic(g, &c.in, octetsIn, packetsIn)
+	out.Out = f.traffic(g, &c.out, octetsOut, packetsOut)
+	if c.key.both {
+		a.OctetsBoth += out.Out.GetOctets() // the other end stands in in
+	} else {
+		a.OctetsOnce += out.In.GetOctets() + out.Out.GetOctets()
+	}
+	f.out.Tallies = append(f.out.Tallies, out)
+}
+
+// traffic makes one direction of a tally; nil where there was none.
+func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
+	if d.octets|d.packets|d.flows == 0 && d.detail == nil && d.reportedOctets == 0 {
+		return nil
+	}
+	n, m := g.numerator, g.denominator
+	scaledOctets, ok := octets.scale(d.octets, n, m)
+	scaledPackets, ok2 := packets.scale(d.packets, n, m)
+	if !ok || !ok2 {
+		g.sums.overflown++
+	}
+	out := &schemas.Traffic{
+		Octets: scaledOctets, Packets: scaledPackets,
+		Flows:          scaleRoughly(d.flows, n, m),
+		ReportedOctets: max(d.reportedOctets, d.octets), ReportedPackets: d.packets,
+		VarianceKib2: variance(d.squares, n, m),
+	}
+	if x := d.detail; x != nil {
+		out.Features = x.features.message(n, m)
+		out.RemoteAddresses = x.addresses.take(&f.table.sketches)
+		out.RemotePorts = x.ports.take(&f.table.sketches)
+		if x.peers != nil {
+			x.peers.write(out, n, m)
+		}
+	}
+	return out
+}
+
+func (f *flush) meterText(c *cell) schemas.MeterID {
+	switch c.key.kind {
+	case meterIPv4:
+		return schemas.AddressMeter(c.key.meter.address(true))
+	case meterIPv6:
+		return schemas.AddressMeter(c.key.meter.address(false))
+	case meterPrefix:
+		return schemas.PrefixMeter(f.table.local.prefixes[c.key.meter.low])
+	case meterPort:
+		return schemas.PortMeter(c.key.group.exporter.config.Address, schemas.IfIndex(c.key.meter.low))
+	}
+	return c.text
+}
+
+// settle writes the sums of an exporter's groups into its accounts, and forgets groups of hours
+// that are over.
+func (f *flush) settle(e *Exporter) {
+	var held heldCounts
+	latest := int64(-1 << 62)
+	for key := range e.groups {
+		latest = max(latest, key.hour)
+	}
+	for key, g := range e.groups {
+		if !g.known() {
+			held.records += int64(g.sums.records)
+			held.octets += int64(g.sums.reportedOctets)
+			f.dropped(g)
+			continue
+		}
+		f.settleGroup(g)
+		// A group that waited for its rate keeps its HeldKey and does not come again.
+		if key.hour < latest || key.held != (HeldKey{}) {
+			f.forget(e, key, g)
+		}
+	}
+	e.last = nil
+	f.settleHeld(e, held, latest)
+}
+
+// settleGroup scales what stands at no meter.
+func (f *flush) settleGroup(g *group) {
+	s := g.sums
+	g.sums = sums{}
+	if s == (sums{}) {
+		return
+	}
+	a := f.account(g)
+	a.Records += s.records
+	a.ReportedOctets += s.reportedOctets
+	a.ReportedPackets += s.reportedPackets
+	a.ClampedRecords += s.clamped
+	a.UnknownSamplingRecords += s.unknown
+	var ok [3]bool
+	var transit, uncounted, packets uint64
+	transit, ok[0] = g.scalers.transit.scale(s.transit, g.numerator, g.denominator)
+	uncounted, ok[1] = g.scalers.uncounted.scale(s.uncounted, g.numerator, g.denominator)
+	packets, ok[2] = g.scalers.packets.scale(s.packets, g.numerator, g.denominator)
+	a.OctetsTransit += transit
+	a.OctetsUncounted += uncounted
+	a.Packets += packets
+	if ok != [3]bool{true, true, true} {
+		s.overflown++
+	}
+	addCount(&a.Dropped, "records", "table_full", s.full)
+	addCount(&a.Dropped, "records", "implausible_octets", s.implausible)
+	addCount(&a.Dropped, "sums", "overflow", s.overflown)
+}
+
+// dropped tells what was dropped of a group that waits for its rate.
+func (f *flush) dropped(g *group) {
+	if g.sums.full|g.sums.implausible == 0 {
+		return
+	}
+	a := f.account(g)
+	addCount(&a.Dropped, "records", "table_full", g.sums.full)
+	addCount(&a.Dropped, "records", "implausible_octets", g.sums.implausible)
+	g.sums.full, g.sums.implausible = 0, 0
+}
+
+func addCount(counts *[]*schemas.Count, unit, reason string, n uint64) {
+	if n > 0 {
+		*counts = joinCounts(*counts, []*schemas.Count{{Unit: unit, Reason: reason, Count: int64(n)}})
+	}
+}
+
+// forget takes a group out and hands what its scalers carry to the next one of the same rate.
+func (f *flush) forget(e *Exporter, key groupKey, g *group) {
+	if g.cells > 0 {
+		return
+	}
+	delete(e.groups, key)
+	if g.denominator == 1 {
+		return
+	}
+	rate := groupKey{numerator: g.numerator, denominator: g.denominator}
+	for other, next := range e.groups {
+		if other.hour > key.hour && other.numerator == rate.numerator && other.denominator == rate.denominator && other.held == (HeldKey{}) {
+			next.scalers.add(g.scalers)
+			return
+		}
+	}
+	carried := e.carry[rate]
+	carried.add(g.scalers)
+	e.carry[rate] = carried
+}
+
+// settleHeld tells how what waits for a rate has changed since it was last told.
+func (f *flush) settleHeld(e *Exporter, held heldCounts, hour int64) {
+	change := heldCounts{held.records - e.held.records, held.octets - e.held.octets}
+	if change == (heldCounts{}) {
+		return
+	}
+	e.held = held
+	a := f.account(&group{key: groupKey{hour: hour}, exporter: e})
+	a.Held = append(a.Held,
+		&schemas.Count{Unit: "records", Reason: "sampling", Count: change.records},
+		&schemas.Count{Unit: "octets", Reason: "sampling", Count: change.octets})
+}
