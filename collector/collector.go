@@ -1,0 +1,225 @@
+// Package collector turns what exporters send and hypervisors say into tallies, and writes them to
+// the log in batches.
+//
+// It owns who may send, the state of each exporter (its decoders, its settings, its accounts), the
+// table of tallies, and from where a restarted collector goes on. It promises that the datagrams
+// of one exporter are handled in the order they came, that nothing leaves its memory before the log
+// has it, that whatever it receives is counted, dropped with a reason, or held, and that what a
+// killed collector had not flushed is declared as lost when it comes back. It does not know who owns
+// a meter, and it never sends to an exporter.
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostmeter/collector/libvirt"
+	"hostmeter/collector/tally"
+	"hostmeter/collector/udp"
+	"hostmeter/internal/clock"
+	"hostmeter/internal/stream"
+	"hostmeter/schemas"
+)
+
+// Deps are what a collector needs of the program. Log is required.
+type Deps struct {
+	// Log takes the batches. If it is a stream.Source too, as the one on disk is, the positions of
+	// a killed collector are read back from it.
+	Log     stream.Log
+	Clock   clock.Clock
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+	// StateDir is a folder for the sources' positions. Empty: a restart knows nothing of what was
+	// before, and declares no loss.
+	StateDir string
+}
+
+// Collector is safe for concurrent use.
+type Collector struct {
+	cfg     Config
+	deps    Deps
+	allow   allowList
+	metrics *metrics
+
+	// flushMu lets one flush run at a time; it is taken before mu.
+	flushMu  sync.Mutex
+	pending  []*schemas.Batch // cut, and not yet taken by the log
+	state    *state           // what the log has
+	recovers bool             // positions are read and written
+
+	mu        sync.Mutex // guards all below
+	table     *tally.Table
+	exporters map[netip.Addr]*exporter
+	hosts     map[string]*host
+	order     []accountable // exporters and hosts in the order in which they were made
+	knocks    knocks
+	accounts  map[accountKey]*schemas.ExporterAccount
+	guests    []*schemas.GuestUsage
+	extra     []tally.Flushed // tallies that were made outside of the table
+	complete  []*schemas.Completeness
+	received  interval
+	fed       bool
+	records   []schemas.FlowRecord // of one datagram
+
+	openOnce sync.Once
+	openErr  error
+	sockets  []*udp.Socket
+}
+
+// New returns a collector that touches nothing until it is fed, opened or run.
+//
+// Errors: of Config.Validate, and of registering metrics twice.
+func New(cfg Config, deps Deps) (*Collector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if deps.Log == nil {
+		return nil, errors.New("a collector needs a log")
+	}
+	if deps.Clock == nil {
+		deps.Clock = clock.Real{}
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.Default()
+	}
+	m, err := newMetrics(deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("register the collector's metrics: %w", err)
+	}
+	table := tally.DefaultConfig()
+	table.Local, table.Assigned = cfg.Local, cfg.Assigned
+	c := &Collector{
+		cfg: cfg, deps: deps, metrics: m,
+		allow:     newAllowList(cfg.Exporters),
+		state:     newState(),
+		table:     tally.New(table),
+		exporters: map[netip.Addr]*exporter{},
+		hosts:     map[string]*host{},
+		knocks:    knocks{known: map[netip.Addr]*Knock{}},
+		accounts:  map[accountKey]*schemas.ExporterAccount{},
+	}
+	// Who is configured by a single address is missed from the beginning, if it does not send.
+	for i := range cfg.Exporters {
+		if cfg.Exporters[i].Address.IsSingleIP() {
+			c.addExporter(cfg.Exporters[i].Address.Addr(), &cfg.Exporters[i])
+		}
+	}
+	for _, l := range cfg.Libvirt {
+		c.host(l.Name)
+	}
+	return c, nil
+}
+
+// tallyConfig is what a second table for corrections needs to agree with the first.
+func (c *Collector) tallyConfig() tally.Config {
+	config := tally.DefaultConfig()
+	config.Local, config.Assigned = c.cfg.Local, c.cfg.Assigned
+	return config
+}
+
+// Open binds the sockets and reads back the positions of the run before. Run calls it.
+func (c *Collector) Open(ctx context.Context) error {
+	c.openOnce.Do(func() { c.openErr = c.open(ctx) })
+	return c.openErr
+}
+
+func (c *Collector) open(ctx context.Context) error {
+	if len(c.cfg.Libvirt) > 0 {
+		if err := libvirt.Supported(); err != nil {
+			return fmt.Errorf("collector.libvirt[0]: %w", err)
+		}
+	}
+	if c.deps.StateDir != "" {
+		if err := c.recover(ctx); err != nil {
+			return err
+		}
+	}
+	for i, cfg := range c.cfg.UDP {
+		socket, err := udp.Listen(ctx, cfg, udp.Deps{
+			Logger: c.deps.Logger, Clock: c.deps.Clock,
+			Dropped: func(n uint64) { c.metrics.kernelDrops.Add(float64(n)) },
+		})
+		if err != nil {
+			return errors.Join(fmt.Errorf("collector.udp[%d]: %w", i, err), c.Close())
+		}
+		c.sockets = append(c.sockets, socket)
+		c.deps.Logger.Info("listening for flows", "listen", socket.LocalAddr().String(),
+			"receive_buffer_bytes", socket.ReceiveBuffer())
+	}
+	return nil
+}
+
+// Addresses are where the open collector listens, in the order of the configuration.
+func (c *Collector) Addresses() []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, s := range c.sockets {
+		out = append(out, s.LocalAddr())
+	}
+	return out
+}
+
+// Close closes the sockets, and not the log, which it was given. It may be called twice.
+func (c *Collector) Close() error {
+	var errs []error
+	for _, s := range c.sockets {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Knocks lists who sent and may not, the most frequent first.
+func (c *Collector) Knocks() []Knock {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.knocks.list()
+}
+
+// ExporterStatus is what an operator wants to know of an exporter or a hypervisor.
+type ExporterStatus struct {
+	Exporter  string // its address, or libvirt/NAME
+	Name      string
+	Protocols []schemas.Protocol
+	// Last is when something was last received of it; zero: never since the collector started.
+	Last time.Time
+	// Unsampled says that records are counted at the default rate because no rate was told.
+	SamplingUnknown bool
+	// HeldSets is how many data sets wait for their template.
+	HeldSets int64
+}
+
+// Exporters lists the exporters and hypervisors that are configured or have sent.
+func (c *Collector) Exporters() []ExporterStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var out []ExporterStatus
+	for _, a := range c.order {
+		out = append(out, a.status())
+	}
+	slices.SortFunc(out, func(a, b ExporterStatus) int {
+		if a.Exporter < b.Exporter {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// interval is when what is not yet flushed was received.
+type interval struct{ from, to time.Time }
+
+func (i *interval) include(at time.Time) {
+	if i.from.IsZero() || at.Before(i.from) {
+		i.from = at
+	}
+	if !at.Before(i.to) {
+		i.to = at.Add(1)
+	}
+}

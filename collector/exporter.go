@@ -1,0 +1,252 @@
+package collector
+
+import (
+	"net/netip"
+	"time"
+
+	"hostmeter/collector/netflow"
+	"hostmeter/collector/replay"
+	"hostmeter/collector/sflow"
+	"hostmeter/collector/tally"
+	"hostmeter/schemas"
+)
+
+// accountable is an exporter or a hypervisor: whose account is kept and who is complete up to a time.
+type accountable interface {
+	status() ExporterStatus
+	completeness(at time.Time, silence time.Duration) *schemas.Completeness
+	// settle brings what its decoders counted into the accounts. at is the time of the flush.
+	settle(c *Collector, at time.Time)
+	// positions are those that moved since the last call.
+	positions() []*schemas.SourcePosition
+}
+
+// exporter is the state of one sender of flows.
+type exporter struct {
+	addr    netip.Addr
+	text    string // of addr, as accounts have it
+	cfg     *ExporterConfig
+	sources map[schemas.Protocol]*source
+	// since is when it was first missed: the first flush, or datagram. last is its last datagram.
+	since, last time.Time
+	heldSince   time.Time // since when some of its records wait; zero: none does
+	restored    []*schemas.SourcePosition
+}
+
+// source is what an exporter sends in one protocol.
+type source struct {
+	exporter *exporter
+	protocol schemas.Protocol
+	flows    *netflow.Decoder // of NetFlow and IPFIX
+	samples  *sflow.Decoder   // of sFlow
+	handle   *tally.Exporter
+	sampling sampling
+	ports    map[schemas.IfIndex]*port
+	last     time.Time // its last datagram
+	hour     int64     // of the datagrams that the decoder's counts belong to
+	moved    bool      // since positions were last taken
+	held     map[heldKey]int64
+}
+
+// heldKey is why something waits.
+type heldKey struct{ unit, reason string }
+
+// exportersMost bounds the exporters that a configured network can hold.
+const exportersMost = 10_000
+
+// Feed takes one datagram, just below the socket. It returns when the datagram is counted, and keeps
+// nothing of it. Datagrams of one exporter must come in their order.
+func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []byte) {
+	addr := from.Addr().Unmap()
+	protocol, known := replay.Recognise(datagram)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fed = true
+	c.metrics.datagram(protocol)
+	e := c.exporters[addr]
+	if e == nil {
+		if e = c.admit(addr, receivedAt, protocol); e == nil {
+			return
+		}
+	}
+	c.received.include(receivedAt)
+	if e.since.IsZero() {
+		e.since = receivedAt
+	}
+	if receivedAt.After(e.last) {
+		e.last = receivedAt
+	}
+	if !known {
+		c.dropUnknown(e, receivedAt)
+		return
+	}
+	s := e.sources[protocol]
+	if s == nil {
+		s = c.addSource(e, protocol)
+	}
+	if hour := hourOf(receivedAt); hour != s.hour {
+		c.settleSource(s)
+		s.hour = hour
+	}
+	c.observe(e.text, protocol, s.last, receivedAt)
+	if receivedAt.After(s.last) {
+		s.last = receivedAt
+	}
+	s.moved = true
+	c.decode(s, from, receivedAt, datagram)
+}
+
+// admit returns the state of an exporter that is heard for the first time, nil for one that may not
+// send.
+func (c *Collector) admit(addr netip.Addr, at time.Time, protocol schemas.Protocol) *exporter {
+	cfg := c.allow.find(addr)
+	reason := "exporter_not_allowed"
+	if cfg != nil {
+		if len(c.exporters) < exportersMost {
+			return c.addExporter(addr, cfg)
+		}
+		reason = "exporter_limit"
+	}
+	c.metrics.drop("datagrams", reason, 1)
+	if c.knocks.add(addr, at, protocol) {
+		c.deps.Logger.Warn("refused an exporter", "exporter", addr.String(), "protocol", string(protocol),
+			"reason", reason, "hint", "add it to collector.exporters if it is yours")
+	}
+	return nil
+}
+
+func (c *Collector) addExporter(addr netip.Addr, cfg *ExporterConfig) *exporter {
+	e := &exporter{addr: addr, text: addr.String(), cfg: cfg, sources: map[schemas.Protocol]*source{}}
+	c.exporters[addr] = e
+	c.order = append(c.order, e)
+	return e
+}
+
+func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
+	s := &source{exporter: e, protocol: protocol, held: map[heldKey]int64{}, ports: map[schemas.IfIndex]*port{}}
+	s.handle = c.table.Exporter(c.handleConfig(s))
+	s.sampling = newSampling(e.cfg)
+	if protocol == schemas.SFlow5 {
+		s.samples = sflow.NewDecoder(sflow.DefaultLimits())
+	} else {
+		s.flows = netflow.NewDecoder(netflow.DefaultLimits())
+	}
+	e.sources[protocol] = s
+	c.restoreSource(s)
+	return s
+}
+
+// handleConfig is what a table is told of a source.
+func (c *Collector) handleConfig(s *source) tally.ExporterConfig {
+	cfg := s.exporter.cfg
+	mode, _ := tally.ParseMode(cfg.Mode) // validated
+	config := tally.ExporterConfig{
+		Address: s.exporter.addr, Name: s.exporter.text, Protocol: s.protocol, Mode: mode,
+		CustomerInterfaces: cfg.CustomerInterfaces,
+	}
+	if cfg.Sampling != SamplingAuto {
+		config.SamplingNumerator, config.SamplingDenominator = uint32(cfg.Sampling), 1
+	}
+	return config
+}
+
+// dropUnknown counts a datagram that is none of the four protocols under one that the exporter uses,
+// or, where it uses none yet, under "unknown".
+func (c *Collector) dropUnknown(e *exporter, at time.Time) {
+	protocol := schemas.Protocol("unknown")
+	for p, s := range e.sources {
+		if protocol == "unknown" || s.last.After(e.sources[protocol].last) {
+			protocol = p
+		}
+	}
+	a := c.account(accountKey{e.text, protocol, hourOf(at)})
+	a.Datagrams++
+	a.Dropped = addCounts(a.Dropped, count("datagrams", "protocol", 1))
+}
+
+// decode reads one datagram and books its records. What is wrong with it is in the decoder's counts.
+func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
+	if s.samples != nil {
+		c.records, _ = s.samples.Decode(c.records[:0], at, datagram)
+		for _, counters := range s.samples.Counters() {
+			c.bookPort(s, at, counters)
+		}
+	} else {
+		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
+	}
+	for i := range c.records {
+		c.book(s, &c.records[i], at)
+	}
+	c.learnSampling(s)
+}
+
+// settleSource brings what the decoder counted into the account of the hour of its datagrams.
+func (c *Collector) settleSource(s *source) {
+	if s.last.IsZero() {
+		return
+	}
+	a := c.account(accountKey{s.exporter.text, s.protocol, s.hour})
+	if s.samples != nil {
+		stats := s.samples.TakeStats()
+		a.Datagrams += stats.Datagrams()
+		a.CounterSamples += stats.CounterSamples
+		a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
+		a.Lost = addCounts(a.Lost, stats.LostCounts()...)
+		return
+	}
+	stats := s.flows.TakeStats()
+	a.Datagrams += stats.Datagrams()
+	a.OptionRecords += stats.OptionRecords
+	a.Templates += stats.Templates
+	a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
+	a.Held = addCounts(a.Held, stats.HeldCounts()...)
+	a.Lost = addCounts(a.Lost, stats.LostCounts()...)
+}
+
+func (e *exporter) settle(c *Collector, at time.Time) {
+	if e.since.IsZero() {
+		e.since = at
+	}
+	for _, s := range e.sources {
+		if s.flows != nil {
+			s.flows.Expire(at)
+		}
+		c.expireSampling(s, at)
+		c.settleSource(s)
+	}
+}
+
+// heldMost is for how long what waits holds completeness back: the decoder and the sampling wait no
+// longer.
+const heldMost = 30 * time.Minute
+
+func (e *exporter) completeness(at time.Time, silence time.Duration) *schemas.Completeness {
+	last := e.last
+	if last.Before(e.since) {
+		last = e.since
+	}
+	through := last
+	if !e.heldSince.IsZero() && e.heldSince.Before(through) {
+		through = e.heldSince
+		if oldest := at.Add(-heldMost); through.Before(oldest) {
+			through = oldest
+		}
+	}
+	return &schemas.Completeness{
+		Exporter: e.text,
+		Through:  through.Add(-2 * e.cfg.activeTimeout()).UnixNano(),
+		Silent:   at.Sub(last) > silence,
+	}
+}
+
+func (e *exporter) status() ExporterStatus {
+	status := ExporterStatus{Exporter: e.text, Name: e.cfg.Name, Last: e.last}
+	for _, p := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
+		if s := e.sources[p]; s != nil {
+			status.Protocols = append(status.Protocols, p)
+			status.SamplingUnknown = status.SamplingUnknown || s.sampling.unknown()
+			status.HeldSets += s.held[heldKey{"sets", "template"}]
+		}
+	}
+	return status
+}

@@ -1,0 +1,287 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"hostmeter/collector/tally"
+	"hostmeter/schemas"
+)
+
+const (
+	// wholeCells is up to how many tallies a flush of busy meters takes all others along, with the
+	// accounts and positions. A collector that is killed then has declared as lost exactly what the
+	// log does not have. Above it, that would cost more than it is worth: what busy meters flushed
+	// since the last whole flush is then in the log and declared as lost, too.
+	wholeCells = 4096
+	// batchBytes is from which size a shard's part is cut into several batches: brokers refuse
+	// messages of more than 1 MiB.
+	batchBytes = 700 << 10
+)
+
+// Flush writes what was counted to the log. at is the time that completeness and silence are judged
+// by: the clock's, or a simulation's.
+//
+// With all set it takes everything, and says in every shard how far it is complete; else meters with
+// traffic to speak of, and nothing if there is none. Nothing is lost if the log refuses: the same
+// batches are offered again at the next flush, before anything new is cut.
+//
+// Errors: what the log said.
+func (c *Collector) Flush(ctx context.Context, at time.Time, all bool) error {
+	c.flushMu.Lock()
+	defer c.flushMu.Unlock()
+	if err := c.appendPending(ctx, at); err != nil {
+		return err
+	}
+	c.pending = c.cut(at, all)
+	return c.appendPending(ctx, at)
+}
+
+func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
+	if len(c.pending) == 0 {
+		return nil
+	}
+	if err := c.deps.Log.Append(ctx, c.pending); err != nil {
+		c.metrics.flushErrors.Inc()
+		return fmt.Errorf("append %d batches to the log: %w", len(c.pending), err)
+	}
+	c.state.took(c.pending)
+	c.pending = nil
+	if c.recovers {
+		c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
+	}
+	return nil
+}
+
+// cut takes out of the collector what a flush writes; nil where that is nothing.
+func (c *Collector) cut(at time.Time, all bool) []*schemas.Batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b := newCut(c.cfg.Shards)
+	whole := all
+	if !all {
+		busy := c.table.Flush(false)
+		c.addAccounts(busy.Accounts)
+		if len(busy.Tallies) == 0 {
+			return nil
+		}
+		b.add(busy)
+		whole = c.table.Len() <= wholeCells
+	}
+	if whole {
+		c.cutWhole(b, at)
+	}
+	received := c.received
+	if received.from.IsZero() {
+		received = interval{at, at}
+	}
+	if whole {
+		c.received = interval{}
+	}
+	return b.batches(c.cfg.ID, received, c.complete, all)
+}
+
+// cutWhole takes everything, at one moment: tallies, accounts, and the positions behind them.
+func (c *Collector) cutWhole(b *cut, at time.Time) {
+	for _, a := range c.order {
+		a.settle(c, at)
+	}
+	for _, f := range append(c.extra, c.table.Flush(true)) {
+		b.add(f)
+		c.addAccounts(f.Accounts)
+	}
+	c.extra = nil
+	for key, a := range c.accounts {
+		c.metrics.account(a)
+		c.follow(key, a, at)
+		b.addAccount(a)
+	}
+	clear(c.accounts)
+	for _, g := range c.guests {
+		b.addGuest(g)
+	}
+	c.guests = nil
+	c.complete = nil
+	for _, a := range c.order {
+		c.complete = append(c.complete, a.completeness(at, c.cfg.Silence))
+		if _, isHost := a.(*host); isHost {
+			b.first = append(b.first, a.positions()...)
+		} else {
+			b.last = append(b.last, a.positions()...)
+		}
+	}
+}
+
+func (c *Collector) addAccounts(accounts []*schemas.ExporterAccount) {
+	for _, a := range accounts {
+		addAccount(c.account(accountKey{a.Exporter, schemas.Protocol(a.Protocol), a.Hour}), a)
+	}
+}
+
+// follow keeps how much of an exporter's waits in all, and since when.
+func (c *Collector) follow(key accountKey, a *schemas.ExporterAccount, at time.Time) {
+	if len(a.Held) == 0 {
+		return
+	}
+	addr, err := netip.ParseAddr(key.exporter)
+	if err != nil || c.exporters[addr] == nil {
+		return
+	}
+	e := c.exporters[addr]
+	if s := e.sources[key.protocol]; s != nil {
+		s.moved = true
+		for _, h := range a.Held {
+			s.held[heldKey{h.Unit, h.Reason}] += h.Count
+		}
+	}
+	holds := false
+	for _, s := range e.sources {
+		for _, n := range s.held {
+			holds = holds || n > 0
+		}
+	}
+	switch {
+	case !holds:
+		e.heldSince = time.Time{}
+	case e.heldSince.IsZero():
+		e.heldSince = at.Add(-c.cfg.Flush.Idle) // it began to wait after the whole flush before
+		if !c.received.from.IsZero() && c.received.from.Before(e.heldSince) {
+			e.heldSince = c.received.from
+		}
+	}
+}
+
+// cut gathers the parts of the shards.
+type cut struct {
+	shards    []shard
+	exporters table
+	classes   table
+	// first and last are the positions that go with the first and the last batch. Should a crash
+	// leave only the first batches of an append behind, guests are then not counted twice, and of
+	// flows too much rather than too little is declared lost.
+	first, last []*schemas.SourcePosition
+}
+
+// shard is one shard's part.
+type shard struct {
+	tallies  []*schemas.Tally
+	guests   []*schemas.GuestUsage
+	accounts []*schemas.ExporterAccount
+}
+
+func newCut(shards uint32) *cut {
+	return &cut{shards: make([]shard, shards), exporters: table{places: map[string]uint32{}}, classes: table{places: map[string]uint32{}}}
+}
+
+func (b *cut) shardOf(id string) *shard { return &b.shards[schemas.ShardOf(id, uint32(len(b.shards)))] }
+
+// add takes over a table's tallies. Their references become those of the cut's own tables.
+func (b *cut) add(f tally.Flushed) {
+	exporters, classes := b.exporters.addAll(f.Exporters), b.classes.addAll(f.Classes)
+	for _, t := range f.Tallies {
+		t.Exporter, t.Class = exporters[t.Exporter], classes[t.Class]
+		s := b.shardOf(t.Meter)
+		s.tallies = append(s.tallies, t)
+	}
+}
+
+func (b *cut) addAccount(a *schemas.ExporterAccount) {
+	s := b.shardOf(a.Exporter)
+	s.accounts = append(s.accounts, a)
+}
+
+func (b *cut) addGuest(g *schemas.GuestUsage) {
+	s := b.shardOf(string(schemas.GuestMeter(g.Guest)))
+	s.guests = append(s.guests, g)
+}
+
+// batches makes batches of the parts; every shard gets one if every is set.
+func (b *cut) batches(collector string, received interval, complete []*schemas.Completeness, every bool) []*schemas.Batch {
+	var out []*schemas.Batch
+	for i := range b.shards {
+		s := &b.shards[i]
+		slices.SortFunc(s.accounts, compareAccounts)
+		for first := true; first && every || s.left() > 0; first = false {
+			batch := &schemas.Batch{
+				Collector: collector, Shard: uint32(i), Shards: uint32(len(b.shards)),
+				ReceivedFrom: received.from.UnixNano(), ReceivedTo: received.to.UnixNano(),
+				Complete: complete,
+			}
+			if len(s.tallies) > 0 {
+				batch.Exporters, batch.Classes = b.exporters.texts, b.classes.texts
+			}
+			s.fill(batch)
+			out = append(out, batch)
+		}
+	}
+	if len(out) > 0 {
+		out[0].Positions = append(out[0].Positions, b.first...)
+		out[len(out)-1].Positions = append(out[len(out)-1].Positions, b.last...)
+	}
+	return out
+}
+
+func (s *shard) left() int { return len(s.tallies) + len(s.guests) + len(s.accounts) }
+
+// fill moves as much into the batch as fits, and one thing at least.
+func (s *shard) fill(batch *schemas.Batch) {
+	size := 0
+	batch.Accounts, s.accounts = take(s.accounts, &size)
+	batch.Guests, s.guests = take(s.guests, &size)
+	batch.Tallies, s.tallies = take(s.tallies, &size)
+}
+
+func take[M proto.Message](from []M, size *int) (taken, left []M) {
+	for i, m := range from {
+		if *size >= batchBytes {
+			return from[:i:i], from[i:]
+		}
+		*size += proto.Size(m) + 4
+	}
+	return from, nil
+}
+
+func compareAccounts(a, b *schemas.ExporterAccount) int {
+	if a.Exporter != b.Exporter {
+		return compareText(a.Exporter, b.Exporter)
+	}
+	if a.Hour != b.Hour {
+		return int(max(min(a.Hour-b.Hour, 1), -1))
+	}
+	return compareText(a.Protocol, b.Protocol)
+}
+
+func compareText(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// table gives each text a place.
+type table struct {
+	texts  []string
+	places map[string]uint32
+}
+
+// addAll returns the places of texts.
+func (t *table) addAll(texts []string) []uint32 {
+	places := make([]uint32, len(texts))
+	for i, text := range texts {
+		place, known := t.places[text]
+		if !known {
+			place = uint32(len(t.texts))
+			t.texts, t.places[text] = append(t.texts, text), place
+		}
+		places[i] = place
+	}
+	return places
+}

@@ -1,0 +1,141 @@
+package collector
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"hostmeter/schemas"
+)
+
+// positions of an exporter's sources that moved: the sequence numbers that its decoders expect, its
+// interfaces' counters, what waits, and when a datagram was last received.
+func (e *exporter) positions() []*schemas.SourcePosition {
+	var out []*schemas.SourcePosition
+	for _, s := range e.sources {
+		if s.moved {
+			s.moved = false
+			out = append(out, s.positions()...)
+		}
+	}
+	slices.SortFunc(out, func(a, b *schemas.SourcePosition) int { return compareText(a.Key, b.Key) })
+	return out
+}
+
+func (s *source) positions() []*schemas.SourcePosition {
+	var decoder []*schemas.SourcePosition
+	if s.samples != nil {
+		decoder = s.samples.Positions()
+	} else {
+		decoder = s.flows.Positions()
+	}
+	out := append(decoder, &schemas.SourcePosition{Key: string(s.protocol) + "/receipt"})
+	for key, n := range s.held {
+		out = append(out, &schemas.SourcePosition{
+			Key: heldPrefix(s.protocol) + key.unit + "/" + key.reason, Values: []uint64{uint64(max(n, 0))},
+		})
+		if n == 0 {
+			delete(s.held, key)
+		}
+	}
+	for _, p := range out {
+		p.At = s.last.UnixNano()
+	}
+	out = append(out, s.portPositions()...)
+	for _, p := range out {
+		p.Source = s.exporter.text
+	}
+	return out
+}
+
+func heldPrefix(protocol schemas.Protocol) string { return string(protocol) + "/held/" }
+
+// restore gives the exporters and hypervisors the positions of the run before.
+func (c *Collector) restore(positions map[positionKey]*schemas.SourcePosition) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var hosts []*schemas.SourcePosition
+	heard := map[*exporter]bool{}
+	for key, p := range positions {
+		if strings.HasPrefix(key.source, "libvirt/") {
+			hosts = append(hosts, p)
+			continue
+		}
+		addr, err := netip.ParseAddr(key.source)
+		if err != nil {
+			continue
+		}
+		e := c.exporters[addr]
+		if e == nil {
+			cfg := c.allow.find(addr)
+			if cfg == nil { // it may not send any more
+				continue
+			}
+			e = c.addExporter(addr, cfg)
+		}
+		e.restored = append(e.restored, p)
+		heard[e] = true
+	}
+	for e := range heard {
+		for _, protocol := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
+			if e.sources[protocol] == nil && slices.ContainsFunc(e.restored, func(p *schemas.SourcePosition) bool {
+				return p.GetKey() == string(protocol)+"/receipt"
+			}) {
+				c.addSource(e, protocol)
+			}
+		}
+	}
+	for _, l := range c.cfg.Libvirt {
+		c.host(l.Name).readings.Restore(hosts)
+	}
+}
+
+// restoreSource gives a new source the positions of its protocol. What waited in the run before is
+// gone with it, and declared as dropped.
+func (c *Collector) restoreSource(s *source) {
+	var decoder []*schemas.SourcePosition
+	for _, p := range s.exporter.restored {
+		if index, isPort := strings.CutPrefix(p.GetKey(), "port/"); isPort {
+			if s.protocol == schemas.SFlow5 {
+				s.restorePort(index, p)
+			}
+			continue
+		}
+		if !strings.HasPrefix(p.GetKey(), string(s.protocol)+"/") {
+			continue
+		}
+		if what, isHeld := strings.CutPrefix(p.GetKey(), heldPrefix(s.protocol)); isHeld {
+			c.dropHeld(s, what, p)
+			continue
+		}
+		if p.GetKey() == string(s.protocol)+"/receipt" {
+			s.last = time.Unix(0, p.GetAt()).UTC()
+			s.hour = hourOf(s.last)
+			if s.last.After(s.exporter.last) {
+				s.exporter.last = s.last
+			}
+			continue
+		}
+		decoder = append(decoder, p)
+	}
+	if s.samples != nil {
+		s.samples.Restore(decoder)
+	} else {
+		s.flows.Restore(decoder)
+	}
+}
+
+func (c *Collector) dropHeld(s *source, what string, p *schemas.SourcePosition) {
+	unit, reason, ok := strings.Cut(what, "/")
+	if !ok || len(p.GetValues()) != 1 || p.GetValues()[0] == 0 {
+		return
+	}
+	n := int64(p.GetValues()[0])
+	a := c.account(accountKey{s.exporter.text, s.protocol, hourOf(time.Unix(0, p.GetAt()))})
+	a.Held = addCounts(a.Held, count(unit, reason, -n))
+	a.Dropped = addCounts(a.Dropped, count(unit, "restart", n))
+	s.held[heldKey{unit, reason}] = n
+	s.moved = true
+	c.metrics.held.WithLabelValues(unit, reason).Add(float64(n)) // the account takes it away again
+}

@@ -1,0 +1,249 @@
+package collector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"hostmeter/internal/stream"
+	"hostmeter/schemas"
+)
+
+// state is what the log has: the sources' positions of the last batches that it took, and which
+// batches these were. It is written to a file now and then; what the log took since is read back from
+// the log, so that the file is never ahead of it and need not be exact.
+type state struct {
+	positions  map[positionKey]*schemas.SourcePosition
+	watermarks stream.Watermarks
+	saved      time.Time
+	failed     bool // the last save failed, and was told of
+}
+
+type positionKey struct{ source, key string }
+
+const (
+	stateFile = "positions.json"
+	// saveEvery is how often the file is written while the log can be read back.
+	saveEvery = 10 * time.Second
+	// logsMost bounds the runs of the log whose last batches are remembered, positionAge how long
+	// a position is kept that does not move.
+	logsMost    = 64
+	positionAge = 30 * 24 * time.Hour
+	// recoverDeadline bounds reading the log back.
+	recoverDeadline = time.Minute
+)
+
+func newState() *state {
+	return &state{positions: map[positionKey]*schemas.SourcePosition{}, watermarks: stream.Watermarks{}}
+}
+
+// took notes batches that the log has.
+func (s *state) took(batches []*schemas.Batch) {
+	for _, b := range batches {
+		key := stream.KeyOf(b)
+		s.watermarks[key] = max(s.watermarks[key], b.GetIndex())
+		for _, p := range b.GetPositions() {
+			k := positionKey{p.GetSource(), p.GetKey()}
+			if before := s.positions[k]; before == nil || before.GetAt() <= p.GetAt() {
+				s.positions[k] = p
+			}
+		}
+	}
+}
+
+// storedState is the file.
+type storedState struct {
+	Version    int               `json:"version"`
+	Collector  string            `json:"collector"`
+	Watermarks []storedWatermark `json:"watermarks"`
+	Positions  []storedPosition  `json:"positions"`
+}
+
+type storedWatermark struct {
+	LogID string `json:"log_id"` // hexadecimal
+	Shard uint32 `json:"shard"`
+	Index uint64 `json:"index"`
+}
+
+type storedPosition struct {
+	Source string   `json:"source"`
+	Key    string   `json:"key"`
+	Values []uint64 `json:"values,omitempty"`
+	At     int64    `json:"at"`
+}
+
+// save writes the file if it is due. That it cannot is told once and does not stop the collector:
+// the log has the positions too.
+func (s *state) save(dir, collector string, at time.Time, logger *slog.Logger) {
+	if at.Sub(s.saved).Abs() < saveEvery {
+		return
+	}
+	s.forget(at)
+	s.saved = at
+	err := s.write(dir, collector)
+	if err != nil && !s.failed {
+		logger.Error("the positions of the sources cannot be saved", "err", err)
+	}
+	s.failed = err != nil
+}
+
+func (s *state) forget(at time.Time) {
+	for key, p := range s.positions {
+		if at.Sub(time.Unix(0, p.GetAt())) > positionAge {
+			delete(s.positions, key)
+		}
+	}
+	var logs []uint64
+	for key := range s.watermarks {
+		if !slices.Contains(logs, key.LogID) {
+			logs = append(logs, key.LogID)
+		}
+	}
+	slices.Sort(logs)
+	for len(logs) > logsMost { // log ids grow
+		for key := range s.watermarks {
+			if key.LogID == logs[0] {
+				delete(s.watermarks, key)
+			}
+		}
+		logs = logs[1:]
+	}
+}
+
+func (s *state) write(dir, collector string) error {
+	stored := storedState{Version: 1, Collector: collector}
+	for key, index := range s.watermarks {
+		stored.Watermarks = append(stored.Watermarks, storedWatermark{strconv.FormatUint(key.LogID, 16), key.Shard, index})
+	}
+	for key, p := range s.positions {
+		stored.Positions = append(stored.Positions, storedPosition{key.source, key.key, p.GetValues(), p.GetAt()})
+	}
+	text, err := json.Marshal(stored)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, stateFile)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, stateFile+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+	return err
+}
+
+// load reads the file; a missing one is an empty state.
+func (s *state) load(dir, collector string) error {
+	text, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var stored storedState
+	if err := json.Unmarshal(text, &stored); err != nil {
+		return err
+	}
+	if stored.Version != 1 || stored.Collector != collector {
+		return fmt.Errorf("it is version %d of collector %q", stored.Version, stored.Collector)
+	}
+	for _, w := range stored.Watermarks {
+		id, err := strconv.ParseUint(w.LogID, 16, 64)
+		if err != nil {
+			return err
+		}
+		s.watermarks[stream.Key{Collector: collector, LogID: id, Shard: w.Shard}] = w.Index
+	}
+	for _, p := range stored.Positions {
+		s.positions[positionKey{p.Source, p.Key}] = &schemas.SourcePosition{Source: p.Source, Key: p.Key, Values: p.Values, At: p.At}
+	}
+	return nil
+}
+
+// recover finds where the run before ended. What had been fed before, as a simulation does, is newer.
+func (c *Collector) recover(ctx context.Context) error {
+	c.flushMu.Lock()
+	defer c.flushMu.Unlock()
+	c.recovers = true
+	c.mu.Lock()
+	fed := c.fed
+	c.mu.Unlock()
+	if fed {
+		return nil
+	}
+	if err := c.state.load(c.deps.StateDir, c.cfg.ID); err != nil {
+		c.deps.Logger.Warn("the saved positions of the sources are not used",
+			"path", filepath.Join(c.deps.StateDir, stateFile), "err", err)
+		c.state = newState()
+	}
+	if source, ok := c.deps.Log.(stream.Source); ok {
+		if err := c.readBack(ctx, source); err != nil {
+			return fmt.Errorf("read back the positions of the sources: %w", err)
+		}
+	}
+	c.restore(c.state.positions)
+	c.state.save(c.deps.StateDir, c.cfg.ID, c.deps.Clock.Now(), c.deps.Logger)
+	return nil
+}
+
+// readBack reads what the log took after the file was written. To know where the log ends it appends
+// a batch without content to every shard, and reads until it meets them.
+func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
+	now := c.deps.Clock.Now()
+	end := newCut(c.cfg.Shards).batches(c.cfg.ID, interval{now, now}, nil, true)
+	if err := c.deps.Log.Append(ctx, end); err != nil {
+		return err
+	}
+	missing := map[stream.Key]uint64{}
+	for _, b := range end {
+		missing[stream.KeyOf(b)] = b.GetIndex()
+	}
+	reader, err := source.OpenReader(ctx, "positions", c.state.watermarks)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reader.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, recoverDeadline)
+	defer cancel()
+	for len(missing) > 0 {
+		batches, err := reader.Next(ctx, 256)
+		var gap *stream.GapError
+		if errors.As(err, &gap) {
+			c.deps.Logger.Warn("a part of the log is gone: what was lost in it is not declared", "err", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for _, b := range batches {
+			if b.GetCollector() != c.cfg.ID {
+				continue
+			}
+			c.state.took([]*schemas.Batch{b})
+			if index, waits := missing[stream.KeyOf(b)]; waits && b.GetIndex() >= index {
+				delete(missing, stream.KeyOf(b))
+			}
+		}
+	}
+	return nil
+}
