@@ -42,10 +42,12 @@ type source struct {
 	handle   *tally.Exporter
 	sampling sampling
 	ports    map[schemas.IfIndex]*port
-	last     time.Time // its last datagram
-	hour     int64     // of the datagrams that the decoder's counts belong to
-	moved    bool      // since positions were last taken
-	held     map[heldKey]int64
+	// portHandle is for counters; nil before the first.
+	portHandle *tally.Exporter
+	last       time.Time // its last datagram
+	hour       int64     // of the datagrams that the decoder's counts belong to
+	moved      bool      // since positions were last taken
+	held       map[heldKey]int64
 }
 
 // heldKey is why something waits.
@@ -185,9 +187,13 @@ func (c *Collector) settleSource(s *source) {
 	if s.last.IsZero() {
 		return
 	}
-	a := c.account(accountKey{s.exporter.text, s.protocol, s.hour})
+	key := accountKey{s.exporter.text, s.protocol, s.hour}
 	if s.samples != nil {
 		stats := s.samples.TakeStats()
+		if stats == (sflow.Stats{}) {
+			return
+		}
+		a := c.account(key)
 		a.Datagrams += stats.Datagrams()
 		a.CounterSamples += stats.CounterSamples
 		a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
@@ -195,6 +201,10 @@ func (c *Collector) settleSource(s *source) {
 		return
 	}
 	stats := s.flows.TakeStats()
+	if stats == (netflow.Stats{}) {
+		return
+	}
+	a := c.account(key)
 	a.Datagrams += stats.Datagrams()
 	a.OptionRecords += stats.OptionRecords
 	a.Templates += stats.Templates

@@ -19,6 +19,8 @@ const (
 	// log does not have. Above it, that would cost more than it is worth: what busy meters flushed
 	// since the last whole flush is then in the log and declared as lost, too.
 	wholeCells = 4096
+	// crowdedCells is from how many tallies on everything is flushed although nothing is due.
+	crowdedCells = 1_000_000
 	// batchBytes is from which size a shard's part is cut into several batches: brokers refuse
 	// messages of more than 1 MiB.
 	batchBytes = 700 << 10
@@ -66,12 +68,18 @@ func (c *Collector) cut(at time.Time, all bool) []*schemas.Batch {
 	whole := all
 	if !all {
 		busy := c.table.Flush(false)
-		c.addAccounts(busy.Accounts)
-		if len(busy.Tallies) == 0 {
+		waiting := c.table.Len()
+		if len(busy.Tallies) == 0 && waiting < crowdedCells {
+			c.addAccounts(busy.Accounts)
 			return nil
 		}
 		b.add(busy)
-		whole = c.table.Len() <= wholeCells
+		whole = waiting <= wholeCells || waiting >= crowdedCells
+		if whole {
+			c.addAccounts(busy.Accounts)
+		} else {
+			b.addAccounts(c, busy.Accounts) // with their tallies: what the ledger has agrees at any time
+		}
 	}
 	if whole {
 		c.cutWhole(b, at)
@@ -97,9 +105,8 @@ func (c *Collector) cutWhole(b *cut, at time.Time) {
 	}
 	c.extra = nil
 	for key, a := range c.accounts {
-		c.metrics.account(a)
 		c.follow(key, a, at)
-		b.addAccount(a)
+		b.addAccounts(c, []*schemas.ExporterAccount{a})
 	}
 	clear(c.accounts)
 	for _, g := range c.guests {
@@ -190,9 +197,12 @@ func (b *cut) add(f tally.Flushed) {
 	}
 }
 
-func (b *cut) addAccount(a *schemas.ExporterAccount) {
-	s := b.shardOf(a.Exporter)
-	s.accounts = append(s.accounts, a)
+func (b *cut) addAccounts(c *Collector, accounts []*schemas.ExporterAccount) {
+	for _, a := range accounts {
+		c.metrics.account(a)
+		s := b.shardOf(a.Exporter)
+		s.accounts = append(s.accounts, a)
+	}
 }
 
 func (b *cut) addGuest(g *schemas.GuestUsage) {
@@ -231,19 +241,41 @@ func (s *shard) left() int { return len(s.tallies) + len(s.guests) + len(s.accou
 // fill moves as much into the batch as fits, and one thing at least.
 func (s *shard) fill(batch *schemas.Batch) {
 	size := 0
-	batch.Accounts, s.accounts = take(s.accounts, &size)
-	batch.Guests, s.guests = take(s.guests, &size)
-	batch.Tallies, s.tallies = take(s.tallies, &size)
+	batch.Accounts, s.accounts = take(s.accounts, &size, outsizedAccount)
+	batch.Guests, s.guests = take(s.guests, &size, func(*schemas.GuestUsage) bool { return false })
+	batch.Tallies, s.tallies = take(s.tallies, &size, outsizedTally)
 }
 
-func take[M proto.Message](from []M, size *int) (taken, left []M) {
+// take moves what fits. Something outsized gets a batch of its own: should a reader refuse it, what
+// others used is not refused with it.
+func take[M proto.Message](from []M, size *int, outsized func(M) bool) (taken, left []M) {
 	for i, m := range from {
-		if *size >= batchBytes {
+		alone := outsized(m)
+		if *size >= batchBytes || alone && *size > 0 {
 			return from[:i:i], from[i:]
 		}
 		*size += proto.Size(m) + 4
+		if alone {
+			*size = batchBytes
+		}
 	}
 	return from, nil
+}
+
+// outsized is more octets, packets or flows than any network carries between two flushes.
+const outsized = 1 << 52
+
+func outsizedTally(t *schemas.Tally) bool {
+	for _, traffic := range []*schemas.Traffic{t.GetIn(), t.GetOut()} {
+		if max(traffic.GetOctets(), traffic.GetPackets(), traffic.GetFlows(), traffic.GetVarianceKib2()) >= outsized {
+			return true
+		}
+	}
+	return false
+}
+
+func outsizedAccount(a *schemas.ExporterAccount) bool {
+	return max(a.GetOctets(), a.GetPackets(), a.GetReportedOctets(), a.GetReportedPackets()) >= outsized
 }
 
 func compareAccounts(a, b *schemas.ExporterAccount) int {

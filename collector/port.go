@@ -22,6 +22,12 @@ const (
 	portsMost = 65_536
 	// reorderMost is by how much an older sample that comes late can lie behind.
 	reorderMost = 60_000 // milliseconds
+	// portGapMost and portSpeedMost bound what is believed of the time between two samples.
+	portGapMost   = 24 * time.Hour
+	portSpeedMost = 1_000_000_000_000 // bits per second
+	// portProtocol is the protocol of an exporter's account of its interfaces' counters. They are
+	// witnesses of the same traffic that its flow samples tell, and would double it there.
+	portProtocol = schemas.Protocol("sflow5-counters")
 )
 
 // bookPort books the difference to the interface's last sample. A first sample, and one after the
@@ -55,14 +61,26 @@ func (c *Collector) bookPort(s *source, at time.Time, sample sflow.CounterSample
 		return
 	}
 	meter := schemas.PortMeter(s.exporter.addr, sample.IfIndex)
-	c.table.AddPort(s.handle, meter, before.at, at, delta, tally.PortOverhead)
+	c.table.AddPort(c.portHandle(s), meter, before.at, at, delta, tally.PortOverhead)
+}
+
+func (c *Collector) portHandle(s *source) *tally.Exporter {
+	if s.portHandle == nil {
+		config := c.handleConfig(s)
+		config.Protocol = portProtocol
+		s.portHandle = c.table.Exporter(config)
+	}
+	return s.portHandle
 }
 
 // carries says whether an interface of a speed can have carried that much, with room for samples
 // that came early or late; speed 0 is not known.
 func carries(speed uint64, elapsed time.Duration, delta tally.PortDelta) bool {
-	if speed == 0 {
-		speed = 1e12
+	if elapsed > portGapMost {
+		return false
+	}
+	if speed == 0 || speed > portSpeedMost {
+		speed = portSpeedMost
 	}
 	limit := float64(speed) / 8 * 2 * (elapsed.Seconds() + 60)
 	return float64(delta.InOctets) <= limit && float64(delta.OutOctets) <= limit

@@ -141,8 +141,8 @@ func (c *Collector) correct(s *source) (waiting bool) {
 	return waiting
 }
 
-// onlyDifference leaves of flushed corrections what was not counted before: multiplied octets and
-// packets. The variance is brought from rate N-1 to N.
+// onlyDifference leaves of flushed corrections what was not counted before: multiplied octets,
+// packets and flows. The variance is brought from rate N-1 to N.
 func onlyDifference(f *tally.Flushed, numerator, denominator uint32) {
 	for _, t := range f.Tallies {
 		for _, traffic := range []*schemas.Traffic{t.In, t.Out} {
@@ -150,7 +150,7 @@ func onlyDifference(f *tally.Flushed, numerator, denominator uint32) {
 				continue
 			}
 			traffic.VarianceKib2 = varianceOfWhole(traffic, numerator, denominator)
-			traffic.ReportedOctets, traffic.ReportedPackets, traffic.Flows = 0, 0, 0
+			traffic.ReportedOctets, traffic.ReportedPackets = 0, 0
 		}
 	}
 	for i, a := range f.Accounts {

@@ -66,6 +66,13 @@ type vnic struct {
 	at time.Time
 }
 
+const (
+	// gapMost is the longest time between two readings that is bridged.
+	gapMost = 30 * 24 * time.Hour
+	// threadsMost is how many CPUs an emulator's own threads may keep busy beside the vCPUs.
+	threadsMost = 64
+)
+
 // forgetAfter bounds what a host remembers of guests that left it.
 const forgetAfter = 24 * time.Hour
 
@@ -152,7 +159,7 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 		}
 		g.offAt = at
 		d.Guests = append(d.Guests, &schemas.GuestUsage{
-			Guest: id, Host: h.name, Name: r.Name, From: g.at.UnixNano(), To: at.UnixNano(),
+			Guest: id, Host: h.name, Name: strings.ToValidUTF8(r.Name, "?"), From: max(g.at.UnixNano(), at.Add(-gapMost).UnixNano()), To: at.UnixNano(),
 			Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
 		})
 	case !r.CPUKnown:
@@ -172,18 +179,19 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 // advanceCPU says whether the guest's process is a new one.
 func (h *Host) advanceCPU(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) (fresh bool) {
 	usage := &schemas.GuestUsage{
-		Guest: id, Host: h.name, Name: r.Name, To: at.UnixNano(),
+		Guest: id, Host: h.name, Name: strings.ToValidUTF8(r.Name, "?"), To: at.UnixNano(),
 		Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
 	}
 	from := g.cpuAt
-	continues := g.cpuKnown && r.CPUNanoseconds >= g.cpu
+	continues := g.cpuKnown && r.CPUNanoseconds >= g.cpu && at.Sub(g.cpuAt) <= gapMost &&
+		r.CPUNanoseconds-g.cpu <= uint64(usage.Vcpus+threadsMost)*uint64(at.Sub(g.cpuAt))+uint64(10*time.Second)
 	switch {
 	case !g.offAt.IsZero() && young(r, at.Sub(g.offAt)):
 		fresh, from = true, g.offAt
 	case continues:
 		usage.CpuNanoseconds = r.CPUNanoseconds - g.cpu
 		usage.StealNanoseconds = r.StealNanoseconds - min(r.StealNanoseconds, g.steal)
-	case g.cpuKnown && young(r, at.Sub(g.cpuAt)):
+	case g.cpuKnown && r.CPUNanoseconds < g.cpu && at.Sub(g.cpuAt) <= gapMost && young(r, at.Sub(g.cpuAt)):
 		fresh = true
 	case g.cpuKnown:
 		d.Resets++
@@ -209,9 +217,10 @@ func (g *guest) advanceVNIC(d *Difference, id string, v schemas.VNICReading, at 
 	g.vnics[keyOf(v)] = vnic{v, at}
 	usage := VNICUsage{Meter: schemas.VNICMeter(id, v.MAC), From: before.at, To: at}
 	switch {
-	case known && notBelow(v, before.VNICReading):
-		usage.InOctets, usage.InPackets = v.InOctets-before.InOctets, v.InPackets-before.InPackets
-		usage.OutOctets, usage.OutPackets = v.OutOctets-before.OutOctets, v.OutPackets-before.OutPackets
+	case known && notBelow(v, before.VNICReading) && at.Sub(before.at) <= gapMost && possible(difference(v, before.VNICReading), at.Sub(before.at)):
+		v = difference(v, before.VNICReading)
+		usage.InOctets, usage.InPackets = v.InOctets, v.InPackets
+		usage.OutOctets, usage.OutPackets = v.OutOctets, v.OutPackets
 	case fresh && possible(v, at.Sub(freshSince)):
 		usage.From = freshSince
 		usage.InOctets, usage.InPackets = v.InOctets, v.InPackets
@@ -239,6 +248,14 @@ func notBelow(v, before schemas.VNICReading) bool {
 		v.OutOctets >= before.OutOctets && v.OutPackets >= before.OutPackets
 }
 
+func difference(v, before schemas.VNICReading) schemas.VNICReading {
+	v.InOctets -= before.InOctets
+	v.InPackets -= before.InPackets
+	v.OutOctets -= before.OutOctets
+	v.OutPackets -= before.OutPackets
+	return v
+}
+
 // young says whether a process of at most this age can have used that much CPU: all its vCPUs, two
 // more threads of the emulator's own, and two seconds for its start.
 func young(r *schemas.GuestReading, age time.Duration) bool {
@@ -246,7 +263,7 @@ func young(r *schemas.GuestReading, age time.Duration) bool {
 }
 
 // possible says whether an interface of 100 Gbit/s can have carried that much in that time.
-func possible(v schemas.VNICReading, age time.Duration) bool {
-	limit := uint64(max(age.Seconds(), 0)+1) * (100e9 / 8)
-	return v.InOctets <= limit && v.OutOctets <= limit
+func possible(v schemas.VNICReading, elapsed time.Duration) bool {
+	limit := uint64(max(elapsed.Seconds(), 0)+1) * (100e9 / 8)
+	return max(v.InOctets, v.OutOctets, v.InPackets, v.OutPackets) <= limit
 }
