@@ -55,28 +55,18 @@ func (k *Keeper) Login(ctx context.Context, name, password string, client netip.
 	return secret, nil
 }
 
-// Session returns who has the session. Errors: ErrSession.
+// PeekSession returns who has the session, and does not count as its use. Errors: ErrSession.
+func (k *Keeper) PeekSession(ctx context.Context, secret string) (Identity, error) {
+	identity, _, err := k.session(ctx, digest(secret), k.clock.Now())
+	return identity, err
+}
+
+// Session returns who has the session, and counts as its use. Errors: ErrSession.
 func (k *Keeper) Session(ctx context.Context, secret string) (Identity, error) {
-	identity := Identity{Kind: "user"}
-	var created, used int64
-	hash := digest(secret)
-	err := k.db.View(ctx, func(tx *store.Tx) error {
-		return tx.QueryRow(ctx, `SELECT u.name, u.role, s.created_at, s.used_at
-			FROM auth_session s JOIN auth_user u ON u.name = s.user_name WHERE s.token_hash = ?`, hash).
-			Scan(&identity.Name, &identity.Role, &created, &used)
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return Identity{}, ErrSession
-	}
-	if err != nil {
-		return Identity{}, err
-	}
-	now := k.clock.Now()
-	if now.Sub(time.Unix(0, used)) >= k.config.Idle || now.Sub(time.Unix(0, created)) >= k.config.Absolute {
-		return Identity{}, ErrSession
-	}
-	if now.Sub(time.Unix(0, used)) < touchEvery {
-		return identity, nil
+	now, hash := k.clock.Now(), digest(secret)
+	identity, used, err := k.session(ctx, hash, now)
+	if err != nil || now.Sub(used) < touchEvery {
+		return identity, err
 	}
 	err = k.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE auth_session SET used_at = ? WHERE token_hash = ? AND used_at < ?`, now.UnixNano(), hash, now.UnixNano())
@@ -86,6 +76,28 @@ func (k *Keeper) Session(ctx context.Context, secret string) (Identity, error) {
 		err = nil
 	}
 	return identity, err
+}
+
+// session reads a session that is not over, and when it was used last.
+func (k *Keeper) session(ctx context.Context, hash string, now time.Time) (Identity, time.Time, error) {
+	identity := Identity{Kind: "user"}
+	var created, used int64
+	err := k.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(ctx, `SELECT u.name, u.role, s.created_at, s.used_at
+			FROM auth_session s JOIN auth_user u ON u.name = s.user_name WHERE s.token_hash = ?`, hash).
+			Scan(&identity.Name, &identity.Role, &created, &used)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return Identity{}, time.Time{}, ErrSession
+	}
+	if err != nil {
+		return Identity{}, time.Time{}, err
+	}
+	usedAt := time.Unix(0, used)
+	if now.Sub(usedAt) >= k.config.Idle || now.Sub(time.Unix(0, created)) >= k.config.Absolute {
+		return Identity{}, time.Time{}, ErrSession
+	}
+	return identity, usedAt, nil
 }
 
 // Logout ends a session. One that is over already is no error.

@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"bytes"
+	"math"
+	"net/http"
+	"time"
+
+	"hostmeter/internal/auth"
+)
+
+const day = 24 * time.Hour
+
+// Longest spans that one request may ask for.
+const (
+	usageSpanMax   = 400 * day
+	hoursSpanMax   = 35 * day
+	historySpanMax = 100 * day
+)
+
+func (s *Server) getMe(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	if err := readParams(r, s.zone).error(); err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, map[string]string{"name": who.Name, "role": string(who.Role), "kind": who.Kind})
+	return nil
+}
+
+func (s *Server) getUsage(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	if s.deps.Backend.Usage == nil {
+		return unavailable("usage")
+	}
+	p := readParams(r, s.zone, "from", "to", "by", "service", "meter")
+	now := s.deps.Clock.Now()
+	monthFrom, _ := MonthOf(now, s.zone).Bounds(s.zone)
+	query := UsageQuery{By: UsageBy(p.choice("by", string(ByService), string(ByService), string(ByMeter), string(ByHour))),
+		Service: p.text("service"), Meter: p.text("meter")}
+	most := usageSpanMax
+	if query.By == ByHour {
+		most = hoursSpanMax
+	}
+	query.From, query.To = p.span(monthFrom.UTC(), now.Truncate(time.Second).Add(time.Second), most)
+	if err := p.error(); err != nil {
+		return err
+	}
+	out := newRows(w, r)
+	return out.end(s.deps.Backend.Usage.Usage(r.Context(), query, func(row UsageRow) error { return out.add(row) }))
+}
+
+// recordsMax is the most usage records that one request returns, and the default.
+const recordsMax = 10_000
+
+func (s *Server) getUsageRecords(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	if s.deps.Backend.Records == nil {
+		return unavailable("the usage-record feed")
+	}
+	p := readParams(r, s.zone, "after", "limit")
+	after := p.number("after", 0, 0, math.MaxInt64)
+	limit := p.number("limit", 1000, 1, recordsMax)
+	if err := p.error(); err != nil {
+		return err
+	}
+	records, err := s.deps.Backend.Records.UsageRecords(r.Context(), after, int(limit))
+	return writeList(w, r, records, err)
+}
+
+func (s *Server) getSummary(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	if s.deps.Backend.Summary == nil {
+		return unavailable("the summary")
+	}
+	now := s.deps.Clock.Now()
+	p := readParams(r, s.zone, "month")
+	month := p.month("month", MonthOf(now, s.zone))
+	if err := p.error(); err != nil {
+		return err
+	}
+	summary, err := s.deps.Backend.Summary.Summary(r.Context(), month, now)
+	if err != nil {
+		return err
+	}
+	if summary.Services == nil {
+		summary.Services = []ServiceSummary{}
+	}
+	writeJSON(w, http.StatusOK, summary)
+	return nil
+}
+
+func (s *Server) getStatements(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	if s.deps.Backend.Reports == nil {
+		return unavailable("statements")
+	}
+	p := readParams(r, s.zone, "month")
+	month := p.month("month", MonthOf(s.deps.Clock.Now(), s.zone))
+	if err := p.error(); err != nil {
+		return err
+	}
+	statements, err := s.deps.Backend.Reports.Statements(r.Context(), month)
+	return writeList(w, r, statements, err)
+}
+
+// reportTypes are the formats of the month's report.
+var reportTypes = map[string]string{"csv": "text/csv; charset=utf-8; header=present", "json": "application/json; charset=utf-8"}
+
+// getReport sends the month's report as a file. It is made in memory first: a report that broke off
+// in the middle would still be a file that somebody bills by.
+func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	if s.deps.Backend.Reports == nil {
+		return unavailable("the report")
+	}
+	p := readParams(r, s.zone, "format")
+	format := p.choice("format", "csv", "csv", "json")
+	if err := p.error(); err != nil {
+		return err
+	}
+	month, err := ParseMonth(r.PathValue("month"))
+	if err != nil {
+		return badRequest("the month in the path is not YYYY-MM", "for example /api/v1/reports/2026-10?format=csv")
+	}
+	var text bytes.Buffer
+	if err := s.deps.Backend.Reports.WriteReport(r.Context(), month, format, &text); err != nil {
+		return err
+	}
+	s.audit(r, who, "exported report of "+string(month)+" as "+format)
+	w.Header().Set("Content-Type", reportTypes[format])
+	w.Header().Set("Content-Disposition", `attachment; filename="hostmeter-report-`+string(month)+"."+format+`"`)
+	_, _ = w.Write(text.Bytes()) // the reader may have gone
+	return nil
+}
+
+// audit tells the Backend what somebody did, where it wants to know.
+func (s *Server) audit(r *http.Request, who auth.Identity, deed string) {
+	if s.deps.Backend.Audit != nil {
+		s.deps.Backend.Audit(r.Context(), Actor(who.Actor()), deed)
+	}
+}
