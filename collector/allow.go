@@ -65,7 +65,7 @@ type knocks struct {
 	madeWay time.Time // when one last made room
 }
 
-// add says whether the address is new to the list. When it is full, the one that was heard least
+// add says whether an operator should be told: of an address that is new to a list that is not full. When it is full, the one that was heard least
 // often, and of those the longest ago, makes room: a flood of made-up senders pushes out itself.
 func (k *knocks) add(from netip.Addr, at time.Time, protocol schemas.Protocol) bool {
 	if known := k.known[from]; known != nil {
@@ -73,7 +73,8 @@ func (k *knocks) add(from netip.Addr, at time.Time, protocol schemas.Protocol) b
 		known.Last, known.Protocol = at, protocol
 		return false
 	}
-	if len(k.known) >= knocksMost {
+	full := len(k.known) >= knocksMost
+	if full {
 		if at.Sub(k.madeWay).Abs() < knocksPause {
 			return false
 		}
@@ -81,7 +82,7 @@ func (k *knocks) add(from netip.Addr, at time.Time, protocol schemas.Protocol) b
 		delete(k.known, k.leastHeard().Address)
 	}
 	k.known[from] = &Knock{Address: from, Protocol: protocol, Datagrams: 1, First: at, Last: at}
-	return true
+	return !full
 }
 
 func (k *knocks) leastHeard() *Knock {

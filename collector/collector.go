@@ -67,7 +67,9 @@ type Collector struct {
 	complete  []*schemas.Completeness
 	received  interval
 	fed       bool
-	records   []schemas.FlowRecord // of one datagram
+	// restoredHosts are positions of hypervisors of the run before.
+	restoredHosts []*schemas.SourcePosition
+	records       []schemas.FlowRecord // of one datagram
 
 	openOnce sync.Once
 	openErr  error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -57,6 +58,7 @@ func newCollector(t tester, cfg collector.Config, deps collector.Deps) *collecto
 	if deps.Clock == nil {
 		deps.Clock = clock.NewManual(begin)
 	}
+	deps.Logger = slog.New(slog.DiscardHandler)
 	c, err := collector.New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)

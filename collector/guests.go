@@ -36,7 +36,13 @@ func (c *Collector) host(name string) *host {
 	h.handle = c.table.Exporter(tally.ExporterConfig{Name: h.exporter, Protocol: schemas.Libvirt})
 	c.hosts[name] = h
 	c.order = append(c.order, h)
+	h.restore(c.restoredHosts)
 	return h
+}
+
+func (h *host) restore(positions []*schemas.SourcePosition) {
+	h.readings.Restore(positions)
+	h.last = h.readings.Polled()
 }
 
 // FeedGuests takes what a poll of a hypervisor at the time at said of all its guests. Nothing of

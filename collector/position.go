@@ -86,9 +86,10 @@ func (c *Collector) restore(positions map[positionKey]*schemas.SourcePosition) {
 			}
 		}
 	}
-	for _, l := range c.cfg.Libvirt {
-		c.host(l.Name).readings.Restore(hosts)
+	for _, h := range c.hosts {
+		h.restore(hosts)
 	}
+	c.restoredHosts = hosts // of those that are fed later
 }
 
 // restoreSource gives a new source the positions of its protocol. What waited in the run before is

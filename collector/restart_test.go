@@ -1,0 +1,200 @@
+package collector_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"hostmeter/collector"
+	"hostmeter/internal/clock"
+	"hostmeter/schemas"
+)
+
+// run opens a collector over a log and a state folder, as a new process does.
+func run(t tester, log *memLog, dir string, at time.Time) *collector.Collector {
+	t.Helper()
+	c := newCollector(t, config(), collector.Deps{Log: log, StateDir: dir, Clock: clock.NewManual(at)})
+	if err := c.Open(background); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A collector that is killed loses what it had not flushed, and the next one says how much: sent =
+// counted + lost, in flows, whenever it is killed, and whatever of its state file is left.
+func TestKilledCollectorsDeclareWhatTheyLost(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		dir, err := os.MkdirTemp("", "hostmeter-restart")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		log := newMemLog()
+		now := begin
+		c := run(t, log, dir, now)
+		var sequence, kills uint32
+		var counted, sequence9 uint64
+		first := true
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "seconds")) * time.Second)
+			switch rapid.IntRange(0, 7).Draw(t, "what") {
+			default:
+				flows := make([]flow, rapid.IntRange(1, 30).Draw(t, "flows"))
+				for i := range flows {
+					flows[i] = download
+				}
+				c.Feed(edge, now, v5(now, sequence, 0, flows...))
+				sequence += uint32(len(flows))
+				c.Feed(edge, now, v9(now, uint32(sequence9), 3, flowTemplate(false), flowData(false)))
+				sequence9++
+				if first { // before its first flush a collector has told nobody that it knows the exporter
+					flush(t, c, now)
+					first = false
+				}
+			case 0:
+				flush(t, c, now)
+			case 1:
+				if err := c.Flush(background, now, false); err != nil {
+					t.Fatal(err)
+				}
+			case 2: // killed: nothing more is flushed
+				log = log.reopened()
+				if rapid.IntRange(0, 3).Draw(t, "file lost") == 0 {
+					_ = os.Remove(filepath.Join(dir, "positions.json"))
+				}
+				c = run(t, log, dir, now)
+				kills++
+			}
+		}
+		// What comes after the last kill tells of the gap before it.
+		c.Feed(edge, now, v5(now, sequence, 0, download))
+		c.Feed(edge, now, v9(now, uint32(sequence9), 3, flowTemplate(false)))
+		flush(t, c, now)
+		b := log.books(t)
+		b.checkLaws(t)
+		counted = b.accounts["198.51.100.1 netflow5"].GetRecords()
+		lost := b.counts["198.51.100.1/lost/flows/sequence"]
+		if counted+uint64(lost) != uint64(sequence)+1 && !first {
+			t.Fatalf("%d counted + %d lost != %d sent, after %d kills", counted, lost, sequence+1, kills)
+		}
+		if b.in[meter] != counted*uint64(download.octets) {
+			t.Fatalf("%d octets at the meter of %d flows", b.in[meter], counted)
+		}
+		datagrams, lost9 := b.accounts["198.51.100.1 netflow9"].GetDatagrams(), b.counts["198.51.100.1/lost/datagrams/sequence"]
+		if datagrams+uint64(lost9) != sequence9+1 && !first {
+			t.Fatalf("%d datagrams + %d lost != %d sent, after %d kills", datagrams, lost9, sequence9+1, kills)
+		}
+	})
+}
+
+// What waited for a fact in a killed collector is gone with it, and no longer counts as held.
+func TestHeldRecordsOfAKilledCollectorAreDropped(t *testing.T) {
+	log, dir := newMemLog(), t.TempDir()
+	c := run(t, log, dir, begin)
+	c.Feed(edge, begin, v9(begin, 0, 1, flowTemplate(true), flowData(true, download, download)))
+	c.Feed(edge, begin, v9(begin, 1, 2, flowData(true, download)))
+	flush(t, c, after(time.Second))
+	if n := log.books(t).counts["198.51.100.1/held/records/sampling"]; n != 2 {
+		t.Fatalf("%d records held, want 2", n)
+	}
+	log = log.reopened()
+	c = run(t, log, dir, after(time.Minute))
+	flush(t, c, after(time.Minute))
+	counts := log.books(t).counts
+	for key, want := range map[string]int64{
+		"held/records/sampling": 0, "dropped/records/restart": 2, "held/sets/template": 0, "dropped/sets/restart": 1,
+	} {
+		if got := counts["198.51.100.1/"+key]; got != want {
+			t.Fatalf("%s: %d, want %d in %v", key, got, want, counts)
+		}
+	}
+	// And once only.
+	log = log.reopened()
+	c = run(t, log, dir, after(2*time.Minute))
+	flush(t, c, after(2*time.Minute))
+	if got := log.books(t).counts["198.51.100.1/dropped/records/restart"]; got != 2 {
+		t.Fatalf("dropped %d after another restart, want 2", got)
+	}
+}
+
+// A stopped collector flushes everything; what hypervisors counted while it was away is not lost.
+func TestGuestsGoOnOverARestart(t *testing.T) {
+	reading := func(cpu, in uint64) []schemas.GuestReading {
+		return []schemas.GuestReading{{
+			UUID: "4D5E", Name: "g", State: schemas.GuestState_GUEST_STATE_RUNNING, VCPUs: 1, CPUKnown: true, CPUNanoseconds: cpu,
+			VNICs: []schemas.VNICReading{{MAC: "52:54:00:00:00:01", Target: "vnet0", InOctets: in, InPackets: in / 1000}},
+		}}
+	}
+	log, dir := newMemLog(), t.TempDir()
+	for i := range 5 {
+		at := after(time.Duration(i) * time.Minute)
+		c := run(t, log, dir, at)
+		// hv1 is not in the configuration here: as in a simulation, its state begins with its readings.
+		c.FeedGuests("hv1", at, reading(uint64(i)*30e9, uint64(i)*1_000_000))
+		c.FeedGuests("hv1", at.Add(10*time.Second), reading(uint64(i)*30e9+5e9, uint64(i)*1_000_000+100_000))
+		flush(t, c, at.Add(11*time.Second))
+		log = log.reopened()
+	}
+	b := log.books(t)
+	b.checkLaws(t)
+	if got, want := b.guestCPU["4d5e"], uint64(4*30e9+5e9); got != want {
+		t.Fatalf("cpu %d, want %d", got, want)
+	}
+	if got, want := b.in["vnic:4d5e/52:54:00:00:00:01"], uint64(4_100_000-4100*14); got != want {
+		t.Fatalf("in %d, want %d", got, want)
+	}
+	if a := b.accounts["libvirt/hv1 libvirt"]; a.GetDatagrams() != 10 || a.GetOctets() != b.rows {
+		t.Fatalf("account %v, rows %d", a, b.rows)
+	}
+}
+
+func TestDamagedStateIsNotUsed(t *testing.T) {
+	for _, text := range []string{"", "{", `{"version":2,"collector":"collector-1"}`, `{"version":1,"collector":"other"}`, `{"version":1,"collector":"collector-1","watermarks":[{"log_id":"x"}]}`} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "positions.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log := newMemLog()
+		c := run(t, log, dir, begin)
+		c.Feed(edge, begin, v5(begin, 0, 0, download))
+		flush(t, c, begin)
+		if got := log.books(t).in[meter]; got != 10_000 {
+			t.Fatalf("%q: in %d", text, got)
+		}
+	}
+}
+
+// A log that cannot be read back leaves the file alone to go on from.
+func TestPositionsWithoutASource(t *testing.T) {
+	log, dir := newMemLog(), t.TempDir()
+	deps := collector.Deps{Log: appendOnly{log}, StateDir: dir}
+	c := newCollector(t, config(), deps)
+	if err := c.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Feed(edge, begin, v5(begin, 100, 0, download))
+	flush(t, c, after(10*time.Second))
+	c = newCollector(t, config(), deps)
+	if err := c.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.Feed(edge, after(20*time.Second), v5(after(20*time.Second), 105, 0, download))
+	flush(t, c, after(20*time.Second))
+	if got := log.books(t).counts["198.51.100.1/lost/flows/sequence"]; got != 4 {
+		t.Fatalf("lost %d, want 4", got)
+	}
+}
+
+type appendOnly struct{ inner *memLog }
+
+func (l appendOnly) Append(ctx context.Context, batches []*schemas.Batch) error {
+	return l.inner.Append(ctx, batches)
+}
+
+func (l appendOnly) Close() error { return nil }
+
+var background = context.Background()
