@@ -1,0 +1,384 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hostmeter/internal/store"
+)
+
+// Row is one row to add or to change, as texts: Section is "customers", "services", "plans",
+// "prices", "prefixes", "ownership" or "provider", Cells are by the columns of the import format. A
+// row says everything about its key: a cell that is absent or empty is not set.
+type Row struct {
+	Section string
+	Cells   map[string]string
+	// Where names the row in errors: "import.yaml:12", "services.csv:3", "services[0]".
+	Where string
+	// CellsAt names single cells, where they stand elsewhere than the row.
+	CellsAt map[string]string
+}
+
+func (r Row) at(column string) string {
+	if where, ok := r.CellsAt[column]; ok {
+		return where
+	}
+	return r.Where
+}
+
+// Fault is one thing that is wrong with an import or a change.
+type Fault struct {
+	Where string `json:"where"`
+	Text  string `json:"text"`
+}
+
+// InvalidError says everything that is wrong. Nothing has been written.
+type InvalidError struct{ Faults []Fault }
+
+func (e *InvalidError) Error() string {
+	lines := make([]string, len(e.Faults))
+	for i, fault := range e.Faults {
+		lines[i] = fault.Where + ": " + fault.Text
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Edit is one row that was, or would be, added or changed.
+type Edit struct {
+	Kind   string      `json:"kind"` // "service"
+	Key    string      `json:"key"`
+	Added  bool        `json:"added"`
+	Fields []FieldEdit `json:"fields,omitempty"` // of a changed row
+}
+
+// FieldEdit is one cell of a changed row.
+type FieldEdit struct {
+	Column string `json:"column"`
+	Old    string `json:"old"`
+	New    string `json:"new"`
+}
+
+// String writes "+ service s1" or "~ plan dedicated-10: quota 10 TB -> 20 TB".
+func (e Edit) String() string {
+	name := strings.TrimSpace(e.Kind + " " + e.Key)
+	if e.Added {
+		return "+ " + name
+	}
+	parts := make([]string, len(e.Fields))
+	for i, field := range e.Fields {
+		parts[i] = fmt.Sprintf("%s %s -> %s", field.Column, orNone(field.Old), orNone(field.New))
+	}
+	return "~ " + name + ": " + strings.Join(parts, ", ")
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "(none)"
+	}
+	return text
+}
+
+// Difference is what a change did, or would do.
+type Difference struct {
+	DryRun    bool   `json:"dry_run"`
+	Added     int    `json:"added"`
+	Changed   int    `json:"changed"`
+	Unchanged int    `json:"unchanged"`
+	Edits     []Edit `json:"edits"`
+}
+
+// Lines returns the edits as a person reads them.
+func (d Difference) Lines() []string {
+	lines := make([]string, len(d.Edits))
+	for i, edit := range d.Edits {
+		lines[i] = edit.String()
+	}
+	return lines
+}
+
+// conflictRetries is how often a change is tried again that lost against another one.
+const conflictRetries = 5
+
+// Put adds and changes rows, all or nothing. What is there already, and the same, stays as it is: a
+// second call with the same rows writes nothing. With dryRun nothing is written at all.
+//
+// Errors: *InvalidError, store's.
+func (inv *Inventory) Put(ctx context.Context, rows []Row, dryRun bool) (Difference, error) {
+	return inv.put(ctx, rows, nil, dryRun)
+}
+
+func (inv *Inventory) put(ctx context.Context, rows []Row, faults []Fault, dryRun bool) (difference Difference, err error) {
+	for range conflictRetries {
+		run := inv.db.Update
+		if dryRun {
+			run = inv.db.View
+		}
+		err = run(ctx, func(tx *store.Tx) error {
+			difference, err = putRows(ctx, tx, rows, faults, dryRun)
+			return err
+		})
+		if !store.IsConflict(err) {
+			break
+		}
+	}
+	if err != nil {
+		return Difference{}, err
+	}
+	difference.DryRun = dryRun
+	return difference, nil
+}
+
+func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+	s, err := load(ctx, tx)
+	if err != nil {
+		return Difference{}, fmt.Errorf("read inventory: %w", err)
+	}
+	c := &change{state: s, now: tx.Now, faults: slices.Clone(faults), where: map[string]Row{}}
+	for _, k := range kinds {
+		for _, row := range rows {
+			if row.Section == k.section {
+				c.add(k, row)
+			}
+		}
+	}
+	for _, row := range rows {
+		if kindOf(row.Section) == nil {
+			c.fault(row.Where, "%q: want provider, prefixes, prices, plans, customers, services or ownership", row.Section)
+		}
+	}
+	c.check()
+	if len(c.faults) > 0 {
+		return Difference{}, &InvalidError{Faults: c.faults}
+	}
+	difference := c.difference()
+	if dryRun || len(difference.Edits) == 0 {
+		return difference, nil
+	}
+	return difference, c.write(ctx, tx)
+}
+
+func kindOf(section string) *kind {
+	for _, k := range kinds {
+		if k.section == section {
+			return k
+		}
+	}
+	return nil
+}
+
+// change is a state on its way to another one.
+type change struct {
+	*state
+	now       time.Time
+	faults    []Fault
+	where     map[string]Row // by section and key: the row of this change that has it
+	edits     []edit
+	unchanged int
+}
+
+// edit is a row to write. old is nil for one that is added.
+type edit struct {
+	kind     *kind
+	old, new []string
+}
+
+func (c *change) fault(where, format string, args ...any) {
+	c.faults = append(c.faults, Fault{Where: where, Text: fmt.Sprintf(format, args...)})
+}
+
+// add reads one row into the state, or says what is wrong with it.
+func (c *change) add(k *kind, row Row) {
+	before := len(c.faults)
+	for column := range row.Cells {
+		if !slices.Contains(k.columns, column) {
+			c.fault(row.at(column), "%s: not a column of %s (want %s)", column, k.section, strings.Join(k.columns, ", "))
+		}
+	}
+	for _, column := range k.required {
+		if row.Cells[column] == "" {
+			c.fault(row.at(column), "%s: missing", column)
+		}
+	}
+	f := &fields{get: func(column string) string { return row.Cells[column] }}
+	if len(c.faults) > before {
+		f.errs = append(f.errs, columnError{}) // parse what is there, and put nothing
+	}
+	old, text := c.put(k, f)
+	for _, e := range f.errs {
+		if e.err != nil {
+			c.fault(row.at(e.column), "%s: %v", e.column, e.err)
+		}
+	}
+	if len(f.errs) > 0 {
+		return
+	}
+	id := k.section + " " + k.keyOf(text)
+	if first, twice := c.where[id]; twice {
+		c.fault(row.Where, "%s %s: is at %s already", k.name, k.keyOf(text), first.Where)
+		return
+	}
+	c.where[id] = row
+	if slices.Equal(old, text) {
+		c.unchanged++
+		return
+	}
+	if k == &kindPrice && old != nil {
+		c.checkPriceVersion(row, k.keyOf(text))
+	}
+	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
+}
+
+// put reads a row of any kind into its table and returns its former and its new text; nothing is put
+// where f has errors.
+func (c *change) put(k *kind, f *fields) (old, text []string) {
+	switch k {
+	case &kindProvider:
+		provider := readProvider(f)
+		if len(f.errs) > 0 {
+			return nil, nil
+		}
+		if c.hasProvider {
+			old = c.provider.row()
+		}
+		c.hasProvider, c.provider = true, provider
+		return old, provider.row()
+	case &kindPrefix:
+		return c.prefixes.put(f)
+	case &kindPrice:
+		return c.prices.put(f)
+	case &kindPlan:
+		return c.plans.put(f)
+	case &kindCustomer:
+		return c.customers.put(f)
+	case &kindService:
+		return c.services.put(f)
+	}
+	return c.ownership.put(f)
+}
+
+func (t *table[T]) put(f *fields) (old, text []string) {
+	value := t.read(f)
+	if len(f.errs) > 0 {
+		return nil, nil
+	}
+	text = t.row(value)
+	key := t.kind.keyOf(text)
+	if before, ok := t.rows[key]; ok {
+		old = t.row(before)
+	}
+	t.rows[key] = value
+	return old, text
+}
+
+func (c *change) difference() Difference {
+	d := Difference{Unchanged: c.unchanged, Edits: []Edit{}}
+	for _, e := range c.edits {
+		shown := Edit{Kind: e.kind.name, Key: e.kind.keyOf(e.new), Added: e.old == nil}
+		if shown.Added {
+			d.Added++
+		} else {
+			d.Changed++
+			for i, column := range e.kind.columns {
+				if e.old[i] != e.new[i] {
+					shown.Fields = append(shown.Fields, FieldEdit{Column: column, Old: e.old[i], New: e.new[i]})
+				}
+			}
+		}
+		d.Edits = append(d.Edits, shown)
+	}
+	return d
+}
+
+// RemoveOwnership takes back that anybody owned key from an instant on: it was never true. Where it
+// was true and came to an end, Put its Until instead. Errors: ErrUnknown, store's.
+func (inv *Inventory) RemoveOwnership(ctx context.Context, o Ownership) error {
+	return inv.db.Update(ctx, func(tx *store.Tx) error {
+		version, err := nextVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		n, err := supersede(ctx, tx, version, string(o.Key), o.From)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("ownership of %s from %s: %w", o.Key, formatTime(o.From), ErrUnknown)
+		}
+		return err
+	})
+}
+
+// write stores the edits under a new version.
+func (c *change) write(ctx context.Context, tx *store.Tx) error {
+	version, err := nextVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for _, e := range c.edits {
+		if err := writeEdit(ctx, tx, version, e); err != nil {
+			return fmt.Errorf("write %s %s: %w", e.kind.name, e.kind.keyOf(e.new), err)
+		}
+	}
+	return nil
+}
+
+func writeEdit(ctx context.Context, tx *store.Tx, version int64, e edit) error {
+	columns := e.kind.table()
+	switch e.kind {
+	case &kindOwnership:
+		return writeOwnership(ctx, tx, version, e)
+	case &kindProvider:
+		if _, err := tx.Exec(ctx, `DELETE FROM provider`); err != nil {
+			return err
+		}
+	}
+	args := make([]any, len(e.new))
+	for i, cell := range e.new {
+		args[i] = cell
+	}
+	query := `INSERT INTO ` + e.kind.name + ` (` + strings.Join(columns, ", ") + `) VALUES (?` + strings.Repeat(", ?", len(columns)-1) + `)`
+	if e.kind.keys > 0 {
+		sets := make([]string, 0, len(columns))
+		for _, column := range columns[e.kind.keys:] {
+			sets = append(sets, column+" = excluded."+column)
+		}
+		query += ` ON CONFLICT (` + strings.Join(columns[:e.kind.keys], ", ") + `) DO UPDATE SET ` + strings.Join(sets, ", ")
+	}
+	_, err := tx.Exec(ctx, query, args...)
+	return err
+}
+
+func writeOwnership(ctx context.Context, tx *store.Tx, version int64, e edit) error {
+	f := &fields{get: cellOf(e.kind, e.new)}
+	o := readOwnership(f)
+	if len(f.errs) > 0 {
+		return f.errs[0].err
+	}
+	if e.old != nil {
+		if _, err := supersede(ctx, tx, version, string(o.Key), o.From); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO ownership (meter_key, service, valid_from, valid_until, recorded_at, recorded_version,
+		superseded_at, superseded_version) VALUES (?, ?, ?, ?, ?, ?, 0, 0)`,
+		string(o.Key), o.Service, nanoseconds(o.From), nanoseconds(o.Until), tx.Now.UnixNano(), version)
+	return err
+}
+
+func supersede(ctx context.Context, tx *store.Tx, version int64, key string, from time.Time) (int64, error) {
+	return tx.Exec(ctx, `UPDATE ownership SET superseded_at = ?, superseded_version = ?
+		WHERE meter_key = ? AND valid_from = ? AND superseded_version = 0`, tx.Now.UnixNano(), version, key, nanoseconds(from))
+}
+
+// nextVersion counts a writing transaction. The row that it changes makes writers follow each other.
+func nextVersion(ctx context.Context, tx *store.Tx) (int64, error) {
+	n, err := tx.Exec(ctx, `UPDATE inventory_state SET version = version + 1 WHERE id = 1`)
+	if err == nil && n != 1 {
+		err = errors.New("table inventory_state has no row")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return readVersion(ctx, tx)
+}

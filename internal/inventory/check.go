@@ -1,0 +1,146 @@
+package inventory
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/schemas"
+)
+
+// check holds the whole state that would be to the promises of the package.
+func (c *change) check() {
+	for _, customer := range c.customers.sorted() {
+		c.checkReseller(customer)
+	}
+	zones := map[string]*time.Location{}
+	prices := c.prices.sorted()
+	for _, service := range c.services.sorted() {
+		c.checkService(service, prices, zones)
+	}
+	c.checkOwnership()
+}
+
+// faultIn is fault at a cell of the row of this change that has the key, or of what is stored.
+func (c *change) faultIn(k *kind, key, column, format string, args ...any) {
+	where := fmt.Sprintf("%s %s (stored)", k.name, key)
+	if row, ok := c.where[k.section+" "+key]; ok {
+		where = row.at(column)
+	}
+	c.fault(where, column+": "+format, args...)
+}
+
+func (c *change) checkReseller(customer Customer) {
+	seen := map[string]bool{customer.ID: true}
+	for id := customer.Reseller; id != ""; id = c.customers.rows[id].Reseller {
+		if _, ok := c.customers.rows[id]; !ok {
+			c.faultIn(&kindCustomer, customer.ID, "reseller", "customer %q is not known", id)
+			return
+		}
+		if seen[id] {
+			c.faultIn(&kindCustomer, customer.ID, "reseller", "%q sells to itself in the end", id)
+			return
+		}
+		seen[id] = true
+	}
+}
+
+func (c *change) checkService(service Service, prices []rating.Price, zones map[string]*time.Location) {
+	fault := func(column, format string, args ...any) {
+		c.faultIn(&kindService, service.ID, column, format, args...)
+	}
+	if _, ok := c.customers.rows[service.Customer]; !ok {
+		fault("customer", "customer %q is not known", service.Customer)
+	}
+	plan, ok := c.plans.rows[service.Plan]
+	if !ok {
+		fault("plan", "plan %q is not known", service.Plan)
+		return
+	}
+	if !service.Closed.IsZero() && service.Closed.Compare(service.Opened) < 0 {
+		fault("closed", "%s is before opened, %s", service.Closed, service.Opened)
+	}
+	contract, err := resolve(c.provider, plan, service, zones)
+	if err != nil {
+		fault("time_zone", "%v", err)
+		return
+	}
+	if contract.Currency.Value == "" {
+		fault("currency", "missing, and the provider has none")
+		return
+	}
+	if contract.Quota.Value.Unit == "" {
+		fault("plan", "neither the service nor plan %q has a quota (write unlimited where there is none)", service.Plan)
+		return
+	}
+	c.checkPrice(contract, prices, fault)
+}
+
+// checkPrice wants a price for the period that is open now, or the first one of a service that is
+// not open yet: what is used too much must cost something.
+func (c *change) checkPrice(contract rating.Contract, prices []rating.Price, fault func(column, format string, args ...any)) {
+	if contract.Quota.Value.Unlimited {
+		return
+	}
+	at := contract.Opened.In(contract.Schedule.Zone)
+	if c.now.After(at) {
+		at = c.now
+	}
+	if !contract.Closed.IsZero() && !at.Before(contract.Closed.In(contract.Schedule.Zone)) {
+		return
+	}
+	period := contract.Schedule.PeriodAt(at)
+	if _, ok := rating.PriceFor(contract, period, prices); !ok {
+		fault("place", "no price for (%s) in the period that starts on %s; a price applies from the first period that starts on or after its date",
+			contract.PriceKey(), rating.DateOf(period.From.In(contract.Schedule.Zone)))
+	}
+}
+
+// checkPriceVersion refuses to change a price that customers have been charged by.
+func (c *change) checkPriceVersion(row Row, key string) {
+	price := c.prices.rows[key]
+	if price.From.Compare(rating.DateOf(c.now.UTC())) <= 0 {
+		c.fault(row.Where, "price (%s) from %s is in effect and is not changed; add a version with its own date and notice", price.PriceKey, price.From)
+	}
+}
+
+func (c *change) checkOwnership() {
+	byKey := map[schemas.MeterID][]Ownership{}
+	for _, o := range c.ownership.rows {
+		byKey[o.Key] = append(byKey[o.Key], o)
+	}
+	keys := make([]schemas.MeterID, 0, len(byKey))
+	for key := range byKey {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		spans := byKey[key]
+		sort.Slice(spans, func(i, j int) bool { return spans[i].From.Before(spans[j].From) })
+		for i, o := range spans {
+			id := kindOwnership.keyOf(o.row())
+			if _, ok := c.services.rows[o.Service]; !ok {
+				c.faultIn(&kindOwnership, id, "service", "service %q is not known", o.Service)
+			}
+			if i > 0 && (spans[i-1].Until.IsZero() || o.From.Before(spans[i-1].Until)) {
+				c.overlap(spans[i-1], o)
+			}
+		}
+	}
+}
+
+// overlap blames the row that is in this change, the later one where both are.
+func (c *change) overlap(earlier, later Ownership) {
+	blamed, other := later, earlier
+	if _, ok := c.where["ownership "+kindOwnership.keyOf(later.row())]; !ok {
+		blamed, other = earlier, later
+	}
+	until := formatTime(other.Until)
+	if until == "" {
+		until = "until further notice"
+	}
+	c.faultIn(&kindOwnership, kindOwnership.keyOf(blamed.row()), "key", "%s belongs to service %s from %s, %s; give that row an until first",
+		blamed.Key, other.Service, formatTime(other.From), until)
+}

@@ -1,0 +1,113 @@
+// Package inventory keeps customers, services, plans, prices and prefixes, and who owned a meter
+// when.
+//
+// It promises that what is stored is whole: every reference exists, every service has a price for
+// what it may use too much, no two owners have the same key at one time. A change is refused or made
+// as a whole. Ownership is kept with the time it was true and the time we were told, and rows of it
+// are superseded, never changed.
+//
+// It does not promise that a change leaves past usage alone: ownership that is recorded late moves
+// usage to its true owner, and what was already told about it is corrected by new entries (package
+// ledger).
+package inventory
+
+import (
+	"net/netip"
+	"time"
+	_ "time/tzdata" // zones must exist on a machine that has none installed
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/store"
+	"hostmeter/schemas"
+
+	"sync"
+)
+
+// Slot is the grain of ownership: a change takes effect at the next multiple of it.
+const Slot = 5 * time.Minute
+
+// Defaults of the provider's own level, where neither the import nor the plan says anything.
+const (
+	defaultDirection = rating.Sum
+	defaultPeriod    = rating.Calendar
+	defaultBills     = schemas.KindAddress
+	defaultSKU       = "overage"
+	defaultRounding  = rating.HalfEven
+	defaultZone      = "UTC"
+)
+
+// Rules are the settings that a provider, a plan and a service may each have. What is empty is not
+// set at that level.
+type Rules struct {
+	Quota     rating.Quantity   `json:"quota"`
+	Direction rating.Direction  `json:"direction"`
+	Period    rating.PeriodKind `json:"period"`
+	Block     rating.Quantity   `json:"block"`
+	SKU       string            `json:"sku"`
+	Bills     schemas.MeterKind `json:"bills"`
+	Internal  *bool             `json:"internal"`
+	TimeZone  string            `json:"time_zone"`
+}
+
+// Provider is the hoster itself: its name and the defaults of everything below it.
+type Provider struct {
+	Name     string          `json:"name"`
+	Currency string          `json:"currency"`
+	Rounding rating.Rounding `json:"rounding"`
+	Rules
+}
+
+// Customer is who pays. Reseller is the customer that sold to it, or empty.
+type Customer struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Email    string `json:"email"`
+	Reseller string `json:"reseller"`
+}
+
+// Plan is what services are sold as.
+type Plan struct {
+	Name  string `json:"name"`
+	Class string `json:"class"`
+	Rules
+}
+
+// Service is what a customer bought.
+type Service struct {
+	ID       string      `json:"id"`
+	Customer string      `json:"customer"`
+	Plan     string      `json:"plan"`
+	Place    string      `json:"place"`
+	Currency string      `json:"currency"` // empty: the provider's
+	Opened   rating.Date `json:"opened"`
+	Closed   rating.Date `json:"closed"` // zero while it runs
+	Rules
+}
+
+// Prefix is address space of the provider and the exporters that account for it: where one of them
+// was not observed, the usage of the prefix's meters is missing, not zero.
+type Prefix struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	Exporters []string     `json:"exporters"`
+}
+
+// Ownership says that a service owned a key, [From, Until). A zero Until is open-ended. The key is a
+// meter's id, and for addresses a prefix owns all meters inside it that no longer prefix owns.
+type Ownership struct {
+	Service    string          `json:"service"`
+	Key        schemas.MeterID `json:"key"`
+	From       time.Time       `json:"from"`
+	Until      time.Time       `json:"until"`
+	RecordedAt time.Time       `json:"recorded_at"`
+}
+
+// Inventory is the inventory in a store. It is safe for concurrent use.
+type Inventory struct {
+	db *store.DB
+
+	mu     sync.Mutex
+	cached *Snapshot
+}
+
+// New returns the inventory in db, which must have been migrated.
+func New(db *store.DB) *Inventory { return &Inventory{db: db} }
