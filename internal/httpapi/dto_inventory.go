@@ -10,30 +10,35 @@ type Customer struct {
 	Reseller *string `json:"reseller"` // id of the customer who resells to this one
 }
 
-// Service is what a customer bought. Quota, Direction, Block and Period override the plan where set.
+// Rules are the settings of a plan, or those of a service that win over its plan's; empty: not said here.
+type Rules struct {
+	Quota     string `json:"quota,omitempty"`     // "10 TB"; unsaid everywhere: unmetered
+	Direction string `json:"direction,omitempty"` // sum, in, out …
+	Period    string `json:"period,omitempty"`    // anniversary, calendar
+	Block     string `json:"block,omitempty"`     // "1 TB"
+	SKU       string `json:"sku,omitempty"`
+	Bills     string `json:"bills,omitempty"`    // address, port, vnic
+	Internal  *bool  `json:"internal,omitempty"` // whether traffic between local addresses bills
+	TimeZone  string `json:"time_zone,omitempty"`
+}
+
+// Service is what a customer bought.
 type Service struct {
-	ID        string  `json:"id"`
-	Customer  string  `json:"customer"`
-	Plan      string  `json:"plan"`
-	Place     string  `json:"place"`
-	Currency  string  `json:"currency"`
-	Opened    string  `json:"opened"`           // date
-	Closed    *string `json:"closed,omitempty"` // date
-	Bills     string  `json:"bills"`            // address, port, vnic
-	Quota     string  `json:"quota,omitempty"`
-	Direction string  `json:"direction,omitempty"`
-	Block     string  `json:"block,omitempty"`
-	Period    string  `json:"period,omitempty"`
+	ID       string  `json:"id"`
+	Customer string  `json:"customer"`
+	Plan     string  `json:"plan"`
+	Place    string  `json:"place"`
+	Currency string  `json:"currency"`
+	Opened   string  `json:"opened"`           // date
+	Closed   *string `json:"closed,omitempty"` // date
+	Rules
 }
 
 // Plan is what a service is sold as.
 type Plan struct {
-	Name      string `json:"name"`
-	Class     string `json:"class"`           // dedicated, virtual …
-	Quota     string `json:"quota,omitempty"` // "10 TB"; empty: unmetered
-	Direction string `json:"direction"`
-	Period    string `json:"period"` // anniversary, calendar
-	Block     string `json:"block,omitempty"`
+	Name  string `json:"name"`
+	Class string `json:"class"` // dedicated, virtual …
+	Rules
 }
 
 // Price is one version of a price.
