@@ -137,11 +137,11 @@ func lastOf(p netip.Prefix) number {
 	case host >= 128:
 		return number{^uint64(0), ^uint64(0)}
 	case host > 64:
-		return number{n.high | 1<<(host-64) - 1, ^uint64(0)}
+		return number{n.high | (1<<(host-64) - 1), ^uint64(0)}
 	case host == 64:
 		return number{n.high, ^uint64(0)}
 	}
-	return number{n.high, n.low | 1<<host - 1}
+	return number{n.high, n.low | (1<<host - 1)}
 }
 
 // find returns the index of the longest prefix that holds n, or -1.
