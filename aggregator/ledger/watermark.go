@@ -1,0 +1,242 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"hostmeter/internal/store"
+	"hostmeter/internal/stream"
+	"hostmeter/schemas"
+)
+
+// Watermarks returns how far each sequence has been booked, and makes the ledger forget what it
+// believed: it is the beginning of an ownership, and of a new one after an error of Book.
+func (l *Ledger) Watermarks(ctx context.Context) (stream.Watermarks, error) {
+	l.mu.Lock()
+	l.memory.forget()
+	l.mu.Unlock()
+	return l.ReadWatermarks(ctx)
+}
+
+// ReadWatermarks returns how far each sequence has been booked, for one who does not book.
+func (l *Ledger) ReadWatermarks(ctx context.Context) (stream.Watermarks, error) {
+	marks := make(stream.Watermarks)
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		return eachWatermark(ctx, tx, func(key stream.Key, index uint64, _ int64, _ []byte) error {
+			marks[key] = index
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read watermarks: %w", err)
+	}
+	return marks, nil
+}
+
+func eachWatermark(ctx context.Context, tx *store.Tx, f func(key stream.Key, index uint64, toldAt int64, complete []byte) error) error {
+	rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, idx, told_at, complete FROM watermark`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key stream.Key
+		var logID string
+		var shard, index, toldAt int64
+		var complete []byte
+		if err := rows.Scan(&key.Collector, &logID, &shard, &index, &toldAt, &complete); err != nil {
+			return err
+		}
+		if key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
+			return fmt.Errorf("watermark of log %q: %w", logID, ErrCorrupt)
+		}
+		key.Shard = uint32(shard)
+		if err := f(key, uint64(index), toldAt, complete); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// read reads a watermark; a sequence without one is at 0.
+func (m *mark) read(ctx context.Context, tx *store.Tx, key stream.Key) error {
+	var index int64
+	err := tx.QueryRow(ctx, `SELECT idx FROM watermark WHERE collector = ? AND log_id = ? AND shard = ?`,
+		key.Collector, hexID(key.LogID), int64(key.Shard)).Scan(&index)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the watermark of %s: %w", key, err)
+	}
+	m.known, m.expected, m.index = true, uint64(index), uint64(index)
+	return nil
+}
+
+// write moves a watermark from what was expected. Errors: ErrOvertaken.
+func (m *mark) write(ctx context.Context, tx *store.Tx, key stream.Key) error {
+	var complete any // NULL leaves what is there
+	if len(m.complete) > 0 {
+		data, err := proto.Marshal(&schemas.Batch{Complete: m.complete})
+		if err != nil {
+			return err
+		}
+		complete = data
+	}
+	var n int64
+	var err error
+	if m.known {
+		n, err = tx.Exec(ctx, `UPDATE watermark SET idx = ?, told_at = ?, complete = COALESCE(?, complete)
+			WHERE collector = ? AND log_id = ? AND shard = ? AND idx = ?`,
+			int64(m.index), m.toldAt, complete, key.Collector, hexID(key.LogID), int64(key.Shard), int64(m.expected))
+	} else {
+		n, err = tx.Exec(ctx, `INSERT INTO watermark (collector, log_id, shard, idx, told_at, complete) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (collector, log_id, shard) DO NOTHING`,
+			key.Collector, hexID(key.LogID), int64(key.Shard), int64(m.index), m.toldAt, complete)
+	}
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return fmt.Errorf("%s: %w", key, ErrOvertaken)
+	}
+	return nil
+}
+
+// writeMarks moves the watermarks that the batches moved, and asserts those that they did not: a
+// duplicate in the eyes of an owner who was overtaken is told so too.
+func (b *booking) writeMarks(ctx context.Context) error {
+	for _, key := range sortedKeys(b.marks) {
+		m := b.marks[key]
+		if m.index == m.expected {
+			continue
+		}
+		if err := m.write(ctx, b.tx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[stream.Key]V) []stream.Key {
+	return slices.SortedFunc(maps.Keys(m), func(a, b stream.Key) int {
+		switch x, y := a.String(), b.String(); {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return 0
+	})
+}
+
+// DeclareGap books that a part of a sequence is lost, and moves its watermark behind it.
+//
+// A gap that is behind the watermark already changes nothing. Errors: *HoleError for one that does not
+// begin behind the watermark, and as Book.
+func (l *Ledger) DeclareGap(ctx context.Context, gap *stream.GapError) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.memory.forget()
+	err := l.db.Update(ctx, func(tx *store.Tx) error {
+		m := &mark{}
+		if err := m.read(ctx, tx, gap.Key); err != nil {
+			return err
+		}
+		if gap.To <= m.index {
+			return nil
+		}
+		if gap.From > m.index+1 {
+			return &HoleError{Key: gap.Key, Booked: m.index, Index: gap.From}
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO gap (collector, log_id, shard, from_idx, to_idx, declared_at) VALUES (?, ?, ?, ?, ?, ?)`,
+			gap.Key.Collector, hexID(gap.Key.LogID), int64(gap.Key.Shard), int64(m.index+1), int64(gap.To), tx.Now.UnixNano())
+		if err != nil {
+			return err
+		}
+		m.index = gap.To
+		return m.write(ctx, tx, gap.Key)
+	})
+	if err != nil {
+		return fmt.Errorf("declare a gap in %s: %w", gap.Key, err)
+	}
+	return nil
+}
+
+// Gap is a part of the log that was lost before it was booked.
+type Gap struct {
+	stream.GapError
+	DeclaredAt time.Time
+}
+
+// Gaps returns the declared gaps, the oldest first.
+func (l *Ledger) Gaps(ctx context.Context) ([]Gap, error) {
+	var gaps []Gap
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, from_idx, to_idx, declared_at FROM gap ORDER BY declared_at, collector, log_id, shard, from_idx`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var g Gap
+			var logID string
+			var shard, from, to, at int64
+			if err := rows.Scan(&g.Key.Collector, &logID, &shard, &from, &to, &at); err != nil {
+				return err
+			}
+			if g.Key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
+				return fmt.Errorf("gap of log %q: %w", logID, ErrCorrupt)
+			}
+			g.Key.Shard, g.From, g.To, g.DeclaredAt = uint32(shard), uint64(from), uint64(to), time.Unix(0, at).UTC()
+			gaps = append(gaps, g)
+		}
+		return rows.Err()
+	})
+	return gaps, err
+}
+
+// RefusedBatch is a batch that broke an invariant: nothing of it is booked.
+type RefusedBatch struct {
+	Key       stream.Key
+	Index     uint64
+	RefusedAt time.Time
+	Reason    string
+	// Size of the batch in bytes.
+	Size int64
+}
+
+// RefusedBatches returns what was refused, the oldest first.
+func (l *Ledger) RefusedBatches(ctx context.Context) ([]RefusedBatch, error) {
+	var refused []RefusedBatch
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, idx, refused_at, reason, length(batch) FROM refused_batch ORDER BY refused_at, collector, log_id, shard, idx`)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r RefusedBatch
+			var logID string
+			var shard, index, at int64
+			if err := rows.Scan(&r.Key.Collector, &logID, &shard, &index, &at, &r.Reason, &r.Size); err != nil {
+				return err
+			}
+			if r.Key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
+				return fmt.Errorf("refused batch of log %q: %w", logID, ErrCorrupt)
+			}
+			r.Key.Shard, r.Index, r.RefusedAt = uint32(shard), uint64(index), time.Unix(0, at).UTC()
+			refused = append(refused, r)
+		}
+		return rows.Err()
+	})
+	return refused, err
+}
