@@ -1,0 +1,203 @@
+package tally
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/fnv"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"hostmeter/schemas"
+)
+
+// hashTwin is the hash as schemas/batch.proto words it, by the standard library.
+func hashTwin(b []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(b)
+	z := h.Sum64()
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb
+	return z ^ (z >> 31)
+}
+
+func TestHashTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "octets")
+		four := netip.AddrFrom4([4]byte(b[:4]))
+		mapped := four.As16()
+		if got, want := hashAddress(numberOf(four), true), hashTwin(mapped[:]); got != want {
+			t.Fatalf("%s: %x, want %x", four, got, want)
+		}
+		six := netip.AddrFrom16([16]byte(b))
+		if got, want := hashAddress(numberOf(six), false), hashTwin(b); got != want {
+			t.Fatalf("%s: %x, want %x", six, got, want)
+		}
+		if got, want := hashPort(binary.BigEndian.Uint16(b)), hashTwin(b[:2]); got != want {
+			t.Fatalf("port: %x, want %x", got, want)
+		}
+	})
+}
+
+func TestSketchTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		hashes := rapid.SliceOfN(rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 40)), 1, 100).Draw(t, "hashes")
+		budget := registers
+		var s sketch
+		distinct := make(map[uint64]bool)
+		var want [registers]byte
+		for _, h := range hashes {
+			s.add(h, &budget)
+			distinct[h] = true
+			rank := byte(57)
+			if low := h << 8; low != 0 {
+				rank = byte(bits.LeadingZeros64(low)) + 1
+			}
+			want[h>>56] = max(want[h>>56], rank)
+		}
+		out := s.take(&budget)
+		if len(distinct) <= exactMax {
+			if len(out.Exact) != len(distinct) || !slices.IsSorted(out.Exact) || out.Registers != nil {
+				t.Fatalf("%v of %d distinct", out, len(distinct))
+			}
+		} else if !bytes.Equal(out.Registers, want[:]) || out.Exact != nil {
+			t.Fatalf("%v, want %v", out.Registers, want)
+		}
+		if budget != registers || s.take(&budget) != nil {
+			t.Fatalf("budget %d after the sketch is gone", budget)
+		}
+	})
+}
+
+func TestSketchBudget(t *testing.T) {
+	budget := registers - 1
+	var s sketch
+	for h := range uint64(1000) {
+		s.add(h, &budget)
+	}
+	if out := s.take(&budget); len(out.Exact) != exactMax {
+		t.Errorf("%d exact without a budget, want %d", len(out.Exact), exactMax)
+	}
+}
+
+func TestHeaviestFindsTheHeavy(t *testing.T) {
+	var h heaviest[int]
+	for i := range 10_000 {
+		h.add(1000+i, 10, 1) // many light ones
+		if i%10 == 0 {
+			h.add(i/10%5, 5000, 4) // five heavy ones
+		}
+	}
+	top := h.top()
+	if len(top) != told {
+		t.Fatalf("%d told", len(top))
+	}
+	for i := range 5 {
+		if top[i].key >= 5 || top[i].octets < 1_000_000 || top[i].octets > 1_100_000 {
+			t.Errorf("place %d: %+v", i, top[i])
+		}
+	}
+}
+
+// TestFeatures holds the features of a record of the meter 192.0.2.9, out and in.
+func TestFeatures(t *testing.T) {
+	f := func(name string, change func(r *schemas.FlowRecord), wantOut, wantIn *schemas.Features) {
+		t.Helper()
+		for _, out := range []bool{true, false} {
+			table := newTable()
+			r := record("192.0.2.9", "198.51.100.7", 600, 5)
+			change(r)
+			if !out {
+				r.Source, r.Destination = r.Destination, r.Source
+				r.SourcePort, r.DestinationPort = r.DestinationPort, r.SourcePort
+			}
+			table.Add(exporter(table, ModeSingle), r, received)
+			tally := table.Flush(true).Tallies[0]
+			got, want := tally.Out.GetFeatures(), wantOut
+			if !out {
+				got, want = tally.In.GetFeatures(), wantIn
+			}
+			if got.String() != want.String() {
+				t.Errorf("%s, out %v:\ngot  %v\nwant %v", name, out, got, want)
+			}
+		}
+	}
+	same := func(name string, change func(r *schemas.FlowRecord), want *schemas.Features) {
+		t.Helper()
+		f(name, change, want, want)
+	}
+	tcp := func(port uint16, flags uint8, packets uint64) func(r *schemas.FlowRecord) {
+		return func(r *schemas.FlowRecord) { r.DestinationPort, r.TCPFlags, r.Packets = port, flags, packets }
+	}
+	same("TCP", tcp(50_000, 0x18, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1})
+	same("a flow that begins with SYN", tcp(50_000, 0x1b, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1, SynPackets: 1})
+	same("a SYN flood", tcp(50_000, 0x02, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1, SynPackets: 5, SynOnlyFlows: 1})
+	same("SYN and ACK in one packet", tcp(50_000, 0x12, 1), &schemas.Features{TcpPackets: 1, TcpFlows: 1, SinglePacketFlows: 1})
+	same("mail, answered", tcp(587, 0x1b, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1, SynPackets: 1, SmtpFlows: 1, SmtpEstablishedFlows: 1})
+	same("mail, refused", tcp(25, 0x06, 2), &schemas.Features{TcpPackets: 2, TcpFlows: 1, SynPackets: 1, SmtpFlows: 1})
+	same("telnet", tcp(2323, 0x10, 2), &schemas.Features{TcpPackets: 2, TcpFlows: 1, TelnetFlows: 1})
+	same("SSH", tcp(22, 0x10, 2), &schemas.Features{TcpPackets: 2, TcpFlows: 1, SshFlows: 1})
+	same("RDP", tcp(3389, 0x10, 2), &schemas.Features{TcpPackets: 2, TcpFlows: 1, RdpFlows: 1})
+	same("stratum", tcp(3333, 0x10, 2), &schemas.Features{TcpPackets: 2, TcpFlows: 1, MiningFlows: 1})
+	same("a scan of routers", tcp(7547, 0x02, 1), &schemas.Features{TcpPackets: 1, TcpFlows: 1, SynPackets: 1, SynOnlyFlows: 1, RouterScanFlows: 1, SinglePacketFlows: 1})
+	same("browsing is no scan", tcp(80, 0x1b, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1, SynPackets: 1})
+	same("DNS over TCP", tcp(53, 0x18, 5), &schemas.Features{TcpPackets: 5, TcpFlows: 1, DnsPackets: 5, DnsOctets: 600})
+	same("DNS", func(r *schemas.FlowRecord) { r.IPProtocol, r.DestinationPort = 17, 53 },
+		&schemas.Features{UdpPackets: 5, UdpOctets: 600, UdpFlows: 1, DnsPackets: 5, DnsOctets: 600})
+	f("an amplifier", func(r *schemas.FlowRecord) { r.IPProtocol, r.SourcePort = 17, 11211 },
+		&schemas.Features{UdpPackets: 5, UdpOctets: 600, UdpFlows: 1, AmplifierOctets: 600, AmplifierPackets: 5},
+		&schemas.Features{UdpPackets: 5, UdpOctets: 600, UdpFlows: 1})
+	same("ICMP", func(r *schemas.FlowRecord) { r.IPProtocol = 1 }, &schemas.Features{IcmpPackets: 5})
+	same("ICMPv6 by number", func(r *schemas.FlowRecord) { r.IPProtocol = 58 }, &schemas.Features{IcmpPackets: 5})
+	same("fragments", func(r *schemas.FlowRecord) { r.IPProtocol, r.Fragment = 50, true }, &schemas.Features{Fragments: 5})
+}
+
+func TestPeersOfBusyMeters(t *testing.T) {
+	table := newTable()
+	e := exporter(table, ModeSingle)
+	for range 3 {
+		r := record("192.0.2.9", "198.51.100.7", 1<<20, 1000)
+		r.SamplingNumerator = 10
+		table.Add(e, r, received)
+	}
+	out := table.Flush(true).Tallies[0].Out
+	if len(out.TopPeers) != 1 || !bytes.Equal(out.TopPeers[0].Address, []byte{198, 51, 100, 7}) || out.TopPeers[0].Octets != 30<<20 {
+		t.Errorf("%v", out.TopPeers)
+	}
+	if len(out.TopPorts) != 1 || out.TopPorts[0].Port != 50_000 || out.TopPorts[0].Protocol != 6 {
+		t.Errorf("%v", out.TopPorts)
+	}
+	if len(out.RemoteAddresses.Exact) != 1 || len(out.RemotePorts.Exact) != 1 {
+		t.Errorf("%v %v", out.RemoteAddresses, out.RemotePorts)
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	for name, detail := range map[string]bool{"detail": true, "sums": false} {
+		b.Run(name, func(b *testing.B) {
+			c := DefaultConfig()
+			c.Local, c.NoDetail = prefixesOf("10.0.0.0/8", "192.0.2.0/24"), !detail
+			table := New(c)
+			e := table.Exporter(ExporterConfig{Name: "a", Protocol: schemas.NetFlow9})
+			const many = 1 << 16
+			records := make([]*schemas.FlowRecord, many)
+			for i := range records {
+				n := uint32(i) * 2654435761
+				records[i] = record("192.0.2.9", "198.51.100.7", 1400, 2)
+				records[i].Source = netip.AddrFrom4([4]byte{10, 0, byte(n >> 16), byte(n >> 24)})
+				records[i].Destination = netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)})
+			}
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				table.Add(e, records[n%many], received)
+				if n++; n%(4*many) == 0 {
+					table.Flush(true)
+				}
+			}
+		})
+	}
+}
