@@ -110,7 +110,6 @@ func (r *run) packet(link layers.LinkType, packet []byte, at time.Time) {
 	from, payload, state := r.fragments.datagram(ip)
 	switch state {
 	case waiting:
-		r.fragmented++
 	case whole:
 		r.datagram(from, at, payload)
 	case foreign:

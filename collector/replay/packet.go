@@ -64,7 +64,13 @@ const (
 )
 
 // fragments puts fragmented datagrams together. It holds at most fragmentsMax of them.
-type fragments struct{ open map[fragmentKey]*assembly }
+type fragments struct {
+	open map[fragmentKey]*assembly
+	lost uint64 // datagrams that gave way
+}
+
+// incomplete is how many datagrams never became whole.
+func (f *fragments) incomplete() uint64 { return f.lost + uint64(len(f.open)) }
 
 const (
 	fragmentsMax = 1024
@@ -184,6 +190,7 @@ func (f *fragments) add(key fragmentKey, offset int, more bool, data []byte) ([]
 	a := f.open[key]
 	if a == nil {
 		if len(f.open) >= fragmentsMax {
+			f.lost += fragmentsMax
 			clear(f.open)
 		}
 		a = &assembly{}

@@ -39,15 +39,14 @@ func Feed(opts Options, datagrams func(yield func(from netip.AddrPort, at time.T
 
 // run is one replay at work.
 type run struct {
-	options    Options
-	table      *tally.Table
-	sources    map[sourceKey]*source
-	last       *source
-	fragments  fragments
-	fragmented uint64 // packets that wait in fragments, or waited
-	records    []schemas.FlowRecord
-	addresses  map[string]*Address
-	result     Result
+	options   Options
+	table     *tally.Table
+	sources   map[sourceKey]*source
+	last      *source
+	fragments fragments
+	records   []schemas.FlowRecord
+	addresses map[string]*Address
+	result    Result
 }
 
 type sourceKey struct {
@@ -216,6 +215,7 @@ func (r *run) finish() Result {
 		}
 	}
 	r.drain()
+	r.result.Skipped += r.fragments.incomplete()
 	r.result.Exporters, r.result.Addresses = []Exporter{}, []Address{}
 	keys := make([]sourceKey, 0, len(r.sources))
 	for key := range r.sources {
