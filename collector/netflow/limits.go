@@ -11,6 +11,8 @@ type Limits struct {
 	TemplatesPerDomain int
 	// FieldsPerTemplate bounds one template; FieldsPerDomain all templates of a domain and session.
 	FieldsPerTemplate, FieldsPerDomain int
+	// FieldsTotal bounds the templates of all domains and sessions.
+	FieldsTotal int
 	// Domains bounds the observation domains, SessionsPerDomain the ports that one is sent from.
 	Domains, SessionsPerDomain int
 	// HeldOctets and HeldAge bound the data sets that wait for their template.
@@ -28,6 +30,7 @@ func DefaultLimits() Limits {
 		TemplatesPerDomain: 256,
 		FieldsPerTemplate:  512,
 		FieldsPerDomain:    8192,
+		FieldsTotal:        1 << 17,
 		Domains:            256,
 		SessionsPerDomain:  16,
 		HeldOctets:         4 << 20,

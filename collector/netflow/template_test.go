@@ -165,6 +165,18 @@ func TestTemplateFlood(t *testing.T) {
 	}
 }
 
+func TestTemplatesOfAllDomainsAreBounded(t *testing.T) {
+	limits := netflow.DefaultLimits()
+	limits.FieldsTotal = 10 * len(basic)
+	d := netflow.NewDecoder(limits)
+	for domain := range uint32(100) {
+		decode(t, d, from, V9(0, domain, 1, seconds, Template9(256, basic...)))
+	}
+	if s := d.Stats(); s.Templates != 10 || s.Dropped[netflow.DroppedTemplateLimit] != 90 {
+		t.Errorf("%d templates, %d refused", s.Templates, s.Dropped[netflow.DroppedTemplateLimit])
+	}
+}
+
 func TestLost(t *testing.T) {
 	v9 := newDecoder()
 	decode(t, v9, from, V9(10, 1, 1000, seconds), V9(11, 1, 2000, seconds), V9(15, 1, 3000, seconds), V9(3, 2, 1, seconds))

@@ -83,7 +83,8 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 		return dst
 	}
 	ses.forget(id)
-	if len(fields) > d.limits.FieldsPerTemplate || !ses.room(len(fields), h.receivedAt, d.limits) {
+	if len(fields) > d.limits.FieldsPerTemplate || !ses.room(len(fields), h.receivedAt, d.limits) ||
+		d.fieldsTotal()+len(fields) > d.limits.FieldsTotal {
 		d.stats.Templates--
 		d.stats.Dropped[DroppedTemplateLimit]++
 		return dst
@@ -91,6 +92,16 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 	ses.templates[id] = &template{program: p, seen: h.receivedAt}
 	ses.fields += len(fields)
 	return d.unhold(dst, dom, id)
+}
+
+// fieldsTotal counts the fields of all templates; new templates are rare.
+func (d *Decoder) fieldsTotal() (n int) {
+	for _, dom := range d.domains {
+		for _, ses := range dom.sessions {
+			n += ses.fields
+		}
+	}
+	return n
 }
 
 // withdraw forgets a template, or all of a kind (ids 2 and 3). UDP exporters should not withdraw;
