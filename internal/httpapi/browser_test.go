@@ -1,0 +1,134 @@
+package httpapi
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"hostmeter/internal/auth"
+)
+
+// chromium returns the browser of this machine, or skips loudly; in CI it must be there.
+func chromium(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "google-chrome-stable"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatal("no Chromium: CI runs deploy/testbed/install.sh first, which installs it")
+	}
+	t.Skip("PAGES NOT TESTED IN A BROWSER: no chromium in PATH; deploy/testbed/install.sh installs it")
+	return ""
+}
+
+// browser starts a headless browser, with nothing that speaks to anybody but the site.
+func browser(t *testing.T, width, height int) context.Context {
+	t.Helper()
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(width, height))
+	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// listen runs the site on a port of loopback and returns its URL without the last slash.
+func (s *site) listen() string {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := s.server.Open(ctx); err != nil {
+		s.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.server.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("server: %v", err)
+		}
+	})
+	url := s.server.URL()
+	return url[:len(url)-1]
+}
+
+// pictures are the pages as they are looked at: `HOSTMETER_PICTURES=DIR go test -run Pictures`.
+var pictures = []struct {
+	name, path    string
+	width, height int
+	dark          bool
+}{
+	{"finance", "/finance", 1280, 900, false},
+	{"finance-closed", "/finance?month=2026-09", 1280, 900, false},
+	{"finance-empty", "/finance?month=2026-01", 1280, 900, false},
+	{"finance-dark", "/finance", 1280, 900, true},
+	{"finance-phone", "/finance", 390, 844, false},
+	{"noc", "/noc", 1280, 900, false},
+	{"noc-dark", "/noc", 1280, 900, true},
+	{"noc-phone", "/noc", 390, 844, true},
+	{"incident", "/incidents/i-0007", 1280, 900, false},
+	{"incident-cpu-dark", "/incidents/i-0004", 1280, 900, true},
+	{"incident-phone", "/incidents/i-0004", 390, 844, false},
+	{"meter", "/meters/address:192.0.2.17", 1280, 900, false},
+	{"admin", "/admin", 1280, 900, false},
+	{"admin-phone", "/admin", 390, 844, false},
+	{"problem", "/incidents/nobody", 1280, 900, false},
+}
+
+func TestPictures(t *testing.T) {
+	dir := os.Getenv("HOSTMETER_PICTURES")
+	if dir == "" {
+		t.Skip("no pictures: HOSTMETER_PICTURES names no folder")
+	}
+	s := newSite(t)
+	s.addUser(auth.Admin)
+	base := s.listen()
+	ctx := browser(t, 1280, 900)
+	shoot := func(name, path string, width, height int, dark bool) {
+		t.Helper()
+		scheme := "light"
+		if dark {
+			scheme = "dark"
+		}
+		err := chromedp.Do(ctx,
+			chromedp.EmulateViewport(int64(width), int64(height)),
+			chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+				_, err := cdp.Call(ctx, target, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+				return err
+			}),
+			chromedp.Navigate(base+path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shoot("login", "/login", 1280, 900, false)
+	if err := browserLogin(ctx, base, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pictures {
+		shoot(p.name, p.path, p.width, p.height, p.dark)
+	}
+}
+
+func browserLogin(ctx context.Context, base, name string) error {
+	return chromedp.Do(ctx, chromedp.Navigate(base+"/login"),
+		chromedp.SendKeys(`input[name=name]`, name), chromedp.SendKeys(`input[name=password]`, password),
+		chromedp.Click(`button.primary`), chromedp.WaitVisible(`nav[aria-label=Pages]`))
+}
