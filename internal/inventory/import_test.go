@@ -1,0 +1,233 @@
+package inventory_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+	"hostmeter/internal/store/storetest"
+	"hostmeter/schemas"
+)
+
+var now = time.Date(2026, 11, 3, 12, 0, 0, 0, time.UTC)
+
+func each(t *testing.T, f func(t *testing.T, inv *inventory.Inventory)) {
+	t.Helper()
+	storetest.EachWithClock(t, clock.NewManual(now), func(t *testing.T, db *store.DB) { f(t, inventory.New(db)) })
+}
+
+func example(t testing.TB) []inventory.File {
+	t.Helper()
+	text, err := os.ReadFile("testdata/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []inventory.File{{Name: "example.yaml", Text: text}}
+}
+
+func mustImport(t testing.TB, inv *inventory.Inventory, files ...inventory.File) inventory.Difference {
+	t.Helper()
+	difference, err := inv.Import(context.Background(), files, false)
+	if err != nil {
+		t.Fatalf("import: %v", err)
+	}
+	return difference
+}
+
+func snapshot(t testing.TB, inv *inventory.Inventory) *inventory.Snapshot {
+	t.Helper()
+	s, err := inv.Snapshot(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func yaml(text string) inventory.File {
+	return inventory.File{Name: "more.yaml", Text: []byte(text)}
+}
+
+func TestImportTwiceChangesNothing(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		dry, err := inv.Import(context.Background(), example(t), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := snapshot(t, inv); len(s.Services()) != 0 || s.Version != 0 {
+			t.Fatal("a dry run wrote something")
+		}
+		first := mustImport(t, inv, example(t)...)
+		if first.Added != 9 || first.Changed != 0 || dry.Added != first.Added || !dry.DryRun {
+			t.Fatalf("dry run %+v, import %+v, want 9 rows added by both", dry, first)
+		}
+		version := snapshot(t, inv).Version
+		second := mustImport(t, inv, example(t)...)
+		if second.Added+second.Changed != 0 || second.Unchanged != 9 || len(second.Edits) != 0 {
+			t.Fatalf("second import: %+v", second)
+		}
+		if got := snapshot(t, inv).Version; got != version {
+			t.Fatalf("second import moved the version from %d to %d", version, got)
+		}
+		third := mustImport(t, inv, yaml(`plans: [{name: dedicated-10, class: dedicated, quota: 20 TB, direction: sum, period: anniversary, block: 1 TB}]`))
+		if want := "~ plan dedicated-10: quota 10 TB -> 20 TB"; third.Changed != 1 || third.Lines()[0] != want {
+			t.Fatalf("got %q, want %q", third.Lines(), want)
+		}
+	})
+}
+
+func TestContractOfTheExample(t *testing.T) {
+	inv := inventory.New(storetest.SQLite(t, clock.NewManual(now)))
+	mustImport(t, inv, example(t)...)
+	contract, err := snapshot(t, inv).Contract("s1", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if contract.Quota.Value.String() != "10 TB" || contract.Quota.Level != "plan" || contract.RuleFrom() != "plan" ||
+		contract.Zone.Value != "Europe/London" || contract.Zone.Level != "provider" || contract.Currency.Level != "contract" ||
+		contract.Opened.String() != "2026-01-31" || contract.Bills.Value != "address" {
+		t.Fatalf("got %+v", contract)
+	}
+	if exporters := snapshot(t, inv).ExportersOf("address:192.0.2.9"); len(exporters) != 1 || exporters[0] != "192.0.2.250" {
+		t.Fatalf("exporters of the address: %v", exporters)
+	}
+}
+
+// TestEveryWrongLineIsNamed holds what a clerk sees for a file with one fault of each sort.
+func TestEveryWrongLineIsNamed(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		mustImport(t, inv, example(t)...)
+		f := func(text string, want ...string) {
+			t.Helper()
+			_, err := inv.Import(context.Background(), []inventory.File{yaml(text)}, false)
+			var invalid *inventory.InvalidError
+			if !errors.As(err, &invalid) {
+				t.Fatalf("%s\ngot %v, want faults", text, err)
+			}
+			if got := err.Error(); len(invalid.Faults) != len(want) {
+				t.Fatalf("%s\ngot %d faults, want %d:\n%s", text, len(invalid.Faults), len(want), got)
+			}
+			for i, fault := range invalid.Faults {
+				if line := fault.Where + ": " + fault.Text; !strings.HasPrefix(line, want[i]) {
+					t.Fatalf("%s\nfault %d is\n%s\nwant\n%s", text, i, line, want[i])
+				}
+			}
+		}
+		f("plans:\n  - {name: p, quota: 10 TB, colour: red}\n", "more.yaml:2: colour: not a column of plans")
+		f("plans:\n  - name: p\n    quota: 10 Tb\n    direction: both\n", "more.yaml:3: quota: quantity \"10 Tb\"", "more.yaml:4: direction: direction \"both\"")
+		f("services:\n  - {id: s2, customer: nobody, plan: nothing, opened: 2026-01-31}\n", "more.yaml:2: customer: customer \"nobody\"", "more.yaml:2: plan: plan \"nothing\"")
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: paris, opened: 2026-01-31}\n", "more.yaml:2: place: no price for (overage, paris, GBP)")
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-32, currency: XXX}\n", "more.yaml:2: currency: \"XXX\"", "more.yaml:2: opened: date \"2026-01-32\"")
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, time_zone: Mars/Base}\n", "more.yaml:2: time_zone: \"Mars/Base\"")
+		f("prices:\n  - {sku: overage, place: london, currency: GBP, from: 2026-12-01, noticed: 2026-11-22, per: TB, begun: true, amount: 70}\n", "more.yaml:2: noticed: noticed 2026-11-22 for 2026-12-01: price needs at least 10 days' notice")
+		f("prices:\n  - {sku: overage, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: TB, begun: true, amount: 70}\n", "more.yaml:2: price (overage, london, GBP) from 2026-01-01 is in effect")
+		f("ownership:\n  - {service: s1, key: \"address:192.0.2.9\", from: 2026-05-01T00:00:00Z}\n", "more.yaml:2: key: address:192.0.2.9 belongs to service s1")
+		f("ownership:\n  - {service: s9, key: \"address:192.0.2.77\", from: 2026-05-01T00:00:00Z, until: 2026-05-01T00:00:00Z}\n", "more.yaml:2: until: 2026-05-01T00:00:00Z is not after from")
+		f("ownership:\n  - {service: s9, key: \"address:192.0.2.77\", from: yesterday}\n", "more.yaml:2: from: \"yesterday\"")
+		f("ownership:\n  - {service: s9, key: \"address:192.0.2.77\", from: 2026-05-01T00:00:00Z}\n", "more.yaml:2: service: service \"s9\"")
+		f("ownership:\n  - {service: s1, key: 192.0.2.77, from: 2026-05-01T00:00:00Z}\n", "more.yaml:2: key: \"192.0.2.77\": not a meter id")
+		f("customers:\n  - {id: c2, name: B, reseller: c3}\n  - {id: c3, name: C, reseller: c2}\n", "more.yaml:2: reseller: \"c2\" sells to itself", "more.yaml:3: reseller: \"c3\" sells to itself")
+		f("customers:\n  - {id: c2, name: B}\n  - {id: c2, name: C}\n", "more.yaml:3: customer c2: is at more.yaml:2 already")
+		f("customers:\n  - {id: c2}\n", "more.yaml:2: name: missing")
+		f("custmers: []\n", "more.yaml:1: \"custmers\"")
+		f("customers: {id: c2}\n", "more.yaml:1: customers: want a list")
+		f("customers: [\n", "more.yaml: ")
+		f(strings.Repeat("[", 1000), "more.yaml: brackets nest 1000 deep")
+		if s := snapshot(t, inv); len(s.Customers()) != 2 || len(s.Services()) != 1 {
+			t.Fatal("a refused import left something behind")
+		}
+	})
+}
+
+func TestCSV(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		mustImport(t, inv, example(t)...)
+		difference := mustImport(t, inv,
+			inventory.File{Name: "dir/ownership.csv", Text: []byte("service,key,from,until\ns2,address:192.0.2.10,2026-02-01T00:00:00Z,\n")},
+			inventory.File{Name: "export-17.csv", Text: []byte("\ufeffid,customer,plan,place,opened\ns2,c1,dedicated-10,london,2026-02-01\n")},
+			inventory.File{Name: "prefixes.csv", Text: []byte("prefix,exporters\n2001:db8::/32,192.0.2.250 192.0.2.249\n")})
+		if difference.Added != 3 {
+			t.Fatalf("got %+v", difference)
+		}
+		if owner, _ := snapshot(t, inv).OwnerAt("address:192.0.2.10", now); owner != "s2" {
+			t.Fatalf("owner is %q", owner)
+		}
+		f := func(name, text, want string) {
+			t.Helper()
+			_, err := inv.Import(context.Background(), []inventory.File{{Name: name, Text: []byte(text)}}, false)
+			if err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Fatalf("%s: got %v, want %s", name, err, want)
+			}
+		}
+		f("customers.csv", "id,name\nc9,\"A\nB\"\nc8,B,C\n", "customers.csv:4: has 3 columns, the header has 2")
+		f("customers.csv", "id,name\nc9,A\nc8,\n", "customers.csv:3: name: missing")
+		f("x.csv", "a,b\nc9,A\n", "x.csv:1: columns a,b are not those of one kind")
+		f("x.txt", "a,b\n", "x.txt: want a file that ends in")
+	})
+}
+
+func TestLateChangeOfOwnerIsSeenAsAChange(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		ctx := context.Background()
+		mustImport(t, inv, example(t)...)
+		before := snapshot(t, inv).Version
+		mustImport(t, inv, yaml(`
+services: [{id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-02-01}]
+ownership:
+  - {service: s1, key: "address:192.0.2.9", from: 2026-01-31T00:00:00Z, until: 2026-10-12T03:17:00Z}
+  - {service: s2, key: "address:192.0.2.9", from: 2026-10-12T03:17:00Z}
+`))
+		s := snapshot(t, inv)
+		change := time.Date(2026, 10, 12, 3, 20, 0, 0, time.UTC) // the next slot boundary
+		for at, want := range map[time.Time]string{change.Add(-1): "s1", change: "s2"} {
+			if owner, _ := s.OwnerAt("address:192.0.2.9", at); owner != want {
+				t.Errorf("owner at %s is %q, want %q", at, owner, want)
+			}
+		}
+		changes, err := inv.OwnershipChanges(ctx, before, s.Version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range changes {
+			if c.Key != "address:192.0.2.9" || !c.From.Equal(change) || !c.To.IsZero() {
+				t.Errorf("change %+v, want all from %s on and nothing before", c, change)
+			}
+		}
+		if len(changes) != 2 {
+			t.Errorf("got %d changes, want the end of one and the begin of the other", len(changes))
+		}
+		if err := inv.RemoveOwnership(ctx, inventory.Ownership{Key: "address:192.0.2.9", From: time.Date(2026, 10, 12, 3, 17, 0, 0, time.UTC)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := snapshot(t, inv).OwnerAt("address:192.0.2.9", change); ok {
+			t.Error("ownership that was taken back is still there")
+		}
+		if err := inv.RemoveOwnership(ctx, inventory.Ownership{Key: schemas.MeterID("address:192.0.2.9"), From: change}); !errors.Is(err, inventory.ErrUnknown) {
+			t.Errorf("removing what is not there: %v", err)
+		}
+	})
+}
+
+func FuzzReadFiles(f *testing.F) {
+	text, _ := os.ReadFile("testdata/example.yaml")
+	f.Add("a.yaml", text)
+	f.Add("customers.csv", []byte("id,name\n1,2\n"))
+	f.Fuzz(func(t *testing.T, name string, text []byte) {
+		rows, faults := inventory.ReadFiles([]inventory.File{{Name: name, Text: text}})
+		for _, row := range rows {
+			if row.Where == "" || row.Cells == nil {
+				t.Fatalf("row without a place or cells: %+v", row)
+			}
+		}
+		for _, fault := range faults {
+			if fault.Text == "" {
+				t.Fatal("fault without a text")
+			}
+		}
+	})
+}
