@@ -54,10 +54,16 @@ type minutes struct {
 	// when the minute was first seen.
 	position watermarks
 	begin    map[int64]watermarks
+	// done is how far an earlier run had come: what it took stands in the closed minutes.
+	done watermarks
 }
 
-func newMinutes() *minutes {
-	return &minutes{sums: map[key]*values{}, dirty: map[key]bool{}, position: watermarks{}, begin: map[int64]watermarks{}}
+// newMinutes goes on from what an earlier run saved.
+func newMinutes(s saved) *minutes {
+	return &minutes{
+		sums: map[key]*values{}, dirty: map[key]bool{}, begin: map[int64]watermarks{},
+		position: s.position, done: s.done, closed: s.closed,
+	}
 }
 
 // skip goes on behind a gap of the log.
@@ -129,6 +135,9 @@ func portion(n, part, whole uint64) uint64 {
 
 func (m *minutes) put(b *schemas.Batch, k key, v values) {
 	if k.minute < m.closed {
+		if b.GetIndex() <= m.done[stream.KeyOf(b)] {
+			return // it was in the minute when that was closed
+		}
 		k.late = stream.KeyOf(b).String() + "/" + strconv.FormatUint(b.GetIndex(), 10)
 	} else if _, open := m.begin[k.minute]; !open {
 		m.begin[k.minute] = maps.Clone(m.position)
@@ -158,11 +167,11 @@ func (m *minutes) changed() []*write.Point {
 	return points
 }
 
-// close closes old minutes and returns from where a restart reads again; nil where that has not moved.
-func (m *minutes) close() watermarks {
+// close closes old minutes and returns what a restart needs; moved is false where no minute was closed.
+func (m *minutes) close() (s saved, moved bool) {
 	limit := m.newest - openMinutes
 	if limit <= m.closed {
-		return nil
+		return saved{}, false
 	}
 	m.closed = limit
 	for k := range m.sums {
@@ -181,7 +190,7 @@ func (m *minutes) close() watermarks {
 			oldest, safe = minute, begin
 		}
 	}
-	return maps.Clone(safe)
+	return saved{position: maps.Clone(safe), done: maps.Clone(m.position), closed: limit}, true
 }
 
 // behind says whether a is at or before b in every sequence. Positions are taken one after another, so

@@ -89,7 +89,8 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 		deps.Logger = slog.Default()
 	}
 	s := &Sink{
-		deps: deps, minutes: newMinutes(),
+		deps:    deps,
+		minutes: newMinutes(saved{position: watermarks{}, done: watermarks{}}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_points_total", Help: "Points that InfluxDB has taken."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_failed_writes_total", Help: "Writes that InfluxDB refused or did not answer; they are repeated."}),
 	}
@@ -113,11 +114,11 @@ const (
 // Run reads the log and writes until ctx is done.
 func (s *Sink) Run(ctx context.Context) error {
 	defer s.client.Close()
-	position, err := readPosition(ctx, s.deps.DB)
+	position, err := readSaved(ctx, s.deps.DB)
 	if err != nil {
 		return fmt.Errorf("read the series' position: %w", err)
 	}
-	s.minutes.position = position
+	s.minutes = newMinutes(position)
 	reader, err := s.deps.Source.OpenReader(ctx, "series", s.minutes.position.clone())
 	if err != nil {
 		return fmt.Errorf("open the log for the series: %w", err)
@@ -153,8 +154,8 @@ func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
 		}
 		points = points[n:]
 	}
-	if moved := s.minutes.close(); moved != nil {
-		if err := writePosition(ctx, s.deps.DB, moved); err != nil {
+	if position, moved := s.minutes.close(); moved {
+		if err := writeSaved(ctx, s.deps.DB, position); err != nil {
 			return fmt.Errorf("write the series' position: %w", err)
 		}
 	}

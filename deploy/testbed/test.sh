@@ -57,7 +57,7 @@ start_influx() { # version
     1.*) export HOSTMETER_TEST_INFLUX_ORG="" HOSTMETER_TEST_INFLUX_BUCKET=test/autogen HOSTMETER_TEST_INFLUX_TOKEN=test:test ;;
     *) export HOSTMETER_TEST_INFLUX_ORG=test HOSTMETER_TEST_INFLUX_BUCKET=test HOSTMETER_TEST_INFLUX_TOKEN=test-token ;;
   esac
-  export HOSTMETER_TEST_INFLUX_DATA=$STATE/influx HOSTMETER_TEST_INFLUX_VERSION=$1
+  export HOSTMETER_TEST_INFLUX_DATA=$STATE/influx HOSTMETER_TEST_INFLUX_VERSION=$1 HOSTMETER_TEST_INFLUX_PORT=$((PORT + 3))
 }
 start_servers() {
   server postgres postgres && export HOSTMETER_TEST_POSTGRES="postgres://meter:meter@127.0.0.1:$PORT/meter?sslmode=disable" || true

@@ -1,0 +1,256 @@
+package series
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/api/write"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/config"
+	"hostmeter/internal/store/storetest"
+	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk"
+	"hostmeter/schemas"
+)
+
+// fakeInflux keeps the last value of each point, as InfluxDB does.
+type fakeInflux struct {
+	mu     sync.Mutex
+	points map[string]int64 // "measurement,tags minute field"
+	refuse int              // so many writes are refused first
+}
+
+func (f *fakeInflux) write(_ context.Context, points ...*write.Point) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refuse > 0 {
+		f.refuse--
+		return errors.New("not now")
+	}
+	for _, p := range points {
+		id := p.Name()
+		for _, tag := range p.TagList() {
+			id += "," + tag.Key + "=" + tag.Value
+		}
+		for _, field := range p.FieldList() {
+			f.points[fmt.Sprintf("%s %d %s", id, p.Time().Unix(), field.Key)] = field.Value.(int64)
+		}
+	}
+	return nil
+}
+
+func (f *fakeInflux) sum(field string) (sum int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, v := range f.points {
+		if len(id) > len(field) && id[len(id)-len(field):] == field {
+			sum += v
+		}
+	}
+	return sum
+}
+
+// batch has one tally of an address and one guest's ten seconds, in a minute.
+func batch(shard uint32, minute int64, octets uint64) *schemas.Batch {
+	at := minute * int64(time.Minute)
+	return &schemas.Batch{
+		Shard: shard, Exporters: []string{"192.0.2.250"}, Classes: []string{schemas.ClassExternal},
+		Tallies: []*schemas.Tally{{Meter: "address:192.0.2.9", Minute: minute, Out: &schemas.Traffic{Octets: octets, Packets: 1}}},
+		Guests: []*schemas.GuestUsage{{
+			Guest: "7b0c", Host: "hv1", From: at - int64(5*time.Second), To: at + int64(5*time.Second), CpuNanoseconds: 1_000_000_001, CapacityNanoseconds: 10_000_000_000,
+		}},
+	}
+}
+
+func newSink(t *testing.T, influx *fakeInflux) *Sink {
+	t.Helper()
+	db := storetest.SQLite(t, clock.Real{})
+	cfg := Config{InfluxDB: &InfluxConfig{URL: "http://127.0.0.1:1", Bucket: "b", Token: config.NewSecret("t")}}
+	s, err := New(cfg, Deps{DB: db, Clock: clock.Real{}, Owner: func(context.Context, schemas.MeterID, time.Time) (string, string) { return "s1", "c1" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write = influx.write
+	return s
+}
+
+const firstMinute = 29_600_000
+
+// TestRepeatsAndRestartsChangeNothing kills the sink after every batch: the points hold the sums.
+func TestRepeatsAndRestartsChangeNothing(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	var all []*schemas.Batch
+	var octets, cpu int64
+	for i := range 200 {
+		b := batch(uint32(i%3), firstMinute+int64(i/2), uint64(1000+i))
+		b.Collector, b.LogId, b.Index = "c", 1, uint64(i/3+1)
+		all = append(all, b)
+		octets += int64(1000 + i)
+		cpu += 1_000_000_001
+	}
+	for i := 0; i < len(all); i += 7 {
+		// A sink that starts anew reads from its saved position, which lies before what it has taken.
+		position, err := readSaved(t.Context(), sink.deps.DB)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sink.minutes = newMinutes(position)
+		if err := sink.take(t.Context(), all[:min(i+7, len(all))]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := influx.sum("out_octets"); got != octets {
+		t.Errorf("the series add up to %d octets, want %d", got, octets)
+	}
+	if got := influx.sum("cpu_nanoseconds"); got != cpu {
+		t.Errorf("the series add up to %d ns of CPU, want %d", got, cpu)
+	}
+}
+
+func TestLateUsageIsAddedBeside(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	index := uint64(0)
+	take := func(minute int64, octets uint64) {
+		t.Helper()
+		index++
+		b := batch(0, minute, octets)
+		b.Collector, b.LogId, b.Index = "c", 1, index
+		if err := sink.take(t.Context(), []*schemas.Batch{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	take(firstMinute, 100)
+	take(firstMinute+100, 10)
+	take(firstMinute, 1) // its minute is closed
+	if got := influx.sum("out_octets"); got != 111 {
+		t.Errorf("the series add up to %d octets, want 111", got)
+	}
+}
+
+func TestWritesAreRepeatedUntilTaken(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}, refuse: 3}
+	sink := newSink(t, influx)
+	sink.deps.Clock = instant{}
+	b := batch(0, firstMinute, 5)
+	b.Collector, b.LogId, b.Index = "c", 1, 1
+	if err := sink.take(t.Context(), []*schemas.Batch{b}); err != nil {
+		t.Fatal(err)
+	}
+	if got := influx.sum("out_octets"); got != 5 || influx.refuse != 0 {
+		t.Errorf("after three refusals the series hold %d octets, want 5", got)
+	}
+}
+
+// instant is a clock whose sleeps are over at once.
+type instant struct{ clock.Real }
+
+func (instant) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
+
+// TestRealInfluxDBHoldsTheSum writes through a real server that is stopped in between.
+func TestRealInfluxDBHoldsTheSum(t *testing.T) {
+	url := os.Getenv("HOSTMETER_TEST_INFLUX")
+	if url == "" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("HOSTMETER_TEST_INFLUX is not set: CI runs the tests by `make test`, which starts InfluxDB")
+		}
+		t.Skip("NOT TESTED ON INFLUXDB: HOSTMETER_TEST_INFLUX is not set; `make test-real` starts a server and sets it")
+	}
+	org, bucket, token := os.Getenv("HOSTMETER_TEST_INFLUX_ORG"), os.Getenv("HOSTMETER_TEST_INFLUX_BUCKET"), os.Getenv("HOSTMETER_TEST_INFLUX_TOKEN")
+	service := fmt.Sprintf("s%d", time.Now().UnixNano())
+	log, err := disk.Open(t.Context(), disk.Config{Path: t.TempDir(), SegmentSize: 1 << 20}, "lab", 2, disk.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	sink, err := New(Config{InfluxDB: &InfluxConfig{URL: url, Org: org, Bucket: bucket, Token: config.NewSecret(token)}},
+		Deps{DB: storetest.SQLite(t, clock.Real{}), Source: stream.Source(log), Owner: func(context.Context, schemas.MeterID, time.Time) (string, string) { return service, "c1" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- sink.Run(ctx) }()
+	first := time.Now().Add(-time.Hour).Unix() / 60
+	var want int64
+	send := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			want += int64(1000 + i)
+			if err := log.Append(t.Context(), []*schemas.Batch{batch(uint32(i%2), first+int64(i/10), uint64(1000+i))}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	send(0, 100)
+	restart := restarter(t)
+	restart(func() { send(100, 200) })
+	client := influxdb2.NewClient(url, token)
+	defer client.Close()
+	query := fmt.Sprintf(`from(bucket: %q) |> range(start: -3h) |> filter(fn: (r) => r._measurement == "service_traffic" and r.service == %q and r._field == "out_octets") |> group() |> sum()`, bucket, service)
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		got, err := sumOf(t.Context(), client, org, query)
+		if err == nil && got == want {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("a Flux query adds up to %d octets (%v), %d were sent", got, err, want)
+		}
+		<-time.After(200 * time.Millisecond)
+	}
+	stop()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the sink ended with %v", err)
+	}
+}
+
+func sumOf(ctx context.Context, client influxdb2.Client, org, query string) (int64, error) {
+	result, err := client.QueryAPI(org).Query(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer result.Close()
+	var sum int64
+	for result.Next() {
+		if v, ok := result.Record().Value().(int64); ok {
+			sum += v
+		}
+	}
+	return sum, result.Err()
+}
+
+// restarter returns a function that stops the server, runs what happens meanwhile, and starts it again;
+// where the test does not know the server's folder, it only runs it.
+func restarter(t *testing.T) func(meanwhile func()) {
+	t.Helper()
+	data, version := os.Getenv("HOSTMETER_TEST_INFLUX_DATA"), os.Getenv("HOSTMETER_TEST_INFLUX_VERSION")
+	if data == "" {
+		return func(meanwhile func()) { meanwhile() }
+	}
+	script := filepath.Join("..", "..", "deploy", "testbed", "influx-up.sh")
+	run := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command(script, args...)
+		cmd.Env = append(os.Environ(), "INFLUX_VERSION="+version)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("influx-up.sh %v: %v\n%s", args, err, out)
+		}
+	}
+	port := os.Getenv("HOSTMETER_TEST_INFLUX_PORT")
+	return func(meanwhile func()) {
+		run("--down", data)
+		meanwhile()
+		run(data, port)
+	}
+}
