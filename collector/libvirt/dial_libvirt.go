@@ -4,6 +4,7 @@ package libvirt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -54,6 +55,7 @@ type session struct {
 	conn   *libvirt.Connect
 	logger *slog.Logger
 	xmls   chan struct{} // tokens of calls for XML that may hang
+	calls  sync.WaitGroup
 
 	mu     sync.Mutex
 	guests map[string]*targets // by UUID
@@ -86,8 +88,13 @@ func dial(uri string, logger *slog.Logger) (connection, error) {
 	return s, nil
 }
 
+// close lets go of the connection once no call is under way on it: libvirt frees it, whoever may
+// still use it.
 func (s *session) close() {
-	go func() { _, _ = s.conn.Close() }() // waits for calls that hang
+	go func() {
+		s.calls.Wait()
+		_, _ = s.conn.Close()
+	}()
 }
 
 func (s *session) forget(d *libvirt.Domain) {
@@ -101,6 +108,8 @@ func (s *session) forget(d *libvirt.Domain) {
 }
 
 func (s *session) readings() ([]schemas.GuestReading, error) {
+	s.calls.Add(1)
+	defer s.calls.Done()
 	all, err := s.conn.GetAllDomainStats(nil, wantedStats, statsFlags)
 	if err != nil {
 		return nil, err
@@ -190,10 +199,16 @@ func (s *session) macs(domain *libvirt.Domain, uuid string, names []string) map[
 		_ = domain.Free()
 		return known.macs
 	}
+	s.calls.Add(1)
 	text, err := withDeadline(context.Background(), s.xmls, xmlDeadline, func() (string, error) {
+		defer s.calls.Done()
 		defer func() { _ = domain.Free() }()
 		return domain.GetXMLDesc(0)
 	}, nil)
+	if errors.Is(err, errHanging) { // nothing was called
+		s.calls.Done()
+		_ = domain.Free()
+	}
 	if err == nil {
 		var macs map[string]string
 		if macs, err = targetsOf(text); err == nil {

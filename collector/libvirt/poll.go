@@ -26,21 +26,28 @@ var ErrNoLibvirt = errors.New("this build has no libvirt source (build it with c
 // ErrDeadline is returned for a connection or a poll that took too long and was given up.
 var ErrDeadline = errors.New("no answer in time")
 
+// errHanging is returned for a call that was not made, because too many before it still hang.
+var errHanging = errors.New("calls before still hang")
+
 // connection is one connection to a hypervisor.
 type connection interface {
-	// readings may be called again while a call before hangs.
 	readings() ([]schemas.GuestReading, error)
-	// close does not wait for a call that hangs.
+	// close returns at once; what is under way on the connection ends before it.
 	close()
 }
 
 const (
 	dialDeadline = 20 * time.Second
 	pollDeadline = 30 * time.Second
+	// pollPatience is how long a call may take at first, before it is left alone with its connection
+	// and asked again on another one. The first call that meets a guest whose monitor hangs, hangs
+	// with it and holds the guest's lock; the next one passes over a guest that is locked, because
+	// it does not wait. On the same connection, answers were seen to come only with the next call.
+	pollPatience = 3 * time.Second
 	backoffLeast = time.Second
 	backoffMost  = time.Minute
 	// hungMost bounds the calls that were given up and have not come back: each holds a thread.
-	hungMost = 4
+	hungMost = 16
 )
 
 // Poll reads the hypervisor every cfg.Every and hands what it said to handle, with the time at which
@@ -66,6 +73,7 @@ type poller struct {
 	dial   func(uri string, logger *slog.Logger) (connection, error)
 
 	dialDeadline, pollDeadline time.Duration
+	patienceLeast, patience    time.Duration // patience is of the next call
 	hung                       chan struct{} // a token for each call that may hang
 }
 
@@ -83,6 +91,7 @@ func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestRead
 	return &poller{
 		cfg: cfg, deps: deps, handle: handle, dial: dial,
 		dialDeadline: dialDeadline, pollDeadline: pollDeadline,
+		patienceLeast: pollPatience, patience: pollPatience,
 		hung: make(chan struct{}, hungMost),
 	}
 }
@@ -93,13 +102,17 @@ func (p *poller) run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		conn, err := p.connect(ctx)
 		if err == nil {
-			p.deps.Logger.Info("connected to the hypervisor", "uri", p.cfg.URI)
-			told = false
+			p.deps.Logger.Debug("connected to the hypervisor", "uri", p.cfg.URI)
 			var polls int
 			polls, err = p.pollUntilError(ctx, conn)
 			conn.close()
 			if polls > 0 {
-				backoff = backoffLeast
+				backoff, told = backoffLeast, false
+			}
+			if errors.Is(err, ErrDeadline) && p.patience < p.pollDeadline {
+				p.patience = min(2*p.patience, p.pollDeadline)
+				p.deps.Logger.Warn("the hypervisor takes long to answer; asking on another connection", "err", err)
+				continue
 			}
 		}
 		if ctx.Err() != nil {
@@ -119,12 +132,14 @@ func (p *poller) run(ctx context.Context) error {
 func (p *poller) pollUntilError(ctx context.Context, conn connection) (polls int, err error) {
 	next := p.deps.Clock.Now()
 	for {
-		at := p.deps.Clock.Now()
-		readings, err := withDeadline(ctx, p.hung, p.pollDeadline, conn.readings, nil)
+		at, began := p.deps.Clock.Now(), time.Now()
+		readings, err := withDeadline(ctx, p.hung, p.patience, conn.readings, nil)
 		if err != nil {
 			return polls, fmt.Errorf("read guests of %s: %w", p.cfg.Name, err)
 		}
 		polls++
+		// A host that is slow in earnest is given the time that it takes.
+		p.patience = min(max(p.patienceLeast, 3*time.Since(began)), p.pollDeadline)
 		p.handle(at, readings)
 		next = next.Add(p.cfg.every())
 		if now := p.deps.Clock.Now(); next.Before(now) { // a slow poll is not made up for
@@ -159,7 +174,7 @@ func withDeadline[T any](ctx context.Context, tokens chan struct{}, deadline tim
 	select {
 	case tokens <- struct{}{}:
 	default:
-		return zero, fmt.Errorf("%w, and %d calls before still hang", ErrDeadline, cap(tokens))
+		return zero, fmt.Errorf("%w: %d calls", errHanging, cap(tokens))
 	}
 	done := make(chan outcome) // unbuffered: a late outcome finds nobody
 	gone := make(chan struct{})
