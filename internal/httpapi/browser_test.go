@@ -67,20 +67,20 @@ var pictures = []struct {
 	width, height int
 	dark          bool
 }{
-	{"finance", "/finance", 1280, 900, false},
+	{"finance", "/finance", 1280, 1000, false},
 	{"finance-closed", "/finance?month=2026-09", 1280, 900, false},
 	{"finance-empty", "/finance?month=2026-01", 1280, 900, false},
 	{"finance-dark", "/finance", 1280, 900, true},
-	{"finance-phone", "/finance", 390, 844, false},
-	{"noc", "/noc", 1280, 900, false},
+	{"finance-phone", "/finance", 390, 1500, false},
+	{"noc", "/noc", 1280, 1800, false},
 	{"noc-dark", "/noc", 1280, 900, true},
-	{"noc-phone", "/noc", 390, 844, true},
-	{"incident", "/incidents/i-0007", 1280, 900, false},
+	{"noc-phone", "/noc", 390, 1500, true},
+	{"incident", "/incidents/i-0007", 1280, 1260, false},
 	{"incident-cpu-dark", "/incidents/i-0004", 1280, 900, true},
-	{"incident-phone", "/incidents/i-0004", 390, 844, false},
+	{"incident-phone", "/incidents/i-0004", 390, 1500, false},
 	{"meter", "/meters/address:192.0.2.17", 1280, 900, false},
-	{"admin", "/admin", 1280, 900, false},
-	{"admin-phone", "/admin", 390, 844, false},
+	{"admin", "/admin", 1280, 1000, false},
+	{"admin-phone", "/admin", 390, 1500, false},
 	{"problem", "/incidents/nobody", 1280, 900, false},
 }
 
@@ -110,7 +110,7 @@ func TestPictures(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 		if err != nil {
 			t.Fatal(err)
 		}

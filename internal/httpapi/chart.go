@@ -46,7 +46,7 @@ func (c chart) svg() template.HTML {
 	}
 	for v := 0.0; v <= highest*1.0001; v += step {
 		fmt.Fprintf(&b, `<line class="grid" x1="%g" x2="%g" y1="%.1f" y2="%.1f"/>`, chartLeft, chartWidth-chartRight, y(v), y(v))
-		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, chartLeft-8, y(v)+4, template.HTMLEscapeString(valueText(v, c.unit)))
+		fmt.Fprintf(&b, `<text class="tick" x="%g" y="%.1f" text-anchor="end">%s</text>`, chartLeft-8, y(v)+4, template.HTMLEscapeString(tickValue(v, c.unit)))
 	}
 	for _, t := range c.timeTicks() {
 		fmt.Fprintf(&b, `<line class="mark" x1="%.1f" x2="%.1f" y1="%g" y2="%g"/>`, x(t.at), x(t.at), chartHeight-chartBottom, chartHeight-chartBottom+4)
@@ -89,6 +89,9 @@ func (c chart) scale() (step, highest float64) {
 	if !(highest > 0) {
 		highest = 1
 	}
+	if c.unit == "ratio" && highest <= 1.1 && highest > 0.5 {
+		return 0.25, 1.1 // a share's own scale, with room for CPU time a little above its capacity
+	}
 	rough := highest * 1.05 / float64(chartYTicks)
 	power := math.Pow(10, math.Floor(math.Log10(rough)))
 	for _, m := range []float64{1, 2, 2.5, 5, 10} {
@@ -98,6 +101,18 @@ func (c chart) scale() (step, highest float64) {
 		}
 	}
 	return step, step * math.Ceil(highest/step)
+}
+
+// tickValue is a round value without the zeros behind its point.
+func tickValue(v float64, unit string) string {
+	number, rest, found := strings.Cut(valueText(v, unit), nbsp)
+	if strings.Contains(number, ".") {
+		number = strings.TrimSuffix(strings.TrimRight(number, "0"), ".")
+	}
+	if !found {
+		return number
+	}
+	return number + nbsp + rest
 }
 
 type tick struct {
@@ -179,6 +194,9 @@ func path(points []Point, x func(time.Time) float64, y func(float64) float64) (l
 		open = false
 	}
 	for _, p := range points {
+		if x(p.At) < chartLeft || x(p.At) > chartWidth-chartRight {
+			continue // a slot that began before the span
+		}
 		if p.Value == nil || math.IsNaN(*p.Value) || math.IsInf(*p.Value, 0) {
 			closeArea()
 			continue

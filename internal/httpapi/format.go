@@ -112,6 +112,33 @@ func quantityText(q decimal.Decimal) string {
 	return grouped(whole)
 }
 
+// usedText is a quantity of a contract's unit with a fixed number of digits, so that a column of
+// them can be read; the exact one is in the report.
+func usedText(q decimal.Decimal, unit string) string {
+	digits := int32(3)
+	if unit == "GB" || unit == "GiB" || unit == "Mbit/s" {
+		digits = 1
+	}
+	whole, fraction, _ := strings.Cut(q.StringFixed(digits), ".")
+	return grouped(whole) + "." + fraction
+}
+
+// spanText is a period in the contract's own zone, "31 Aug to 30 Sep"; the year stands where it changes.
+func spanText(from, to time.Time) string {
+	if from.Year() != to.Year() {
+		return from.Format("2 Jan 2006") + " to " + to.Format("2 Jan 2006")
+	}
+	return from.Format("2 Jan") + " to " + to.Format("2 Jan")
+}
+
+// rateText is a number a second.
+func rateText(v float64) string {
+	if v < 100 {
+		return strconv.FormatFloat(v, 'f', 1, 64) + nbsp + "/s"
+	}
+	return grouped(strconv.FormatFloat(v, 'f', 0, 64)) + nbsp + "/s"
+}
+
 // unitBases says what a unit is, in octets.
 var unitBases = map[string]string{
 	"GB": "GB = 10⁹ octets", "TB": "TB = 10¹² octets", "GiB": "GiB = 2³⁰ octets", "TiB": "TiB = 2⁴⁰ octets", "Mbit/s": "Mbit/s = 10⁶ bit/s",

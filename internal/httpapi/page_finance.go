@@ -34,7 +34,9 @@ func (v financeView) title() string { return "Finance " + v.Month.Title() }
 // financeRow is a service with what the page computes of it.
 type financeRow struct {
 	ServiceSummary
-	From, To     string
+	From, To     string // the period's bounds, and shorter:
+	Span, Left   string
+	Costs, Whole bool // an overage above zero; coverage of 100 %
 	UsedText     string
 	QuotaText    string
 	ForecastText string
@@ -85,7 +87,7 @@ func newFinanceView(summary Summary, order string) financeView {
 	expected := map[string]decimal.Decimal{}
 	units := map[string]bool{}
 	for _, service := range summary.Services {
-		row := newFinanceRow(service)
+		row := newFinanceRow(service, summary.At)
 		view.Rows = append(view.Rows, row)
 		view.InOctets += service.InOctets
 		view.OutOctets += service.OutOctets
@@ -118,15 +120,20 @@ func newFinanceView(summary Summary, order string) financeView {
 	return view
 }
 
-func newFinanceRow(service ServiceSummary) financeRow {
+func newFinanceRow(service ServiceSummary, at time.Time) financeRow {
 	zone, err := time.LoadLocation(service.TimeZone)
 	if err != nil {
 		zone = time.UTC
 	}
 	row := financeRow{ServiceSummary: service, From: dateText(service.PeriodFrom, zone), To: dateText(service.PeriodTo, zone),
-		UsedText: quantityText(service.Used), QuotaText: "unmetered", ForecastText: missing, OverageText: moneyText(service.Overage, service.Currency)}
+		Span:  spanText(service.PeriodFrom.In(zone), service.PeriodTo.In(zone)),
+		Costs: service.Overage != nil && service.Overage.Sign() != 0, Whole: service.Coverage != nil && *service.Coverage >= 1,
+		UsedText: usedText(service.Used, service.Unit), QuotaText: "unmetered", ForecastText: missing, OverageText: moneyText(service.Overage, service.Currency)}
 	if service.Forecast != nil {
-		row.ForecastText = quantityText(*service.Forecast) + nbsp + service.Unit
+		row.ForecastText = usedText(*service.Forecast, service.Unit) + nbsp + service.Unit
+	}
+	if left := service.PeriodTo.Sub(at); left > 0 && service.State == "open" {
+		row.Left = agoText(left) + " left"
 	}
 	if service.Quota == nil {
 		return row

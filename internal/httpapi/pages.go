@@ -73,6 +73,7 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"octets":   octetsText,
 		"bits":     bitRateText,
 		"packets":  packetRateText,
+		"rate":     rateText,
 		"ratio":    ratioText,
 		"money":    moneyText,
 		"quantity": quantityText,
@@ -85,6 +86,7 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"sorted": func(v financeView, key, text string) map[string]any {
 			return map[string]any{"Month": v.Month, "Key": key, "Text": text, "Active": v.Sort == key}
 		},
+		"actor": func(by string) string { return strings.TrimPrefix(by, "user:") },
 		"plural": func(n int, one, many string) string {
 			if n == 1 {
 				return one
