@@ -1,8 +1,9 @@
-// Package aggregator reads the log and books it: the loop around the ledger.
+// Package aggregator reads the log and books it, exactly once, and does what is due: sealing hours,
+// and what its owner does after that.
 //
-// It promises that a batch is confirmed to the log only after it is booked, that the loop goes on after
-// whatever the store or the log says short of corruption, and that it says so. The books themselves, and
-// that a batch is booked once, are package ledger's.
+// It promises that a batch which it confirms to the log is durable in the ledger. It does not promise to
+// be alone: another aggregator may take its place at any time, and then it begins again behind what
+// that one has booked.
 package aggregator
 
 import (
@@ -23,58 +24,47 @@ import (
 	"hostmeter/schemas"
 )
 
-// Config is the part `aggregator` of the configuration.
-type Config struct {
-	// Batches is how many batches one transaction books at most.
-	Batches int `yaml:"batches"`
-	// Maintain is how often hours are sealed, usage records told and periods closed.
-	Maintain time.Duration `yaml:"maintain"`
-}
+// Consumer is the name under which the aggregator reads the log.
+const Consumer = "ledger"
 
-// DefaultConfig books up to 512 batches at once and looks every minute for what is due.
-func DefaultConfig() Config { return Config{Batches: 512, Maintain: time.Minute} }
-
-// Validate names the key that is wrong.
-func (c Config) Validate() error {
-	switch {
-	case c.Batches < 1:
-		return fmt.Errorf("batches: %d is less than 1", c.Batches)
-	case c.Maintain < time.Second:
-		return fmt.Errorf("maintain: %s is below 1s", c.Maintain)
-	}
-	return nil
-}
+// behindAfter is from which age on of what is booked the aggregator counts as behind: it then judges
+// what is due by the time of what it has booked, not by the clock.
+const behindAfter = 5 * time.Minute
 
 // Deps are what an aggregator needs. Ledger and Source are required.
 type Deps struct {
 	Ledger  *ledger.Ledger
 	Source  stream.Source
-	Clock   clock.Clock
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
-	// AfterSeal is called after hours were looked at for sealing; optional.
+	Clock   clock.Clock           // the machine's where nil
+	Logger  *slog.Logger          // slog.Default where nil
+	Metrics prometheus.Registerer // not shown where nil
+	// AfterSeal is called by Maintain when what was due is sealed; it may be nil.
 	AfterSeal func(ctx context.Context) error
 }
 
-// Aggregator books one log. Run, Process and Maintain are not for concurrent use with each other,
-// but for Run's own; WaitFor is.
+// Aggregator books a log. Its methods may be called at the same time.
 type Aggregator struct {
 	cfg     Config
 	deps    Deps
-	metrics metrics
+	metrics *metrics
 
-	mu      sync.Mutex
-	booked  stream.Watermarks
-	changed chan struct{} // closed and replaced when booked moves
+	maintaining sync.Mutex // one Maintain at a time
+
+	mu          sync.Mutex
+	running     bool      // Run reads the log
+	caughtUp    bool      // Run has booked all that the log has, or nearly
+	bookedTo    time.Time // the end of receipt of what Run has booked, while it is behind
+	unconfirmed stream.Watermarks
+	changed     chan struct{} // closed and made anew when something was booked
 }
 
 // New returns an aggregator that has touched nothing yet.
 func New(cfg Config, deps Deps) (*Aggregator, error) {
 	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("aggregator.%w", err)
+		return nil, err
 	}
 	if deps.Ledger == nil || deps.Source == nil {
-		return nil, errors.New("an aggregator needs a ledger and a source")
+		return nil, errors.New("aggregator needs a ledger and a source")
 	}
 	if deps.Clock == nil {
 		deps.Clock = clock.Real{}
@@ -82,160 +72,144 @@ func New(cfg Config, deps Deps) (*Aggregator, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
-	a := &Aggregator{cfg: cfg, deps: deps, booked: stream.Watermarks{}, changed: make(chan struct{})}
-	return a, a.metrics.register(deps.Metrics)
-}
-
-// Run reads and books until ctx is done or the ledger is corrupt.
-func (a *Aggregator) Run(ctx context.Context) error {
-	ended := make(chan struct{})
-	maintenance, stop := context.WithCancel(ctx)
-	go func() {
-		defer close(ended)
-		a.maintainLoop(maintenance)
-	}()
-	defer func() {
-		stop()
-		<-ended
-	}()
-	for {
-		err := a.follow(ctx)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if errors.Is(err, ledger.ErrCorrupt) {
-			return err
-		}
-		// Somebody else booked, the outcome of a commit is unknown, or the store or the log is away:
-		// the watermarks in the store say what is true.
-		a.deps.Logger.Warn("booking begins again behind the ledger's watermarks", "err", err)
-		if err := a.deps.Clock.Sleep(ctx, time.Second); err != nil {
-			return err
-		}
+	if deps.Metrics == nil {
+		deps.Metrics = prometheus.NewRegistry()
 	}
-}
-
-// follow reads behind the ledger's watermarks until something fails.
-func (a *Aggregator) follow(ctx context.Context) error {
-	watermarks, err := a.deps.Ledger.ReadWatermarks(ctx)
+	m, err := newMetrics(deps.Metrics)
 	if err != nil {
-		return fmt.Errorf("read watermarks: %w", err)
+		return nil, err
 	}
-	a.move(watermarks)
-	if err := a.deps.Source.Confirm(ctx, watermarks); err != nil {
-		return fmt.Errorf("confirm: %w", err)
-	}
-	reader, err := a.deps.Source.OpenReader(ctx, "ledger", watermarks)
-	if err != nil {
-		return fmt.Errorf("open the log: %w", err)
-	}
-	defer reader.Close()
-	for {
-		batches, err := reader.Next(ctx, a.cfg.Batches)
-		var gap *stream.GapError
-		if errors.As(err, &gap) {
-			a.deps.Logger.Error("batches are lost before they were booked; the gap is declared in the ledger", "gap", gap.Error())
-			if err := a.deps.Ledger.DeclareGap(ctx, gap); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("read the log: %w", err)
-		}
-		if err := a.Process(ctx, batches); err != nil {
-			return err
-		}
-	}
+	return &Aggregator{
+		cfg: cfg, deps: deps, metrics: m,
+		unconfirmed: make(stream.Watermarks), changed: make(chan struct{}),
+	}, nil
 }
 
-// Process books batches and confirms them to the log.
+// Ledger returns the ledger that is booked into.
+func (a *Aggregator) Ledger() *ledger.Ledger { return a.deps.Ledger }
+
+// Process books batches in one transaction and confirms them. Run does it with what it reads; a replay
+// that reads the log itself calls it. A batch that was booked before is passed over.
 //
-// Errors: the ledger's; a conflict with another transaction is tried again.
+// Errors: those of ledger.Book. What could not be confirmed is no error: it is confirmed later.
 func (a *Aggregator) Process(ctx context.Context, batches []*schemas.Batch) error {
-	if len(batches) == 0 {
-		return nil
-	}
-	began := time.Now()
+	const attempts = 3
+	begin := time.Now()
 	booked, err := a.deps.Ledger.Book(ctx, batches)
-	for store.IsConflict(err) && ctx.Err() == nil {
+	for i := 1; store.IsConflict(err) && i < attempts; i++ {
 		booked, err = a.deps.Ledger.Book(ctx, batches)
 	}
 	if err != nil {
 		return err
 	}
-	a.metrics.observe(booked, time.Since(began), a.deps.Clock.Now())
+	a.metrics.booked(booked, a.deps.Clock.Now(), time.Since(begin))
 	if booked.Refused > 0 {
-		a.deps.Logger.Error("batches were refused and set aside; `hostmeter doctor` shows them", "batches", booked.Refused)
+		a.deps.Logger.Error("batches were refused and parked; hostmeter doctor shows them", "batches", booked.Refused)
 	}
-	a.move(booked.Watermarks)
-	if err := a.deps.Source.Confirm(ctx, booked.Watermarks); err != nil {
-		return fmt.Errorf("confirm: %w", err)
-	}
+	a.confirm(ctx, booked.Watermarks)
+	a.tell()
 	return nil
 }
 
-// Maintain seals what is due and then calls Deps.AfterSeal.
-func (a *Aggregator) Maintain(ctx context.Context) error {
-	sealed, err := a.deps.Ledger.Seal(ctx, a.deps.Clock.Now())
-	if err != nil {
-		return err
+// confirm tells the log what is booked, with what it could not be told before.
+func (a *Aggregator) confirm(ctx context.Context, marks stream.Watermarks) {
+	a.mu.Lock()
+	maps.Copy(a.unconfirmed, marks)
+	all := maps.Clone(a.unconfirmed)
+	a.mu.Unlock()
+	if len(all) == 0 {
+		return
 	}
-	if len(sealed.Waiting) > 0 {
-		a.deps.Logger.Info("hours wait for exporters that are not complete", "exporters", sealed.Waiting, "sealed_through", sealed.Through)
+	if err := a.deps.Source.Confirm(ctx, all); err != nil {
+		a.metrics.confirmErrors.Inc()
+		a.deps.Logger.Warn("what is booked was not confirmed to the log; it will be with the next", "err", err)
+		return
 	}
-	if a.deps.AfterSeal == nil {
-		return nil
-	}
-	return a.deps.AfterSeal(ctx)
-}
-
-func (a *Aggregator) maintainLoop(ctx context.Context) {
-	for {
-		if err := a.Maintain(ctx); err != nil && ctx.Err() == nil {
-			a.deps.Logger.Error("sealing and closing will be tried again", "err", err)
-		}
-		if a.deps.Clock.Sleep(ctx, a.cfg.Maintain) != nil {
-			return
-		}
-	}
-}
-
-// move notes what is booked and wakes who waits for it.
-func (a *Aggregator) move(watermarks stream.Watermarks) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for key, index := range watermarks {
-		a.booked[key] = max(a.booked[key], index)
+	for key, index := range all {
+		if a.unconfirmed[key] == index {
+			delete(a.unconfirmed, key)
+		}
 	}
+}
+
+func (a *Aggregator) tell() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	close(a.changed)
 	a.changed = make(chan struct{})
 }
 
-// Booked returns how far each sequence is booked, as far as this aggregator knows.
-func (a *Aggregator) Booked() stream.Watermarks {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return maps.Clone(a.booked)
-}
-
-// WaitFor waits until everything up to the watermarks is booked.
-func (a *Aggregator) WaitFor(ctx context.Context, want stream.Watermarks) error {
-	for {
-		a.mu.Lock()
-		missing := false
-		for key, index := range want {
-			missing = missing || a.booked[key] < index
+// Maintain does what is due: it seals hours, derives day sums and calls AfterSeal. Run calls it every
+// minute; it may be called at any time.
+//
+// While Run is behind, what is due is judged by the time up to which it has booked: hours whose usage
+// still waits in the log are not sealed before it.
+func (a *Aggregator) Maintain(ctx context.Context) error {
+	a.maintaining.Lock()
+	defer a.maintaining.Unlock()
+	if at := a.asOf(); !at.IsZero() {
+		sealed, err := a.deps.Ledger.Seal(ctx, at)
+		if err != nil {
+			return err
 		}
-		changed := a.changed
-		a.mu.Unlock()
-		if !missing {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
+		a.metrics.sealed(sealed)
+		if sealed.Hours > 0 {
+			a.deps.Logger.Info("sealed hours", "hours", sealed.Hours, "days", sealed.Days, "through", sealed.Through)
 		}
 	}
+	if a.deps.AfterSeal == nil {
+		return nil
+	}
+	if err := a.deps.AfterSeal(ctx); err != nil {
+		return fmt.Errorf("after sealing: %w", err)
+	}
+	return nil
+}
+
+// asOf is the time by which Maintain judges; zero where nothing can be said yet.
+func (a *Aggregator) asOf() time.Time {
+	now := a.deps.Clock.Now()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.running || a.caughtUp || a.bookedTo.After(now) {
+		return now
+	}
+	return a.bookedTo
+}
+
+// WaitFor waits until everything up to the watermarks is booked, by this aggregator or another.
+func (a *Aggregator) WaitFor(ctx context.Context, want stream.Watermarks) error {
+	const lookAgain = 250 * time.Millisecond // another process does not tell
+	for {
+		a.mu.Lock()
+		changed := a.changed
+		a.mu.Unlock()
+		have, err := a.deps.Ledger.ReadWatermarks(ctx)
+		if err != nil {
+			return err
+		}
+		if reaches(have, want) {
+			return nil
+		}
+		timer := time.NewTimer(lookAgain)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		timer.Stop()
+	}
+}
+
+func reaches(have, want stream.Watermarks) bool {
+	for key, index := range want {
+		if have[key] < index {
+			return false
+		}
+	}
+	return true
 }

@@ -1,7 +1,6 @@
 package aggregator
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -10,47 +9,69 @@ import (
 	"hostmeter/aggregator/ledger"
 )
 
-// metrics are what an operator watches of the booking.
+// metrics are the aggregator's, named hostmeter_ledger_….
 type metrics struct {
-	batches, duplicates, refused, octets, late prometheus.Counter
-	lag                                        prometheus.Gauge
-	commit                                     prometheus.Histogram
+	batches, duplicates, refused, tallies, late, octets prometheus.Counter
+	gapBatches, reopened, confirmErrors, maintainErrors prometheus.Counter
+	lag, sealedThrough, waiting                         prometheus.Gauge
+	commit                                              prometheus.Histogram
 }
 
-func (m *metrics) register(registry prometheus.Registerer) error {
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	var all []prometheus.Collector
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "hostmeter", Subsystem: "ledger", Name: name, Help: help})
+		all = append(all, c)
+		return c
 	}
-	m.batches = counter("hostmeter_ledger_batches_total", "Batches that were booked.")
-	m.duplicates = counter("hostmeter_ledger_duplicate_batches_total", "Batches that had been booked before, and were passed over.")
-	m.refused = counter("hostmeter_ledger_refused_batches_total", "Batches that break an invariant, and were set aside.")
-	m.octets = counter("hostmeter_ledger_octets_total", "Octets of both directions that were booked, multiplied by sampling.")
-	m.late = counter("hostmeter_ledger_late_entries_total", "Usage that came after its hour was sealed.")
-	m.lag = prometheus.NewGauge(prometheus.GaugeOpts{Name: "hostmeter_ledger_lag_seconds", Help: "Age of the newest batch when it was booked."})
-	m.commit = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "hostmeter_ledger_commit_seconds", Help: "Time of a booking transaction.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
-	})
-	if registry == nil {
-		return nil
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "hostmeter", Subsystem: "ledger", Name: name, Help: help})
+		all = append(all, g)
+		return g
 	}
-	var errs []error
-	for _, c := range []prometheus.Collector{m.batches, m.duplicates, m.refused, m.octets, m.late, m.lag, m.commit} {
-		errs = append(errs, registry.Register(c))
+	m := &metrics{
+		batches:        counter("batches_total", "Batches booked."),
+		duplicates:     counter("duplicate_batches_total", "Batches passed over because they had been booked."),
+		refused:        counter("refused_batches_total", "Batches that broke an invariant and are parked."),
+		tallies:        counter("tallies_total", "Tallies booked."),
+		late:           counter("late_entries_total", "Entries booked after their hour was sealed."),
+		octets:         counter("octets_total", "Octets booked, both directions, multiplied by sampling."),
+		gapBatches:     counter("gap_batches_total", "Batches that the log lost before they were booked."),
+		reopened:       counter("reopened_total", "Times that the log was read again behind what is booked."),
+		confirmErrors:  counter("confirm_errors_total", "Times that what is booked could not be confirmed to the log."),
+		maintainErrors: counter("maintain_errors_total", "Times that sealing, telling or closing stopped with an error."),
+		lag:            gauge("lag_seconds", "Age of what was booked last, from its receipt."),
+		sealedThrough:  gauge("sealed_through_seconds", "Beginning of the first hour that is not sealed, in seconds since 1970."),
+		waiting:        gauge("waiting_exporters", "Exporters that hold an hour open which is old enough to be sealed."),
+		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "hostmeter", Subsystem: "ledger", Name: "commit_seconds", Help: "Length of a booking, commit included.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 15),
+		}),
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("register the ledger's metrics: %w", err)
+	for _, c := range append(all, m.commit) {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
-	return nil
+	return m, nil
 }
 
-func (m *metrics) observe(b ledger.Booked, took time.Duration, now time.Time) {
+func (m *metrics) booked(b ledger.Booked, now time.Time, took time.Duration) {
 	m.batches.Add(float64(b.Batches))
 	m.duplicates.Add(float64(b.Duplicates))
 	m.refused.Add(float64(b.Refused))
-	m.octets.Add(float64(b.Octets))
+	m.tallies.Add(float64(b.Tallies))
 	m.late.Add(float64(b.LateEntries))
+	m.octets.Add(float64(b.Octets))
 	m.commit.Observe(took.Seconds())
 	if !b.ReceivedTo.IsZero() {
 		m.lag.Set(now.Sub(b.ReceivedTo).Seconds())
+	}
+}
+
+func (m *metrics) sealed(s ledger.Sealed) {
+	m.waiting.Set(float64(len(s.Waiting)))
+	if !s.Through.IsZero() {
+		m.sealedThrough.Set(float64(s.Through.Unix()))
 	}
 }
