@@ -155,6 +155,7 @@ func (b *books) account(a *schemas.ExporterAccount) {
 	sum.Datagrams += a.Datagrams
 	sum.Records += a.Records
 	sum.Octets += a.Octets
+	sum.CounterSamples += a.CounterSamples
 	sum.OctetsOnce += a.OctetsOnce
 	sum.OctetsBoth += a.OctetsBoth
 	sum.OctetsTransit += a.OctetsTransit
