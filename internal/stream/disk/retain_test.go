@@ -1,0 +1,196 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/streamtest"
+	"hostmeter/schemas"
+)
+
+func counterValue(t *testing.T, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+func segmentFiles(t *testing.T, path string) int {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(path, "*", "*.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(names)
+}
+
+func fill(t *testing.T, l *Log, from, to uint64) stream.Watermarks {
+	t.Helper()
+	marks := make(stream.Watermarks)
+	for n := from; n <= to; n++ {
+		b := streamtest.Batch(0, n, 4000) // fills a segment
+		if err := l.Append(t.Context(), []*schemas.Batch{b}); err != nil {
+			t.Fatalf("append %d: %v", n, err)
+		}
+		marks[stream.KeyOf(b)] = b.GetIndex()
+	}
+	return marks
+}
+
+func openWith(t *testing.T, cfg Config, now clock.Clock, registry prometheus.Registerer) *Log {
+	t.Helper()
+	l, err := Open(t.Context(), cfg, "c", testShards, Deps{Clock: now, Metrics: registry})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func TestOnlyConfirmedAndOldIsDeleted(t *testing.T) {
+	now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	cfg := DefaultConfig()
+	cfg.Path, cfg.SegmentSize = t.TempDir(), 4096
+	l := openWith(t, cfg, now, nil)
+	marks := fill(t, l, 1, 5)
+	key, _ := l.KeyOf(0)
+	f := func(confirmed uint64, wait time.Duration, want int) {
+		t.Helper()
+		now.Advance(wait)
+		if err := l.Confirm(t.Context(), stream.Watermarks{key: confirmed}); err != nil {
+			t.Fatal(err)
+		}
+		if got := segmentFiles(t, cfg.Path); got != want {
+			t.Fatalf("%d segments, want %d", got, want)
+		}
+	}
+	f(3, 0, 5)                  // confirmed and young
+	f(0, 73*time.Hour, 2)       // a lower confirmation takes nothing back
+	f(marks[key], time.Hour, 1) // the one that is written stays
+	f(marks[key], time.Hour, 1) //
+	fill(t, l, 6, 6)            //
+	f(marks[key], time.Hour, 2) // young again
+	f(marks[key], 99*time.Hour, 1)
+
+	_ = l.Close()
+	l = openWith(t, cfg, now, nil)
+	now.Advance(73 * time.Hour)
+	f(marks[key]+1, 0, 0)
+	_ = l.Close()
+
+	// A consumer that comes after all that is told what it missed, also by the next process.
+	l = openWith(t, cfg, now, nil)
+	fill(t, l, 7, 7)
+	numbers, gaps := readWithGaps(t, l)
+	if len(gaps) != 1 || gaps[0] != (stream.GapError{Key: key, From: 1, To: 6}) || len(numbers) != 1 {
+		t.Fatalf("gaps %v and batches %v, want the gap 1 to 6 and one batch", gaps, numbers)
+	}
+	now.Advance(91 * 24 * time.Hour)
+	f(6, 0, 1)
+	if _, err := os.Stat(filepath.Join(cfg.Path, runName(key.LogID))); !os.IsNotExist(err) {
+		t.Fatalf("the folder of a log that is long gone is still there (%v)", err)
+	}
+}
+
+func TestMaxSize(t *testing.T) {
+	now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	cfg := DefaultConfig()
+	cfg.Path, cfg.SegmentSize, cfg.MaxSize = t.TempDir(), 4096, 41000
+	registry := prometheus.NewRegistry()
+	l := openWith(t, cfg, now, registry)
+	marks := fill(t, l, 1, 9)
+	if alarms := counterValue(t, registry, "hostmeter_log_alarms_total"); alarms != 1 {
+		t.Fatalf("%v alarms before the bound, want 1", alarms)
+	}
+	var full error
+	for n := uint64(10); full == nil && n < 20; n++ {
+		full = l.Append(t.Context(), []*schemas.Batch{streamtest.Batch(0, n, 4000)})
+	}
+	if !errors.Is(full, ErrFull) {
+		t.Fatalf("got %v, want ErrFull", full)
+	}
+	key, _ := l.KeyOf(0)
+	if err := l.Confirm(t.Context(), stream.Watermarks{key: marks[key]}); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, 20, 24) // young, confirmed segments give way
+	if after, _ := l.KeyOf(0); after != key {
+		t.Fatalf("log id changed from %s to %s: a full log is no damage", key, after)
+	}
+	if l.size > int64(cfg.MaxSize) {
+		t.Fatalf("%d octets, want at most %d", l.size, cfg.MaxSize)
+	}
+}
+
+func TestLock(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Path = t.TempDir()
+	l := openWith(t, cfg, clock.Real{}, nil)
+	if _, err := Open(t.Context(), cfg, "c", testShards, Deps{}); !errors.Is(err, stream.ErrLocked) {
+		t.Fatalf("second opening: got %v, want ErrLocked", err)
+	}
+	for range 2 {
+		if err := l.Close(); err != nil {
+			t.Fatalf("close: %v", err)
+		}
+	}
+	openWith(t, cfg, clock.Real{}, nil)
+}
+
+func TestClosedLog(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Path = t.TempDir()
+	l := openWith(t, cfg, clock.Real{}, nil)
+	r, err := l.OpenReader(t.Context(), "test", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waited := make(chan error)
+	go func() {
+		_, err := r.Next(context.Background(), 1)
+		waited <- err
+	}()
+	_ = l.Close()
+	if err := <-waited; !errors.Is(err, ErrClosed) {
+		t.Fatalf("Next: got %v, want ErrClosed", err)
+	}
+	if err := l.Append(t.Context(), []*schemas.Batch{streamtest.Batch(0, 1, 1)}); !errors.Is(err, ErrClosed) {
+		t.Fatalf("Append: got %v, want ErrClosed", err)
+	}
+}
+
+func TestConfigNamesTheKey(t *testing.T) {
+	f := func(change func(*Config), want string) {
+		t.Helper()
+		cfg := DefaultConfig()
+		change(&cfg)
+		got := ""
+		if err := cfg.Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	f(func(*Config) {}, "")
+	f(func(c *Config) { c.Path = "" }, "path: missing folder")
+	f(func(c *Config) { c.SegmentSize = 1 }, "segment_size: 1 bytes are too few, want at least 4 KiB")
+	f(func(c *Config) { c.Retain = -time.Hour }, "retain: -1h0m0s is negative")
+	f(func(c *Config) { c.MaxSize = 1 }, "max_size: 1 bytes, want 0 (no bound) or at least four times segment_size (67108864)")
+}
