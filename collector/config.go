@@ -62,7 +62,16 @@ type ExporterConfig struct {
 	ActiveTimeout time.Duration `yaml:"active_timeout,omitempty"`
 	// CustomerInterfaces are the customer-facing ports, for mode edge. None listed: all are.
 	CustomerInterfaces []schemas.IfIndex `yaml:"customer_interfaces,omitempty"`
+	// Octets is what the exporter's records count: layer3 (default, as the formats say) or layer2, whole
+	// Ethernet frames without FCS, as Open vSwitch does in NetFlow v5. Layer 2 is converted.
+	Octets string `yaml:"octets,omitempty"`
 }
+
+// What ExporterConfig.Octets may be.
+const (
+	OctetsLayer3 = "layer3"
+	OctetsLayer2 = "layer2"
+)
 
 // DefaultActiveTimeout is what hostmeter's guide tells to set on exporters.
 const DefaultActiveTimeout = time.Minute
@@ -150,6 +159,9 @@ func (e ExporterConfig) validate() error {
 	}
 	if _, err := tally.ParseMode(e.Mode); err != nil {
 		return fmt.Errorf("mode: %w", err)
+	}
+	if e.Octets != "" && e.Octets != OctetsLayer3 && e.Octets != OctetsLayer2 {
+		return fmt.Errorf("octets: %q is not layer3 or layer2", e.Octets)
 	}
 	if len(e.CustomerInterfaces) > 0 && e.Mode != "edge" {
 		return errors.New("customer_interfaces: they count in mode edge only")

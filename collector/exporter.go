@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"math/bits"
 	"net/netip"
 	"time"
 
@@ -177,9 +178,25 @@ func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagra
 		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
 	}
 	for i := range c.records {
+		if s.exporter.cfg.Octets == OctetsLayer2 {
+			toLayer3(&c.records[i])
+		}
 		c.book(s, &c.records[i], at)
 	}
 	c.learnSampling(s)
+}
+
+// toLayer3 takes the Ethernet header off a record that counts whole frames. A record that cannot hold
+// so many frames is left as it is.
+func toLayer3(r *schemas.FlowRecord) {
+	strip := func(octets *uint64, packets uint64) {
+		if high, header := bits.Mul64(packets, tally.VNICOverhead); high == 0 && header <= *octets {
+			*octets -= header
+		}
+	}
+	r.OctetsL2 = r.Octets
+	strip(&r.Octets, r.Packets)
+	strip(&r.ReverseOctets, r.ReversePackets)
 }
 
 // settleSource brings what the decoder counted into the account of the hour of its datagrams.
