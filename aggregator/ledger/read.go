@@ -299,7 +299,7 @@ func (l *Ledger) Guests(ctx context.Context) (guests []Guest, err error) {
 }
 
 // farHour is after every hour that is booked.
-const farHour = math.MaxInt64 / int64(24*time.Hour)
+const farHour = math.MaxInt64 / int64(time.Hour)
 
 // hourBounds returns the hours that begin in [from, to); a zero time is no bound.
 func hourBounds(from, to time.Time) (first, last int64) { return bounds(from, to, int64(time.Hour)) }
