@@ -29,8 +29,8 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// browser starts a headless browser, with nothing that speaks to anybody but the site.
-func browser(t *testing.T, width, height int) context.Context {
+// startBrowser starts a headless browser, with nothing that speaks to anybody but the site.
+func startBrowser(t *testing.T, width, height int) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium(t)), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
@@ -92,7 +92,7 @@ func TestPictures(t *testing.T) {
 	s := newSite(t)
 	s.addUser(auth.Admin)
 	base := s.listen()
-	ctx := browser(t, 1280, 900)
+	ctx := startBrowser(t, 1280, 900)
 	shoot := func(name, path string, width, height int, dark bool) {
 		t.Helper()
 		scheme := "light"
