@@ -1,15 +1,30 @@
-// Package detector reads the log and opens incidents: it turns tallies and guests' CPU time into
-// cells of time per meter, closes them by completeness, and steps each rule's condition.
+// Package detector reads the log and opens incidents: it turns tallies and guests' CPU time into cells
+// of time per meter, closes them by completeness, and steps each rule's condition.
+//
+// It promises that state, position and incidents are written in one transaction: a restart neither
+// loses a pending alarm nor repeats one. A cell without a tally is zero where the meter's exporters were
+// under observation, and missing where they were not; nothing is resolved by absence. It does not send
+// anything (package notify), and does not know who owns a meter (it asks).
+//
+// Memory is bounded by the meters that the collectors tell of: two bits a cell and rule, the open cells,
+// and the values of cells that came near a threshold.
 package detector
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"hostmeter/detector/incident"
+	"hostmeter/detector/rule"
+	"hostmeter/detector/rules"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
@@ -20,7 +35,7 @@ import (
 type Config struct {
 	// Rules is a rules file; empty: the shipped rules.
 	Rules string `yaml:"rules"`
-	// Slot is the unit of time of conditions.
+	// Slot is the unit of time of conditions; of a minute or longer: whole minutes.
 	Slot time.Duration `yaml:"slot"`
 	// Checkpoint is how often state and position are written.
 	Checkpoint time.Duration `yaml:"checkpoint"`
@@ -31,6 +46,21 @@ type Config struct {
 // DefaultConfig has five-minute slots and the shipped rules.
 func DefaultConfig() Config {
 	return Config{Slot: 5 * time.Minute, Checkpoint: 30 * time.Second, Silence: 15 * time.Minute}
+}
+
+// Validate names the key that is wrong.
+func (c Config) Validate() error {
+	switch {
+	case c.Slot < time.Second || c.Slot > time.Hour:
+		return fmt.Errorf("slot: %s is not from 1s to 1h", c.Slot)
+	case c.Slot >= time.Minute && c.Slot%time.Minute != 0:
+		return fmt.Errorf("slot: %s is not whole minutes", c.Slot)
+	case c.Checkpoint < time.Second:
+		return fmt.Errorf("checkpoint: %s is shorter than 1s", c.Checkpoint)
+	case c.Silence < time.Minute:
+		return fmt.Errorf("silence: %s is shorter than 1m", c.Silence)
+	}
+	return nil
 }
 
 // ErrSuperseded is returned when another detector has taken over: this one has written nothing since.
@@ -51,36 +81,249 @@ type Deps struct {
 	Receivers []string
 }
 
-// Detector is one detector. Process, Checkpoint and Run are not for concurrent use with each other;
-// WaitFor is.
+// Detector is one detector. Open, Process, Tick, Checkpoint and Run are not for concurrent use with each
+// other; WaitFor is.
 type Detector struct {
-	cfg  Config
-	deps Deps
+	cfg       Config
+	deps      Deps
+	holder    string
+	rules     []rule.Rule
+	incidents *incident.Store
+	metrics   *metrics
+
+	lanes       map[rule.Each][]*lane
+	owned       bool  // some rule is over sums
+	finest      int64 // shortest cell of an event lane
+	finestShort int64 // of a receive lane; 0 where there is none
+
+	opened     bool
+	generation int64
+	progress   *progress
+	position   stream.Watermarks // processed
+	bySubject  map[string]*subject
+	byShard    map[uint32]map[string]*subject // with receive lanes
+	owners     map[string]owner
+	lastFront  []int64
+	shortAt    map[uint32]int64
+	actions    []action
+	openSites  map[string]site
+	removed    []string
+	savedAt    time.Time
+	tickedAt   time.Time
+
+	mu      sync.Mutex
+	saved   stream.Watermarks // checkpointed
+	wants   []stream.Watermarks
+	wake    chan struct{} // somebody waits for a checkpoint
+	changed chan struct{} // closed and made anew at each checkpoint
 }
 
-// New returns a detector that has touched nothing yet.
+// New returns a detector that has touched nothing yet but its rules file.
 //
-// Errors: a rules file that cannot be read or is wrong.
-func New(cfg Config, deps Deps) (*Detector, error) { return &Detector{cfg: cfg, deps: deps}, nil }
+// Errors: a rules file that cannot be read or is wrong (rule.ErrRules), a wrong configuration.
+func New(cfg Config, deps Deps) (*Detector, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	parsed, err := Rules(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if deps.Logger == nil {
+		deps.Logger = slog.Default()
+	}
+	if deps.Clock == nil {
+		deps.Clock = clock.Real{}
+	}
+	host, _ := os.Hostname() // only shown
+	d := &Detector{
+		cfg: cfg, deps: deps, holder: fmt.Sprintf("%s/%d", host, os.Getpid()), rules: parsed,
+		incidents: incident.New(deps.DB, deps.Receivers...), metrics: newMetrics(deps.Metrics),
+		wake: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
+	d.lanes = lanesOf(d.rules, cfg.Slot)
+	d.finest = int64(cfg.Slot)
+	for each, lanes := range d.lanes {
+		d.owned = d.owned || each.Owned()
+		for _, l := range lanes {
+			switch {
+			case !l.receive:
+				d.finest = min(d.finest, l.cell)
+			case d.finestShort == 0:
+				d.finestShort = l.cell
+			default:
+				d.finestShort = min(d.finestShort, l.cell)
+			}
+		}
+	}
+	return d, nil
+}
 
-// Open reads state and position, and takes over from any other detector.
-func (d *Detector) Open(ctx context.Context) error { return errors.New("not yet") }
+// Rules returns the rules that a configuration names: those of its file, or the shipped ones.
+func Rules(cfg Config) ([]rule.Rule, error) {
+	text := rules.Default
+	if cfg.Rules != "" {
+		var err error
+		if text, err = os.ReadFile(cfg.Rules); err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+	}
+	parsed, err := rule.Parse(text)
+	if err != nil && cfg.Rules != "" {
+		err = fmt.Errorf("%s: %w", cfg.Rules, err)
+	}
+	return parsed, err
+}
 
-// Run opens, reads the log until ctx is done, and closes.
-func (d *Detector) Run(ctx context.Context) error { return errors.New("not yet") }
+// Open reads state and position, and takes over from any other detector. It may be called twice.
+func (d *Detector) Open(ctx context.Context) error {
+	if d.opened {
+		return nil
+	}
+	d.progress = newProgress()
+	d.position, d.bySubject, d.byShard = stream.Watermarks{}, map[string]*subject{}, map[uint32]map[string]*subject{}
+	d.owners, d.shortAt, d.openSites, d.removed = map[string]owner{}, map[uint32]int64{}, map[string]site{}, nil
+	d.mu.Lock()
+	d.saved = stream.Watermarks{}
+	err := d.load(ctx)
+	d.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("open detector: %w", err)
+	}
+	d.opened = true
+	d.savedAt, d.tickedAt = d.deps.Clock.Now(), d.deps.Clock.Now()
+	d.showIncidents(ctx)
+	return nil
+}
 
-// Process takes batches in the order of the log. What has been seen before is passed over.
+func (d *Detector) addToShard(s *subject) {
+	for i := range s.lanes {
+		if s.lanes[i].lane.receive {
+			if d.byShard[s.shard] == nil {
+				d.byShard[s.shard] = map[string]*subject{}
+			}
+			d.byShard[s.shard][s.id] = s
+			return
+		}
+	}
+}
+
+func (d *Detector) remove(s *subject) {
+	delete(d.bySubject, s.id)
+	delete(d.byShard[s.shard], s.id)
+	d.removed = append(d.removed, s.id)
+}
+
+// Process takes batches in the order of the log. What has been seen before is passed over; a hole in a
+// sequence is declared, and its time is unknown.
+//
+// It checkpoints when an incident changed, and when the time for it has come. Errors: ErrSuperseded,
+// those of the store; the batches are then taken, and the next call tries to checkpoint again.
 func (d *Detector) Process(ctx context.Context, batches []*schemas.Batch) error {
-	return errors.New("not yet")
+	if err := d.Open(ctx); err != nil {
+		return err
+	}
+	for _, b := range batches {
+		key := stream.KeyOf(b)
+		last := d.position[key]
+		if b.GetIndex() <= last {
+			continue
+		}
+		if b.GetIndex() > last+1 {
+			d.gap(&stream.GapError{Key: key, From: last + 1, To: b.GetIndex() - 1})
+		}
+		d.takeBatch(ctx, b)
+		d.position[key] = b.GetIndex()
+		d.metrics.batches.Inc()
+	}
+	d.closeCells(ctx)
+	return d.checkpointIfDue(ctx)
 }
 
-// Checkpoint writes state and position.
-func (d *Detector) Checkpoint(ctx context.Context) error { return errors.New("not yet") }
-
-// WaitFor waits until everything up to the watermarks has been processed and checkpointed.
-func (d *Detector) WaitFor(ctx context.Context, want stream.Watermarks) error {
-	return errors.New("not yet")
+// gap declares that batches are gone.
+func (d *Detector) gap(gap *stream.GapError) {
+	if gap.To <= d.position[gap.Key] {
+		return
+	}
+	d.deps.Logger.Warn("the log lost batches that the detector has not seen; their time is unknown",
+		"log", gap.Key.String(), "from", gap.From, "to", gap.To)
+	d.metrics.gapBatches.Add(float64(gap.To - gap.From + 1))
+	d.progress.lost(gap)
+	d.position[gap.Key] = gap.To
 }
 
-// Close checkpoints and stops. It may be called twice.
-func (d *Detector) Close() error { return nil }
+// tickMost bounds what one tick adds to the silence of a collector: a clock that jumps is no silence.
+const tickMost = time.Minute
+
+// Tick is called when nothing was read for a while: it lets collectors that say nothing for longer than
+// the silence no longer hold event time back, and checkpoints when it is time.
+func (d *Detector) Tick(ctx context.Context) error {
+	now := d.deps.Clock.Now()
+	d.progress.waited(min(now.Sub(d.tickedAt), tickMost), d.cfg.Silence)
+	d.tickedAt = now
+	d.closeCells(ctx)
+	return d.checkpointIfDue(ctx)
+}
+
+func (d *Detector) checkpointIfDue(ctx context.Context) error {
+	if len(d.actions) == 0 && !d.awaited() && d.deps.Clock.Now().Sub(d.savedAt) < d.cfg.Checkpoint {
+		return nil
+	}
+	return d.Checkpoint(ctx)
+}
+
+// Checkpoint writes state, position and incidents in one transaction.
+//
+// Errors: ErrSuperseded, those of the store. It can be called again then: it writes the same.
+func (d *Detector) Checkpoint(ctx context.Context) error {
+	began := time.Now()
+	var open map[string]bool
+	err := d.deps.DB.Update(ctx, func(tx *store.Tx) (err error) {
+		open, err = d.save(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("checkpoint of the detector: %w", err)
+	}
+	changed := len(d.actions) > 0
+	for _, s := range d.bySubject {
+		s.dirty = false
+	}
+	d.actions, d.removed = nil, nil
+	d.savedAt = d.deps.Clock.Now()
+	d.closeByHand(open)
+	d.mu.Lock()
+	maps.Copy(d.saved, d.position)
+	close(d.changed)
+	d.changed = make(chan struct{})
+	d.mu.Unlock()
+	d.metrics.checkpoint.Observe(time.Since(began).Seconds())
+	d.metrics.subjects.Set(float64(len(d.bySubject)))
+	if changed {
+		d.showIncidents(ctx)
+	}
+	return nil
+}
+
+// closeByHand tells the conditions of incidents that a person has resolved.
+func (d *Detector) closeByHand(open map[string]bool) {
+	for id, at := range d.openSites {
+		if !open[id] {
+			at.subject.lanes[at.lane].conditions[at.k].Machine.CloseByHand()
+			at.subject.dirty = true
+			delete(d.openSites, id)
+		}
+	}
+}
+
+func (d *Detector) showIncidents(ctx context.Context) {
+	counts, err := d.incidents.Counts(ctx)
+	if err != nil {
+		d.deps.Logger.Warn("incidents cannot be counted", "err", err)
+		return
+	}
+	d.metrics.incidents.Reset()
+	for key, n := range counts {
+		d.metrics.incidents.WithLabelValues(key[0], key[1]).Set(float64(n))
+	}
+}

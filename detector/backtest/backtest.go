@@ -50,8 +50,8 @@ type Options struct {
 // kind), when all has been read.
 //
 // Memory is that of the windows where each meter's rows are in order of time, else of the whole series.
-// Errors: ErrSeries, those of the file.
-func Run(rules []rule.Rule, path string, opts Options, emit func(Result)) error {
+// Errors: ErrSeries, those of the file, emit's.
+func Run(rules []rule.Rule, path string, opts Options, emit func(Result) error) error {
 	if opts.MaxHold <= 0 {
 		opts.MaxHold = 300 * time.Second
 	}
@@ -63,7 +63,9 @@ func Run(rules []rule.Rule, path string, opts Options, emit func(Result)) error 
 		return err
 	}
 	for _, result := range r.results() {
-		emit(result)
+		if err := emit(result); err != nil {
+			return err
+		}
 	}
 	return nil
 }

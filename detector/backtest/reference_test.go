@@ -37,14 +37,15 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]map[string][]backtest.Result{}
-	err = backtest.Run(rules, series, backtest.Options{}, func(r backtest.Result) {
+	err = backtest.Run(rules, series, backtest.Options{}, func(r backtest.Result) error {
 		if r.Kind != backtest.KindCondition {
-			return
+			return nil
 		}
 		if got[r.Rule] == nil {
 			got[r.Rule] = map[string][]backtest.Result{}
 		}
 		got[r.Rule][r.Meter] = append(got[r.Rule][r.Meter], r)
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,9 +28,14 @@ func New(db *store.DB, receivers ...string) *Store {
 type Filter struct {
 	State    State
 	Rule     string
+	Severity string
 	Meter    string
 	Service  string
 	Customer string
+	// Acknowledged, where set, selects those that a person has seen, or has not.
+	Acknowledged *bool
+	// Since selects what was opened, or still open, at or after it.
+	Since time.Time
 	// From and To bound OpenedAt, half-open.
 	From, To time.Time
 	// Before pages: incidents that stand behind this id in the order of List.
@@ -90,11 +95,21 @@ func (f Filter) where() (string, []any) {
 		add("resolved_at IS NOT NULL")
 	}
 	for _, c := range []struct{ column, value string }{
-		{"rule", f.Rule}, {"meter", f.Meter}, {"service", f.Service}, {"customer", f.Customer},
+		{"rule", f.Rule}, {"severity", f.Severity}, {"meter", f.Meter}, {"service", f.Service}, {"customer", f.Customer},
 	} {
 		if c.value != "" {
 			add(c.column+" = ?", c.value)
 		}
+	}
+	if f.Acknowledged != nil {
+		if *f.Acknowledged {
+			add("acknowledged_at IS NOT NULL")
+		} else {
+			add("acknowledged_at IS NULL")
+		}
+	}
+	if !f.Since.IsZero() {
+		add("(opened_at >= ? OR resolved_at IS NULL OR resolved_at >= ?)", f.Since.UnixNano(), f.Since.UnixNano())
 	}
 	if !f.From.IsZero() {
 		add("opened_at >= ?", f.From.UnixNano())
@@ -146,6 +161,44 @@ func (s *Store) Events(ctx context.Context, id string) ([]Event, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("history of incident %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// Notification is one message to one receiver, and what became of it.
+type Notification struct {
+	ID       string    `json:"id"`
+	Receiver string    `json:"receiver"`
+	Event    string    `json:"event"`   // opened, resolved
+	Outcome  string    `json:"outcome"` // pending, sent, failed, skipped
+	At       time.Time `json:"at"`      // when it was sent, or written where it was not
+	Attempts int       `json:"attempts"`
+	Detail   string    `json:"detail,omitempty"` // the last error
+}
+
+// Notifications returns what was sent, or is to be sent, of an incident, the oldest first.
+func (s *Store) Notifications(ctx context.Context, id string) ([]Notification, error) {
+	var out []Notification
+	err := s.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT id, receiver, event, state, COALESCE(sent_at, created_at), attempts, last_error
+			FROM notification WHERE incident = ? ORDER BY created_at, event, receiver`, id)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var n Notification
+			var at int64
+			if err := rows.Scan(&n.ID, &n.Receiver, &n.Event, &n.Outcome, &at, &n.Attempts, &n.Detail); err != nil {
+				return err
+			}
+			n.At = unix(at)
+			out = append(out, n)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("notifications of incident %s: %w", id, err)
 	}
 	return out, nil
 }

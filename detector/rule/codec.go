@@ -27,16 +27,17 @@ func NewCondition(r *Rule, cell time.Duration) *Condition {
 // Close closes a cell and steps to its end. fresh is whether the cell was observed.
 func (c *Condition) Close(r *Rule, cell int64, observed, beyond bool) Events {
 	c.Slots.Push(cell, observed, beyond)
-	return c.step(r, observed)
+	return c.Step(r, observed)
 }
 
 // Correct changes a closed cell and steps again at the newest cell's end.
 func (c *Condition) Correct(r *Rule, cell int64, observed, beyond bool) Events {
 	c.Slots.Correct(cell, observed, beyond)
-	return c.step(r, true)
+	return c.Step(r, true)
 }
 
-func (c *Condition) step(r *Rule, fresh bool) Events {
+// Step steps the machine to the end of the newest cell, after cells were pushed or corrected.
+func (c *Condition) Step(r *Rule, fresh bool) Events {
 	main, recent := c.Slots.Shares()
 	return c.Machine.Step(r, c.At(), fresh, main, recent)
 }

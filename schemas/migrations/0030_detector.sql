@@ -54,14 +54,8 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_due ON notification (state, next_at);
 CREATE INDEX notification_incident ON notification (incident, created_at);
--- State of one condition: its window, its machine; open_cells of one subject: what is not closed yet.
-CREATE TABLE condition_state (
-	rule    TEXT NOT NULL,
-	subject TEXT NOT NULL,
-	state   {{blob}} NOT NULL,
-	PRIMARY KEY (rule, subject)
-);
-CREATE TABLE detector_open (
+-- All that is known of one meter, or of one owner: its windows, its machines, its open cells.
+CREATE TABLE detector_state (
 	subject TEXT NOT NULL PRIMARY KEY,
 	state   {{blob}} NOT NULL
 );

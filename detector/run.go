@@ -1,0 +1,171 @@
+package detector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"hostmeter/internal/stream"
+	"hostmeter/schemas"
+)
+
+const (
+	tickEvery   = time.Second
+	readMost    = 256
+	closeMost   = 10 * time.Second
+	patienceMin = time.Second
+)
+
+// Run opens, reads the log until ctx is done, and checkpoints.
+//
+// Errors: ErrSuperseded, those of the log. A store that does not answer is tried again.
+func (d *Detector) Run(ctx context.Context) error {
+	if err := d.Open(ctx); err != nil {
+		return err
+	}
+	reader, err := d.deps.Source.OpenReader(ctx, "detector", maps.Clone(d.position))
+	if err != nil {
+		return fmt.Errorf("detector: open the log: %w", err)
+	}
+	inner, cancel := context.WithCancel(ctx)
+	read, ticks := make(chan reading), make(chan struct{})
+	var both sync.WaitGroup
+	both.Go(func() { readAll(inner, reader, read) })
+	both.Go(func() { d.tickAll(inner, ticks) })
+	err = d.loop(ctx, read, ticks)
+	cancel()
+	both.Wait()
+	_ = reader.Close() // it was only read
+	closing, cancelClosing := context.WithTimeout(context.WithoutCancel(ctx), closeMost)
+	defer cancelClosing()
+	if errors.Is(err, ErrSuperseded) {
+		return err
+	}
+	return errors.Join(err, d.Checkpoint(closing))
+}
+
+type reading struct {
+	batches []*schemas.Batch
+	err     error
+}
+
+func readAll(ctx context.Context, reader stream.Reader, out chan<- reading) {
+	for {
+		batches, err := reader.Next(ctx, readMost)
+		select {
+		case out <- reading{batches, err}:
+		case <-ctx.Done():
+			return
+		}
+		var gap *stream.GapError
+		if err != nil && !errors.As(err, &gap) {
+			return
+		}
+	}
+}
+
+func (d *Detector) tickAll(ctx context.Context, out chan<- struct{}) {
+	for d.deps.Clock.Sleep(ctx, tickEvery) == nil {
+		select {
+		case out <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (d *Detector) loop(ctx context.Context, read <-chan reading, ticks <-chan struct{}) error {
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case r := <-read:
+			var gap *stream.GapError
+			switch {
+			case errors.As(r.err, &gap):
+				d.gap(gap)
+			case r.err != nil && ctx.Err() != nil:
+				return nil
+			case r.err != nil:
+				return fmt.Errorf("detector: read the log: %w", r.err)
+			}
+			err = d.Process(ctx, r.batches)
+		case <-ticks:
+			err = d.Tick(ctx)
+		case <-d.wake:
+			err = d.checkpointIfDue(ctx)
+		}
+		switch {
+		case err == nil || ctx.Err() != nil:
+		case errors.Is(err, ErrSuperseded):
+			return err
+		default:
+			d.deps.Logger.Error("the detector cannot write; it tries again", "err", err)
+			if d.deps.Clock.Sleep(ctx, patienceMin) != nil {
+				return nil
+			}
+		}
+	}
+}
+
+// WaitFor waits until everything up to the watermarks has been processed and checkpointed.
+//
+// Errors: ctx's.
+func (d *Detector) WaitFor(ctx context.Context, want stream.Watermarks) error {
+	d.mu.Lock()
+	d.wants = append(d.wants, want)
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}: // it may all have been processed, and wait for a checkpoint
+	default:
+	}
+	for {
+		d.mu.Lock()
+		done, changed := reaches(d.saved, want), d.changed
+		d.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func reaches(have, want stream.Watermarks) bool {
+	for key, index := range want {
+		if have[key] < index {
+			return false
+		}
+	}
+	return true
+}
+
+// awaited says that a checkpoint now would end somebody's wait.
+func (d *Detector) awaited() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wants = slices.DeleteFunc(d.wants, func(want stream.Watermarks) bool { return reaches(d.saved, want) })
+	return slices.ContainsFunc(d.wants, func(want stream.Watermarks) bool { return reaches(d.position, want) })
+}
+
+// Close checkpoints what Process took, if Run did not. It may be called twice, and not while Run runs.
+func (d *Detector) Close() error {
+	if !d.opened {
+		return nil
+	}
+	d.opened = false
+	ctx, cancel := context.WithTimeout(context.Background(), closeMost)
+	defer cancel()
+	if err := d.Checkpoint(ctx); err != nil && !errors.Is(err, ErrSuperseded) {
+		return err
+	}
+	return nil
+}

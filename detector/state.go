@@ -1,0 +1,384 @@
+package detector
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hostmeter/detector/baseline"
+	"hostmeter/detector/incident"
+	"hostmeter/detector/rule"
+	"hostmeter/internal/store"
+	"hostmeter/internal/stream"
+)
+
+// savedSubject is a row of detector_state. Lanes and rules are found again by what they are, so that a
+// changed rules file keeps the state of every rule that did not change.
+type savedSubject struct {
+	Each      rule.Each   `json:"each"`
+	Shard     uint32      `json:"shard"`
+	Exporters []savedTold `json:"exporters"`
+	LastTold  int64       `json:"last"`
+	Lanes     []savedLane `json:"lanes"`
+}
+
+type savedTold struct {
+	Exporter string `json:"e"`
+	At       int64  `json:"at"`
+}
+
+type savedLane struct {
+	Cell       int64                     `json:"cell"`
+	Receive    bool                      `json:"receive,omitempty"`
+	Guest      bool                      `json:"guest,omitempty"`
+	Started    bool                      `json:"started,omitempty"`
+	Next       int64                     `json:"next"`
+	Columns    []string                  `json:"columns"`
+	Sketches   []rule.Metric             `json:"sketches,omitempty"`
+	Cells      []savedCell               `json:"cells,omitempty"`
+	Kept       kept                      `json:"kept"`
+	Conditions map[string]savedCondition `json:"conditions"`
+}
+
+type savedCell struct {
+	Index    int64      `json:"i"`
+	Sums     []float64  `json:"s"`
+	Sketches []distinct `json:"d,omitempty"`
+}
+
+type savedCondition struct {
+	State []byte `json:"state"`
+	Model []byte `json:"model,omitempty"`
+}
+
+// savedProgress is the column exporters of detector_lease.
+type savedProgress struct {
+	Exporters  map[string]map[int64]uint64         `json:"exporters"` // minutes observed
+	Collectors map[string]map[uint32]savedShardRow `json:"collectors"`
+}
+
+type savedShardRow struct {
+	Received int64                   `json:"received"`
+	Through  map[string]savedThrough `json:"through"`
+	Gaps     [][2]int64              `json:"gaps,omitempty"`
+}
+
+type savedThrough struct {
+	At     int64 `json:"at"`
+	Silent bool  `json:"silent,omitempty"`
+}
+
+func (d *Detector) encode(s *subject) ([]byte, error) {
+	row := savedSubject{Each: s.each, Shard: s.shard, LastTold: s.lastTold}
+	for _, t := range s.exporters {
+		row.Exporters = append(row.Exporters, savedTold{d.progress.names[t.exporter], t.at})
+	}
+	for i := range s.lanes {
+		ls := &s.lanes[i]
+		l := ls.lane
+		lane := savedLane{Cell: l.cell, Receive: l.receive, Guest: l.guest, Started: ls.started, Next: ls.next,
+			Columns: l.columns, Sketches: l.sketchs, Kept: ls.kept, Conditions: map[string]savedCondition{}}
+		for _, c := range ls.cells {
+			lane.Cells = append(lane.Cells, savedCell{c.index, c.sums, c.sketches})
+		}
+		for k, c := range ls.conditions {
+			saved := savedCondition{State: c.Append(nil, l.rules[k])}
+			if ls.models[k] != nil {
+				saved.Model = ls.models[k].Append(nil)
+			}
+			lane.Conditions[l.rules[k].Name] = saved
+		}
+		row.Lanes = append(row.Lanes, lane)
+	}
+	return json.Marshal(row)
+}
+
+func (d *Detector) decode(id string, text []byte) (*subject, error) {
+	var row savedSubject
+	if err := json.Unmarshal(text, &row); err != nil {
+		return nil, err
+	}
+	lanes := d.lanes[row.Each]
+	if len(lanes) == 0 {
+		return nil, nil // no rule looks at it any more
+	}
+	s := newSubject(id, row.Each, 1, lanes)
+	s.shard, s.lastTold = row.Shard, row.LastTold
+	for _, t := range row.Exporters {
+		s.exporters = append(s.exporters, told{d.progress.id(t.Exporter), t.At})
+	}
+	for i := range s.lanes {
+		for _, saved := range row.Lanes {
+			l := s.lanes[i].lane
+			if l.cell == saved.Cell && l.receive == saved.Receive && l.guest == saved.Guest {
+				s.lanes[i].restore(saved)
+			}
+		}
+	}
+	return s, nil
+}
+
+func (ls *laneState) restore(saved savedLane) {
+	ls.started, ls.next = saved.Started, saved.Next
+	if equal(saved.Columns, ls.lane.columns) && equal(saved.Sketches, ls.lane.sketchs) {
+		ls.kept = saved.Kept
+		for _, c := range saved.Cells {
+			ls.cells = append(ls.cells, cell{c.Index, c.Sums, c.Sketches})
+		}
+	}
+	for k, r := range ls.lane.rules {
+		condition, err := rule.ReadCondition(r, time.Duration(ls.lane.cell), saved.Conditions[r.Name].State)
+		if err == nil {
+			ls.conditions[k] = condition
+		}
+		if model, err := baseline.Read(saved.Conditions[r.Name].Model); err == nil && ls.models[k] != nil {
+			ls.models[k] = model
+		}
+	}
+}
+
+func equal[T comparable](a, b []T) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *progress) encode() ([]byte, error) {
+	out := savedProgress{map[string]map[int64]uint64{}, map[string]map[uint32]savedShardRow{}}
+	for id, name := range p.names {
+		out.Exporters[name] = p.minutes[id]
+	}
+	for name, c := range p.collectors {
+		out.Collectors[name] = map[uint32]savedShardRow{}
+		for index, s := range c.shards {
+			row := savedShardRow{Received: s.received, Through: map[string]savedThrough{}}
+			for id, t := range s.through {
+				row.Through[p.names[id]] = savedThrough{t.at, t.silent}
+			}
+			for _, g := range s.gaps {
+				row.Gaps = append(row.Gaps, [2]int64{g.from, g.to})
+			}
+			if s.gapOpen {
+				row.Gaps = append(row.Gaps, [2]int64{s.gapFrom, s.received})
+			}
+			out.Collectors[name][index] = row
+		}
+	}
+	return json.Marshal(out)
+}
+
+func (p *progress) decode(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	var in savedProgress
+	if err := json.Unmarshal(text, &in); err != nil {
+		return err
+	}
+	for name, minutes := range in.Exporters {
+		p.minutes[p.id(name)] = minutes
+	}
+	for name, shards := range in.Collectors {
+		for index, row := range shards {
+			_, s := p.shard(name, index)
+			s.received = row.Received
+			for exporter, t := range row.Through {
+				s.through[p.id(exporter)] = through{t.At, t.Silent}
+			}
+			for _, g := range row.Gaps {
+				s.gaps = append(s.gaps, span{g[0], g[1]})
+			}
+		}
+	}
+	return nil
+}
+
+// load takes over from any other detector and reads state and position.
+func (d *Detector) load(ctx context.Context) error {
+	return d.deps.DB.Update(ctx, func(tx *store.Tx) error {
+		var exporters []byte
+		err := tx.QueryRow(ctx, `SELECT generation, exporters FROM detector_lease WHERE id = 1`).Scan(&d.generation, &exporters)
+		if errors.Is(err, sql.ErrNoRows) {
+			d.generation = 1
+			_, err = tx.Exec(ctx, `INSERT INTO detector_lease (id, generation, holder, renewed_at, exporters) VALUES (1, 1, ?, ?, ?)`,
+				d.holder, tx.Now.UnixNano(), []byte{})
+		} else if err == nil {
+			d.generation++
+			_, err = tx.Exec(ctx, `UPDATE detector_lease SET generation = ?, holder = ?, renewed_at = ? WHERE id = 1`,
+				d.generation, d.holder, tx.Now.UnixNano())
+		}
+		if err != nil {
+			return err
+		}
+		if err := d.progress.decode(exporters); err != nil {
+			return fmt.Errorf("progress of the exporters: %w", err)
+		}
+		if err := d.loadWatermarks(ctx, tx); err != nil {
+			return err
+		}
+		if err := d.loadSubjects(ctx, tx); err != nil {
+			return err
+		}
+		return d.resolveOrphans(ctx, tx)
+	})
+}
+
+func (d *Detector) loadWatermarks(ctx context.Context, tx *store.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, batch FROM detector_watermark ORDER BY collector, log_id, shard`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key stream.Key
+		var logID, shard, batch int64
+		if err := rows.Scan(&key.Collector, &logID, &shard, &batch); err != nil {
+			return err
+		}
+		key.LogID, key.Shard = uint64(logID), uint32(shard)
+		d.position[key] = uint64(batch)
+		d.saved[key] = uint64(batch)
+	}
+	return rows.Err()
+}
+
+func (d *Detector) loadSubjects(ctx context.Context, tx *store.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT subject, state FROM detector_state ORDER BY subject`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var text []byte
+		if err := rows.Scan(&id, &text); err != nil {
+			return err
+		}
+		s, err := d.decode(id, text)
+		if err != nil {
+			return fmt.Errorf("state of %s: %w", id, err)
+		}
+		if s == nil {
+			d.removed = append(d.removed, id)
+			continue
+		}
+		d.bySubject[id] = s
+		d.addToShard(s)
+		d.noteOpen(s)
+	}
+	return rows.Err()
+}
+
+func (d *Detector) noteOpen(s *subject) {
+	for i := range s.lanes {
+		for k, c := range s.lanes[i].conditions {
+			if c.Machine.Open {
+				d.openSites[incident.NewID(s.lanes[i].lane.rules[k].Name, s.id, c.Machine.Began)] = site{s, i, k}
+			}
+		}
+	}
+}
+
+// resolveOrphans closes incidents whose rule was changed or taken away: nobody watches them any more.
+func (d *Detector) resolveOrphans(ctx context.Context, tx *store.Tx) error {
+	open, err := openIDs(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for id := range open {
+		if _, watched := d.openSites[id]; watched {
+			continue
+		}
+		if _, err := d.incidents.ResolveTx(ctx, tx, id, incident.Detector, "its rule was changed or taken away"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func openIDs(ctx context.Context, tx *store.Tx) (map[string]bool, error) {
+	rows, err := tx.Query(ctx, `SELECT id FROM incident WHERE resolved_at IS NULL ORDER BY id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[string]bool{}
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		out[id] = true
+	}
+	return out, rows.Err()
+}
+
+// save writes everything that changed, in one transaction.
+func (d *Detector) save(ctx context.Context, tx *store.Tx) (open map[string]bool, err error) {
+	exporters, err := d.progress.encode()
+	if err != nil {
+		return nil, err
+	}
+	n, err := tx.Exec(ctx, `UPDATE detector_lease SET renewed_at = ?, exporters = ? WHERE id = 1 AND generation = ?`,
+		tx.Now.UnixNano(), exporters, d.generation)
+	if err != nil {
+		return nil, err
+	}
+	if n != 1 {
+		return nil, ErrSuperseded
+	}
+	if err := d.saveSubjects(ctx, tx); err != nil {
+		return nil, err
+	}
+	for key, batch := range d.position {
+		if d.saved[key] == batch {
+			continue
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO detector_watermark (collector, log_id, shard, batch) VALUES (?, ?, ?, ?)
+			ON CONFLICT (collector, log_id, shard) DO UPDATE SET batch = excluded.batch`,
+			key.Collector, int64(key.LogID), int64(key.Shard), int64(batch))
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := d.apply(ctx, tx); err != nil {
+		return nil, err
+	}
+	return openIDs(ctx, tx)
+}
+
+func (d *Detector) saveSubjects(ctx context.Context, tx *store.Tx) error {
+	for _, id := range d.removed {
+		if _, err := tx.Exec(ctx, `DELETE FROM detector_state WHERE subject = ?`, id); err != nil {
+			return err
+		}
+	}
+	upsert, err := tx.Prepare(ctx, `INSERT INTO detector_state (subject, state) VALUES (?, ?)
+		ON CONFLICT (subject) DO UPDATE SET state = excluded.state`)
+	if err != nil {
+		return err
+	}
+	defer upsert.Close()
+	for _, s := range d.bySubject {
+		if !s.dirty {
+			continue
+		}
+		text, err := d.encode(s)
+		if err != nil {
+			return fmt.Errorf("state of %s: %w", s.id, err)
+		}
+		if _, err := upsert.ExecContext(ctx, s.id, text); err != nil {
+			return fmt.Errorf("write state of %s: %w", s.id, err)
+		}
+	}
+	return nil
+}
