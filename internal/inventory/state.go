@@ -59,6 +59,9 @@ func newState() *state {
 	}
 }
 
+// Version returns the version of the inventory inside a transaction of the caller.
+func Version(ctx context.Context, tx *store.Tx) (int64, error) { return readVersion(ctx, tx) }
+
 func readVersion(ctx context.Context, tx *store.Tx) (version int64, err error) {
 	err = tx.QueryRow(ctx, `SELECT version FROM inventory_state WHERE id = 1`).Scan(&version)
 	return version, err

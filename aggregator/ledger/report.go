@@ -1,0 +1,218 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+)
+
+// ErrMonth is returned for a text that is no month.
+var ErrMonth = errors.New("not a month (want YYYY-MM)")
+
+// Report returns the report of a month, "2026-10": the periods that end in it. A period ends on the day
+// of its last instant, in its contract's zone, so that [Oct 1, Nov 1) ends in October.
+//
+// Closed periods come from their statements, with their adjustments; open ones are rated with what is
+// known, and marked provisional. Traffic that nobody owned is that of the calendar month in the
+// provider's zone. Errors: ErrMonth.
+func (l *Ledger) Report(ctx context.Context, inv *inventory.Inventory, month string, now time.Time) (statements.Report, error) {
+	first, err := rating.ParseDate(month + "-01")
+	if err != nil || len(month) != len("2026-10") {
+		return statements.Report{}, fmt.Errorf("%q: %w", month, ErrMonth)
+	}
+	owners, err := inv.Snapshot(ctx)
+	if err != nil {
+		return statements.Report{}, err
+	}
+	r := reporting{owners: owners, now: now, first: first, report: statements.Report{
+		Month: month, Provider: owners.Provider.Name, TimeZone: owners.Provider.TimeZone, Rows: []statements.Row{}, Problems: []statements.Problem{},
+	}}
+	if err := l.db.View(ctx, func(tx *store.Tx) error { return r.compute(ctx, tx) }); err != nil {
+		return statements.Report{}, fmt.Errorf("report of %s: %w", month, err)
+	}
+	return r.report, nil
+}
+
+type reporting struct {
+	owners *inventory.Snapshot
+	now    time.Time
+	first  rating.Date
+	report statements.Report
+}
+
+// in says whether a period ends in the month.
+func (r *reporting) in(p rating.Period, zone *time.Location) bool {
+	ends := rating.Schedule{Zone: zone}.Ends(p)
+	return ends.Year == r.first.Year && ends.Month == r.first.Month
+}
+
+// next returns the first day of the next month.
+func (r *reporting) next() rating.Date {
+	next := r.first.AddDays(31)
+	next.Day = 1
+	return next
+}
+
+// maxOffset is more than any zone is away from UTC.
+const maxOffset = 26 * time.Hour
+
+func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
+	if err := r.closed(ctx, tx); err != nil {
+		return err
+	}
+	if err := r.open(ctx, tx); err != nil {
+		return err
+	}
+	slices.SortStableFunc(r.report.Rows, compareRows)
+	r.report.Totals = totals(r.report.Rows)
+	return nil
+}
+
+func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
+	q := StatementQuery{EndFrom: r.first.In(time.UTC).Add(-maxOffset), EndTo: r.next().In(time.UTC).Add(maxOffset)}
+	return readStatements(ctx, tx, q, func(s Statement) error {
+		zone, err := loadZone(s.Body.Row.TimeZone)
+		if err != nil {
+			return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
+		}
+		if r.in(s.Body.Period, zone) {
+			row := s.Body.Row
+			row.PeriodFrom, row.PeriodTo = s.Body.Period.From.In(zone), s.Body.Period.To.In(zone)
+			r.report.Rows = append(r.report.Rows, row)
+		}
+		return nil
+	})
+}
+
+func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
+	periods, err := openPeriods(ctx, tx, r.owners)
+	if err != nil {
+		return err
+	}
+	zone, err := loadZone(zoneOf(r.owners))
+	if err != nil {
+		return err
+	}
+	month := rating.Period{From: r.first.In(zone), To: r.next().In(zone)}
+	var targets []*target
+	for _, service := range r.owners.Services() {
+		contract, err := r.owners.Contract(service.ID, r.now)
+		if err != nil {
+			return err
+		}
+		until := earlier(r.now, r.next().In(time.UTC).Add(maxOffset))
+		targets = append(targets, periods.targets(service.ID, until, func(p rating.Period) bool { return r.in(p, contract.Schedule.Zone) })...)
+	}
+	found, err := gather(ctx, tx, gathering{owners: r.owners, targets: targets, now: r.now, month: month})
+	if err != nil {
+		return err
+	}
+	r.report.Unowned = found.unowned
+	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
+	for _, account := range found.accounts {
+		row, err := account.row(r.owners.Prices())
+		if err != nil {
+			r.report.Problems = append(r.report.Problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
+			continue
+		}
+		row.Provisional = true
+		r.report.Rows = append(r.report.Rows, row)
+	}
+	return nil
+}
+
+func zoneOf(owners *inventory.Snapshot) string {
+	if owners.Provider.TimeZone == "" {
+		return "UTC"
+	}
+	return owners.Provider.TimeZone
+}
+
+func compareRows(a, b statements.Row) int {
+	if c := strings.Compare(a.Customer, b.Customer); c != 0 {
+		return c
+	}
+	if c := strings.Compare(a.Service, b.Service); c != 0 {
+		return c
+	}
+	if c := a.PeriodFrom.Compare(b.PeriodFrom); c != 0 {
+		return c
+	}
+	return a.Revision - b.Revision
+}
+
+func totals(rows []statements.Row) []statements.Total {
+	sums := map[string]decimal.Decimal{}
+	for _, row := range rows {
+		sums[row.Currency] = sums[row.Currency].Add(row.AmountExVAT)
+	}
+	list := make([]statements.Total, 0, len(sums))
+	for _, currency := range slices.Sorted(maps.Keys(sums)) {
+		list = append(list, statements.Total{Currency: currency, AmountExVAT: sums[currency]})
+	}
+	return list
+}
+
+// Months returns the months in which periods end that have usage or a statement, the latest first: from
+// that of the first hour in the ledger to that of the period which is open at now.
+func (l *Ledger) Months(ctx context.Context, inv *inventory.Inventory, now time.Time) ([]string, error) {
+	owners, err := inv.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	err = l.db.View(ctx, func(tx *store.Tx) error {
+		err := readChainPeriods(ctx, tx, func(p rating.Period, zone *time.Location) { found[monthOf(p, zone)] = true })
+		if err != nil {
+			return err
+		}
+		periods, err := openPeriods(ctx, tx, owners)
+		if err != nil {
+			return err
+		}
+		for _, service := range owners.Services() {
+			for _, t := range periods.targets(service.ID, now, func(rating.Period) bool { return true }) {
+				found[monthOf(t.period, t.contract.Schedule.Zone)] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list months: %w", err)
+	}
+	months := slices.Sorted(maps.Keys(found))
+	slices.Reverse(months)
+	return months, nil
+}
+
+func readChainPeriods(ctx context.Context, tx *store.Tx, f func(rating.Period, *time.Location)) error {
+	seen := map[string]bool{}
+	return readStatements(ctx, tx, StatementQuery{}, func(s Statement) error {
+		key := fmt.Sprint(s.Body.Period, s.Body.Row.TimeZone)
+		if seen[key] {
+			return nil
+		}
+		seen[key] = true
+		zone, err := loadZone(s.Body.Row.TimeZone)
+		if err == nil {
+			f(s.Body.Period, zone)
+		}
+		return err
+	})
+}
+
+func monthOf(p rating.Period, zone *time.Location) string {
+	ends := rating.Schedule{Zone: zone}.Ends(p)
+	return fmt.Sprintf("%04d-%02d", ends.Year, int(ends.Month))
+}

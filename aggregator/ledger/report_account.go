@@ -1,0 +1,234 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+	"hostmeter/schemas"
+)
+
+// unknownCoverage stands where no exporter accounts for what a service owns.
+const unknownCoverage = -1
+
+// account is the usage of a target.
+type account struct {
+	*target
+	usage       rating.Usage // of the classes that count
+	internalIn  uint64
+	internalOut uint64
+	coverage    float64
+	missing     []string
+	overflow    bool
+}
+
+func (a *account) add(p part) {
+	sum := func(into *uint64, n uint64) {
+		*into += n
+		a.overflow = a.overflow || *into < n
+	}
+	if p.class == schemas.ClassInternal {
+		sum(&a.internalIn, uint64(p.in.Octets))
+		sum(&a.internalOut, uint64(p.out.Octets))
+	}
+	if counts(a.contract, p.class) {
+		sum(&a.usage.InOctets, uint64(p.in.Octets))
+		sum(&a.usage.OutOctets, uint64(p.out.Octets))
+		sum(&a.usage.InVarianceKiB2, p.in.VarianceKiB2)
+		sum(&a.usage.OutVarianceKiB2, p.out.VarianceKiB2)
+	}
+}
+
+// gathering is what is asked of the ledger at once.
+type gathering struct {
+	owners  *inventory.Snapshot
+	targets []*target
+	now     time.Time // coverage is not expected of the future
+	// through leaves out late entries with a greater number; nil takes them all.
+	through *Booking
+	// month, where it is set, is the span whose unowned traffic is asked for.
+	month rating.Period
+}
+
+// gathered has one account for each target, in their order.
+type gathered struct {
+	accounts []*account
+	unowned  []statements.Unowned
+}
+
+// gather adds up the usage and the coverage of the targets.
+func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
+	var out gathered
+	byTarget := make(map[*target]*account, len(g.targets))
+	a := attribution{owners: g.owners, targets: map[string][]*target{}}
+	span := g.month
+	for _, t := range g.targets {
+		account := &account{target: t, coverage: unknownCoverage}
+		byTarget[t] = account
+		out.accounts = append(out.accounts, account)
+		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
+		if span.From.IsZero() || t.period.From.Before(span.From) {
+			span.From = t.period.From
+		}
+		span.To = later(span.To, t.period.To)
+	}
+	for _, targets := range a.targets {
+		slices.SortFunc(targets, func(x, y *target) int { return x.period.From.Compare(y.period.From) })
+	}
+	if span.From.IsZero() {
+		return out, nil
+	}
+	a.queries = queriesFor(g.targets, span, g.through)
+	a.add = func(p part) { byTarget[p.target].add(p) }
+	unowned := map[[2]string]*statements.Unowned{}
+	if !g.month.From.IsZero() {
+		a.unownedIn = g.month
+		a.unowned = func(meter schemas.MeterID, class string, in, out Usage) { addUnowned(unowned, meter, class, in, out) }
+	}
+	if err := a.run(ctx, tx); err != nil {
+		return gathered{}, err
+	}
+	out.unowned = sortedUnowned(unowned)
+	return out, coverAccounts(ctx, tx, g, out.accounts)
+}
+
+// queriesFor reads only address meters where no contract bills by others.
+func queriesFor(targets []*target, span rating.Period, through *Booking) []Query {
+	q := Query{From: dayOf(span.From), To: dayAfter(span.To), Kind: schemas.KindAddress, Through: through}
+	for _, t := range targets {
+		if t.contract.Bills.Value != string(schemas.KindAddress) {
+			q.Kind = ""
+		}
+	}
+	return []Query{q}
+}
+
+// addUnowned adds traffic of an address; of other meters it is no loss to anybody.
+func addUnowned(into map[[2]string]*statements.Unowned, meter schemas.MeterID, class string, in, out Usage) {
+	if meter.Kind() != schemas.KindAddress {
+		return
+	}
+	key := [2]string{string(meter), class}
+	u := into[key]
+	if u == nil {
+		u = &statements.Unowned{Meter: key[0], Class: class}
+		into[key] = u
+	}
+	u.InOctets += int64(in.Octets)
+	u.OutOctets += int64(out.Octets)
+}
+
+func sortedUnowned(unowned map[[2]string]*statements.Unowned) []statements.Unowned {
+	list := make([]statements.Unowned, 0, len(unowned))
+	for _, u := range unowned {
+		if u.InOctets != 0 || u.OutOctets != 0 {
+			list = append(list, *u)
+		}
+	}
+	slices.SortFunc(list, func(a, b statements.Unowned) int {
+		if c := strings.Compare(a.Meter, b.Meter); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Class, b.Class)
+	})
+	return list
+}
+
+// coverAccounts fills in the coverage of each account, over the exporters that account for what its
+// service owned in the period.
+func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*account) error {
+	owned := map[string][]inventory.Ownership{}
+	for _, o := range g.owners.Ownerships() {
+		owned[o.Service] = append(owned[o.Service], o)
+	}
+	known := coverages{}
+	for _, a := range accounts {
+		var exporters []string
+		for _, o := range owned[a.contract.Service] {
+			if string(o.Key.Kind()) == a.contract.Bills.Value && o.From.Before(a.period.To) && (o.Until.IsZero() || o.Until.After(a.period.From)) {
+				exporters = append(exporters, g.owners.ExportersOf(o.Key)...)
+			}
+		}
+		c, err := known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, g.now))
+		if err != nil {
+			return err
+		}
+		a.coverage, a.missing = c.Share, missingNames(c)
+	}
+	return nil
+}
+
+// coverages remembers what many services ask.
+type coverages map[string]Coverage
+
+func (known coverages) of(ctx context.Context, tx *store.Tx, exporters []string, from, to time.Time) (Coverage, error) {
+	exporters = slices.Compact(slices.Sorted(slices.Values(exporters)))
+	if len(exporters) == 0 || !from.Before(to) {
+		return Coverage{Share: unknownCoverage}, nil
+	}
+	key := fmt.Sprint(exporters, from.UnixNano(), to.UnixNano())
+	if c, ok := known[key]; ok {
+		return c, nil
+	}
+	c, err := coverage(ctx, tx, exporters, from, to)
+	if err != nil {
+		return c, fmt.Errorf("coverage of %s: %w", strings.Join(exporters, ", "), err)
+	}
+	known[key] = c
+	return c, nil
+}
+
+func missingNames(c Coverage) []string {
+	names := make([]string, 0, len(c.Missing))
+	for _, m := range c.Missing {
+		names = append(names, m.Exporter)
+	}
+	return slices.Compact(names) // Missing is sorted by exporter
+}
+
+// row rates an account. Errors: what package rating says.
+func (a *account) row(prices []rating.Price) (statements.Row, error) {
+	if a.overflow {
+		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, rating.ErrOverflow)
+	}
+	charge, err := rating.Rate(a.contract, a.period, a.usage, prices)
+	if err != nil {
+		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, err)
+	}
+	zone := a.contract.Schedule.Zone
+	return statements.Row{
+		Customer:            a.contract.Customer,
+		Service:             a.contract.Service,
+		Plan:                a.contract.Plan,
+		PeriodFrom:          a.period.From.In(zone),
+		PeriodTo:            a.period.To.In(zone),
+		TimeZone:            a.contract.Zone.Value,
+		Direction:           charge.Direction,
+		InOctets:            charge.InOctets,
+		OutOctets:           charge.OutOctets,
+		BillableOctets:      charge.BillableOctets,
+		StandardErrorOctets: charge.StandardErrorOctets,
+		Coverage:            a.coverage,
+		Unlimited:           charge.Unlimited,
+		Quota:               charge.Quota,
+		Unit:                charge.Unit,
+		Used:                charge.Used,
+		Excess:              charge.Excess,
+		BilledQuantity:      charge.BilledQuantity,
+		PriceUnit:           charge.PriceUnit,
+		UnitPrice:           charge.UnitPrice,
+		Currency:            charge.Currency,
+		AmountExVAT:         charge.AmountExVAT,
+		Kind:                charge.Kind,
+		RuleFrom:            charge.RuleFrom,
+		InternalInOctets:    int64(a.internalIn),
+		InternalOutOctets:   int64(a.internalOut),
+		Missing:             a.missing,
+	}, nil
+}

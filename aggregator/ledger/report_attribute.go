@@ -1,0 +1,244 @@
+package ledger
+
+import (
+	"context"
+	"slices"
+	"sort"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+	"hostmeter/schemas"
+)
+
+// target is a period of a service whose usage is asked for.
+type target struct {
+	contract rating.Contract
+	period   rating.Period
+}
+
+// part is usage of a meter that was a target's in [From, To), a part of one hour or one UTC day. The
+// slots are 0 where it is a day.
+type part struct {
+	target   *target
+	segment  rating.Period // the whole span in which the meter was the target's; part of it is read
+	meter    schemas.MeterID
+	class    string
+	from, to time.Time
+	in, out  Usage
+}
+
+// attribution gives usage to the services that owned the meters at the time.
+type attribution struct {
+	owners *inventory.Snapshot
+	// targets are by service, in order of time and without overlap.
+	targets map[string][]*target
+	// queries choose the rows; each has From and To at the bounds of UTC days.
+	queries []Query
+	// add is called with each part that belongs to a target, and unowned with what nobody owned in
+	// unownedIn.
+	add       func(part)
+	unowned   func(meter schemas.MeterID, class string, in, out Usage)
+	unownedIn rating.Period
+}
+
+// segment is a span of one meter: a target's, unowned and asked for, or neither.
+type segment struct {
+	from, to time.Time
+	target   *target
+	unowned  bool
+}
+
+// meterDay is a day of a meter that changes hands, or periods, in it.
+type meterDay struct {
+	meter schemas.MeterID
+	day   time.Time
+}
+
+// maxMeterQueries is how many meters of a day are read one by one, before the day is read whole.
+const maxMeterQueries = 2000
+
+// run reads the queries by whole days, and by hours where a day has to be cut.
+func (a *attribution) run(ctx context.Context, tx *store.Tx) error {
+	var cut []meterDay
+	for _, q := range a.queries {
+		s := segmenter{attribution: a, from: q.From, to: q.To}
+		err := days(ctx, tx, q, func(row UsageRow) error {
+			if !s.give(row, row.Hour.Add(24*time.Hour), false) {
+				if last := len(cut) - 1; last < 0 || cut[last] != (meterDay{row.Meter, row.Hour}) {
+					cut = append(cut, meterDay{row.Meter, row.Hour})
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	byDay := map[time.Time][]schemas.MeterID{}
+	for _, c := range cut {
+		byDay[c.day] = append(byDay[c.day], c.meter)
+	}
+	for _, q := range a.queries {
+		for day := q.From; day.Before(q.To); day = day.Add(24 * time.Hour) {
+			if err := a.runHours(ctx, tx, q, day, byDay[day]); err != nil {
+				return err
+			}
+			delete(byDay, day)
+		}
+	}
+	return nil
+}
+
+// runHours gives the hours of some meters in a day.
+func (a *attribution) runHours(ctx context.Context, tx *store.Tx, q Query, day time.Time, meters []schemas.MeterID) error {
+	if len(meters) == 0 {
+		return nil
+	}
+	q.From, q.To = day, day.Add(24*time.Hour)
+	s := segmenter{attribution: a, from: q.From, to: q.To}
+	if len(meters) > maxMeterQueries {
+		slices.Sort(meters)
+		return rows(ctx, tx, q, func(row UsageRow) error {
+			if _, found := slices.BinarySearch(meters, row.Meter); found {
+				s.give(row, row.Hour.Add(time.Hour), true)
+			}
+			return nil
+		})
+	}
+	for _, meter := range meters {
+		q.Meter = meter
+		err := rows(ctx, tx, q, func(row UsageRow) error {
+			s.give(row, row.Hour.Add(time.Hour), true)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// segmenter keeps the segments of the meter that rows are coming of.
+type segmenter struct {
+	*attribution
+	from, to time.Time
+	meter    schemas.MeterID
+	segments []segment
+}
+
+// give hands on a row that stands for [row.Hour, to). A row that lies in several segments is sliced
+// by slots; where it has none, nothing is done and false returned.
+func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
+	if row.Meter != s.meter || s.segments == nil {
+		s.meter, s.segments = row.Meter, s.segmentsOf(row.Meter, s.from, s.to)
+	}
+	first := sort.Search(len(s.segments), func(i int) bool { return s.segments[i].to.After(row.Hour) })
+	if first == len(s.segments) {
+		return true
+	}
+	if !s.segments[first].to.Before(to) {
+		s.hand(s.segments[first], row, row.Hour, to, row.In, row.Out)
+		return true
+	}
+	if !sliced {
+		return false
+	}
+	for _, g := range s.segments[first:] {
+		if !g.from.Before(to) {
+			break
+		}
+		from, end := later(g.from, row.Hour), earlier(g.to, to)
+		i, j := int(from.Sub(row.Hour)/SlotLength), int(end.Sub(row.Hour)/SlotLength)
+		s.hand(g, row, from, end, row.In.Slice(i, j), row.Out.Slice(i, j))
+	}
+	return true
+}
+
+func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
+	switch {
+	case g.target != nil:
+		if string(row.Meter.Kind()) == g.target.contract.Bills.Value {
+			s.add(part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out})
+		}
+	case g.unowned:
+		s.unowned(row.Meter, row.Class, in, out)
+	}
+}
+
+// segmentsOf cuts [from, to) of a meter where it changes hands or a target begins or ends. Bounds are
+// slot boundaries.
+func (a *attribution) segmentsOf(meter schemas.MeterID, from, to time.Time) []segment {
+	var segments []segment
+	at := from
+	add := func(until time.Time, t *target, unowned bool) {
+		if !at.Before(until) {
+			return
+		}
+		if n := len(segments); n > 0 && t == nil && segments[n-1].target == nil && segments[n-1].unowned == unowned {
+			segments[n-1].to = until // nobody asks where these two meet
+		} else {
+			segments = append(segments, segment{from: at, to: until, target: t, unowned: unowned})
+		}
+		at = until
+	}
+	gap := func(until time.Time) {
+		if a.unowned != nil {
+			add(earlier(inventory.SlotAfter(a.unownedIn.From), until), nil, false)
+			add(earlier(inventory.SlotAfter(a.unownedIn.To), until), nil, true)
+		}
+		add(until, nil, false)
+	}
+	for _, owned := range a.owners.Intervals(meter, from, to) {
+		gap(owned.From)
+		for _, t := range a.targets[owned.Service] {
+			begin, end := inventory.SlotAfter(t.period.From), inventory.SlotAfter(t.period.To)
+			if end.After(owned.From) && begin.Before(owned.To) {
+				add(later(begin, owned.From), nil, false)
+				add(earlier(end, owned.To), t, false)
+			}
+		}
+		add(owned.To, nil, false)
+	}
+	gap(to)
+	return segments
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// dayOf returns the beginning of the UTC day of at, and dayAfter that of the first day not before it.
+func dayOf(at time.Time) time.Time { return at.UTC().Truncate(24 * time.Hour) }
+
+func dayAfter(at time.Time) time.Time {
+	day := dayOf(at)
+	if day.Before(at) {
+		day = day.Add(24 * time.Hour)
+	}
+	return day
+}
+
+// counts says whether a class is counted against the quota. What goes between two of the provider's
+// own addresses counts where the contract says so; a switch port's and a vNIC's own counters, class
+// port, are all there is of those meters, and what else is booked at a port is a witness.
+func counts(c rating.Contract, class string) bool {
+	switch class {
+	case schemas.ClassPort:
+		return c.Bills.Value != string(schemas.KindAddress)
+	case schemas.ClassInternal:
+		return c.BillInternal.Value && c.Bills.Value == string(schemas.KindAddress)
+	}
+	return c.Bills.Value == string(schemas.KindAddress)
+}

@@ -1,0 +1,199 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+)
+
+// told is all that has been said about one closed period.
+type told struct {
+	target
+	first    StatementBody
+	sum      statements.Row // the sums of all revisions, in the fields that adjustments differ in
+	revision int
+}
+
+// adjust adds a revision to each closed period whose usage is no longer what was told.
+func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
+	spans, err := c.changedSpans(ctx, tx)
+	if err != nil || len(spans) == 0 {
+		return err
+	}
+	touched, err := toldOf(ctx, tx, spans)
+	if err != nil || len(touched) == 0 {
+		return err
+	}
+	targets := make([]*target, len(touched))
+	for i, t := range touched {
+		targets[i] = &t.target
+	}
+	booking := c.booking
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking})
+	if err != nil {
+		return err
+	}
+	for i, account := range found.accounts {
+		if err := c.adjustOne(touched[i], account); err != nil {
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
+		}
+	}
+	return nil
+}
+
+func (c *closing) adjustOne(t *told, a *account) error {
+	prices := c.owners.Prices()
+	if t.first.Price != nil {
+		prices = []rating.Price{*t.first.Price}
+	}
+	row, err := a.row(prices)
+	if err != nil {
+		return err
+	}
+	row, differs := minus(row, t.sum)
+	if !differs {
+		return nil
+	}
+	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
+	c.bodies = append(c.bodies, c.body(a, row, prices))
+	c.closed.Adjustments++
+	return nil
+}
+
+// minus returns what row says beyond what was told, and whether that is anything.
+func minus(row, told statements.Row) (statements.Row, bool) {
+	row.InOctets -= told.InOctets
+	row.OutOctets -= told.OutOctets
+	row.BillableOctets -= told.BillableOctets
+	row.InternalInOctets -= told.InternalInOctets
+	row.InternalOutOctets -= told.InternalOutOctets
+	row.Used = row.Used.Sub(told.Used)
+	row.Excess = row.Excess.Sub(told.Excess)
+	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
+	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
+	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 || !row.AmountExVAT.IsZero()
+	return row, differs
+}
+
+// plus adds the same fields.
+func plus(sum, row statements.Row) statements.Row {
+	sum.InOctets += row.InOctets
+	sum.OutOctets += row.OutOctets
+	sum.BillableOctets += row.BillableOctets
+	sum.InternalInOctets += row.InternalInOctets
+	sum.InternalOutOctets += row.InternalOutOctets
+	sum.Used = sum.Used.Add(row.Used)
+	sum.Excess = sum.Excess.Add(row.Excess)
+	sum.BilledQuantity = sum.BilledQuantity.Add(row.BilledQuantity)
+	sum.AmountExVAT = sum.AmountExVAT.Add(row.AmountExVAT)
+	return sum
+}
+
+// changedSpans returns the spans of which something else is known than when closed periods were
+// last looked at.
+func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]rating.Period, error) {
+	var spans []rating.Period
+	err := eachLateHour(ctx, tx, c.head.booking, c.booking, func(hour time.Time) {
+		spans = append(spans, rating.Period{From: hour, To: hour.Add(time.Hour)})
+	})
+	if err != nil {
+		return nil, err
+	}
+	changes, err := inventory.OwnershipChanges(ctx, tx, c.head.version, c.owners.Version)
+	for _, change := range changes {
+		to := change.To
+		if to.IsZero() || to.After(c.sealed) {
+			to = c.sealed
+		}
+		if change.From.Before(to) {
+			spans = append(spans, rating.Period{From: change.From, To: to})
+		}
+	}
+	return spans, err
+}
+
+// eachLateHour calls f with the hours of the late entries with numbers in (after, through].
+func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f func(hour time.Time)) error {
+	rows, err := tx.Query(ctx, `SELECT DISTINCT hour FROM late_entry WHERE booking > ? AND booking <= ? ORDER BY hour`, int64(after), int64(through))
+	if err != nil {
+		return fmt.Errorf("read late entries: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var hour int64
+		if err := rows.Scan(&hour); err != nil {
+			return fmt.Errorf("read late entries: %w", err)
+		}
+		f(hourTime(hour))
+	}
+	return rows.Err()
+}
+
+// toldOf returns what was said about the closed periods that share an instant with any span.
+func toldOf(ctx context.Context, tx *store.Tx, spans []rating.Period) ([]*told, error) {
+	earliest := spans[0].From
+	for _, span := range spans {
+		earliest = earlier(earliest, span.From)
+	}
+	var list []*told
+	by := map[string]*told{}
+	err := readStatements(ctx, tx, StatementQuery{EndFrom: earliest}, func(s Statement) error {
+		key := fmt.Sprint(s.Body.Contract.Service, s.Body.Period.From.UnixNano())
+		t := by[key]
+		if t == nil {
+			if !overlapsAny(s.Body.Period, spans) {
+				return nil
+			}
+			contract, err := thaw(s.Body.Contract)
+			if err != nil {
+				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
+			}
+			t = &told{target: target{contract: contract, period: s.Body.Period}, first: s.Body}
+			by[key] = t
+			list = append(list, t)
+		}
+		t.sum, t.revision = plus(t.sum, s.Body.Row), s.Body.Row.Revision
+		return nil
+	})
+	return list, err
+}
+
+func overlapsAny(p rating.Period, spans []rating.Period) bool {
+	for _, span := range spans {
+		if p.Overlaps(span.From, span.To) {
+			return true
+		}
+	}
+	return false
+}
+
+// thaw makes a contract that was kept as JSON ready for use.
+func thaw(c rating.Contract) (rating.Contract, error) {
+	zone, err := loadZone(c.Zone.Value)
+	if err != nil {
+		return c, err
+	}
+	c.Schedule = rating.Schedule{Kind: c.Period.Value, Anchor: c.Opened, Zone: zone}
+	return c, nil
+}
+
+// zones remembers what loadZone has read: the database of zones is files.
+var zones sync.Map
+
+func loadZone(name string) (*time.Location, error) {
+	if zone, ok := zones.Load(name); ok {
+		return zone.(*time.Location), nil
+	}
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		return nil, err
+	}
+	zones.Store(name, zone)
+	return zone, nil
+}

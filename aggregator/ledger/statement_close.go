@@ -1,0 +1,211 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+)
+
+// Closed says what a call of CloseDue did.
+type Closed struct {
+	Statements  int
+	Adjustments int
+	// Problems name the services whose period is over and could not be rated; they are tried again.
+	Problems []statements.Problem
+}
+
+// CloseDue closes the periods that are over and whose hours are sealed, and adds an adjustment to each
+// closed period of which something else is known by now: usage that came late, or an owner that was
+// told late.
+//
+// Hours are sealed when every exporter is complete, or its grace is over: so an exporter that stays
+// silent holds a period open only as long, and is named in the statement. A statement never changes.
+// CloseDue may be called at any time and by several processes.
+func (l *Ledger) CloseDue(ctx context.Context, inv *inventory.Inventory, now time.Time) (Closed, error) {
+	const attempts = 5
+	for i := 1; ; i++ {
+		closed, err := l.closeDue(ctx, inv, now)
+		lost := store.IsConflict(err) || store.IsDuplicate(err) || errors.Is(err, errClosedMeanwhile)
+		if err == nil || !lost || i == attempts {
+			return closed, err
+		}
+	}
+}
+
+func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now time.Time) (Closed, error) {
+	owners, err := inv.Snapshot(ctx)
+	if err != nil {
+		return Closed{}, err
+	}
+	c := closing{owners: owners, now: now}
+	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
+		return Closed{}, fmt.Errorf("close periods: %w", err)
+	}
+	if len(c.bodies) > 0 || c.booking > c.head.booking || owners.Version > c.head.version {
+		err = l.db.Update(ctx, func(tx *store.Tx) error {
+			return appendStatements(ctx, tx, c.head, c.booking, owners.Version, c.bodies)
+		})
+	}
+	if err != nil {
+		return Closed{}, fmt.Errorf("close periods: %w", err)
+	}
+	return c.closed, nil
+}
+
+// closing computes, on one snapshot of the store, what is to be written.
+type closing struct {
+	owners *inventory.Snapshot
+	now    time.Time
+
+	head    statementHead
+	sealed  time.Time
+	booking Booking
+	bodies  []StatementBody
+	closed  Closed
+}
+
+func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {
+	if c.head, err = readHead(ctx, tx); err != nil {
+		return err
+	}
+	if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil || c.sealed.IsZero() {
+		return err
+	}
+	due, err := c.due(ctx, tx)
+	if err != nil {
+		return err
+	}
+	if err := c.close(ctx, tx, due); err != nil {
+		return err
+	}
+	return c.adjust(ctx, tx)
+}
+
+// due returns the periods to close, by end and service.
+func (c *closing) due(ctx context.Context, tx *store.Tx) ([]*target, error) {
+	open, err := openPeriods(ctx, tx, c.owners)
+	if err != nil {
+		return nil, err
+	}
+	var due []*target
+	for _, service := range c.owners.Services() {
+		due = append(due, open.targets(service.ID, c.sealed, func(p rating.Period) bool {
+			return !p.To.After(c.sealed) && !p.To.After(c.now)
+		})...)
+	}
+	slices.SortStableFunc(due, func(a, b *target) int {
+		if d := a.period.To.Compare(b.period.To); d != 0 {
+			return d
+		}
+		return strings.Compare(a.contract.Service, b.contract.Service)
+	})
+	return due, nil
+}
+
+func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error {
+	booking := c.booking
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: due, now: c.now, through: &booking})
+	if err != nil {
+		return err
+	}
+	stopped := map[string]bool{} // periods of a service close in order
+	for _, account := range found.accounts {
+		service := account.contract.Service
+		if stopped[service] {
+			continue
+		}
+		row, err := account.row(c.owners.Prices())
+		if err != nil {
+			stopped[service] = true
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: service, Text: err.Error()})
+			continue
+		}
+		row.Statement, row.Revision = statementID(account.target), 1
+		c.bodies = append(c.bodies, c.body(account, row, c.owners.Prices()))
+		c.closed.Statements++
+	}
+	return nil
+}
+
+func (c *closing) body(a *account, row statements.Row, prices []rating.Price) StatementBody {
+	body := StatementBody{
+		FormatVersion: statements.FormatVersion, RatingVersion: rating.Version,
+		Row: row, Contract: a.contract, Period: a.period, Usage: a.usage,
+		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed,
+	}
+	if price, ok := rating.PriceFor(a.contract, a.period, prices); ok {
+		body.Price = &price
+	}
+	return body
+}
+
+// statementID names the statement of a period: the service and the day on which the period begins.
+func statementID(t *target) string {
+	return t.contract.Service + "/" + rating.DateOf(t.period.From.In(t.contract.Schedule.Zone)).String()
+}
+
+// open knows, of each service, from where on its periods are not closed.
+type open struct {
+	owners *inventory.Snapshot
+	begin  time.Time            // of the ledger; zero where there is nothing in it
+	closed map[string]time.Time // end of the last closed period, by service
+}
+
+func openPeriods(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot) (open, error) {
+	o := open{owners: owners, closed: map[string]time.Time{}}
+	if hour, found, err := firstHour(ctx, tx, 0, farHour); err != nil {
+		return o, err
+	} else if found {
+		o.begin = hourTime(hour)
+	}
+	rows, err := tx.Query(ctx, `SELECT service, MAX(period_to) FROM statement GROUP BY service`)
+	if err != nil {
+		return o, fmt.Errorf("read the last statements: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var service string
+		var to int64
+		if err := rows.Scan(&service, &to); err != nil {
+			return o, fmt.Errorf("read the last statements: %w", err)
+		}
+		o.closed[service] = time.Unix(0, to).UTC()
+	}
+	return o, rows.Err()
+}
+
+// targets returns the open periods of a service that begin before until, and that keep says yes to.
+// They begin where the last closed one ended, or with the ledger.
+func (o open) targets(service string, until time.Time, keep func(rating.Period) bool) []*target {
+	contract, err := o.owners.Contract(service, until)
+	if err != nil || o.begin.IsZero() {
+		return nil
+	}
+	zone := contract.Schedule.Zone
+	at := later(o.begin, contract.Opened.In(zone))
+	last, closed := o.closed[service]
+	if closed {
+		at = last
+	}
+	var targets []*target
+	for p := contract.Schedule.PeriodAt(at); p.From.Before(until); p = contract.Schedule.Next(p) {
+		if !contract.Closed.IsZero() && !p.From.Before(contract.Closed.In(zone)) {
+			break
+		}
+		if closed && p.From.Before(last) { // the schedule has changed since: no octet is in two periods
+			p.From = last
+		}
+		if keep(p) {
+			targets = append(targets, &target{contract: contract, period: p})
+		}
+	}
+	return targets
+}

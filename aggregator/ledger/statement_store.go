@@ -1,0 +1,180 @@
+package ledger
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/store"
+)
+
+// ErrChain is returned where the chain of statements is not as it was written.
+var ErrChain = errors.New("chain of statements is broken")
+
+// Statement is one row of the chain: a closed period (revision 1), or a difference to it.
+type Statement struct {
+	Number   int64         `json:"number"` // 1, 2, 3 ... in the order in which they were closed
+	ClosedAt time.Time     `json:"closed_at"`
+	Hash     string        `json:"hash"`
+	Previous string        `json:"previous_hash"`
+	Body     StatementBody `json:"body"`
+}
+
+// StatementBody is what a statement says and what it was computed from. Its JSON is kept as it was
+// written and is what the hash is over.
+type StatementBody struct {
+	FormatVersion int             `json:"format_version"`
+	RatingVersion int             `json:"rating_version"`
+	Row           statements.Row  `json:"row"`
+	Contract      rating.Contract `json:"contract"`
+	Period        rating.Period   `json:"period"`
+	// Price is the version that applied; nil where there was none, and nothing to charge.
+	Price *rating.Price `json:"price"`
+	// Usage is all that counted up to and including this revision.
+	Usage rating.Usage `json:"usage"`
+	// Booking is the last late entry that was read, InventoryVersion the ownership that was read,
+	// SealedThrough the first hour that was not sealed.
+	Booking          Booking   `json:"booking"`
+	InventoryVersion int64     `json:"inventory_version"`
+	SealedThrough    time.Time `json:"sealed_through"`
+}
+
+// chainHash is the hash of a statement: SHA-256 over the hash before it, a line feed and the body.
+func chainHash(previous, body string) string {
+	sum := sha256.Sum256([]byte(previous + "\n" + body))
+	return hex.EncodeToString(sum[:])
+}
+
+// StatementQuery chooses statements. The zero value of a field chooses everything.
+type StatementQuery struct {
+	// EndFrom and EndTo bound the ends of the periods, [EndFrom, EndTo).
+	EndFrom, EndTo time.Time
+	Service        string
+}
+
+// Statements calls f with statements, by number.
+func (l *Ledger) Statements(ctx context.Context, q StatementQuery, f func(Statement) error) error {
+	return l.db.View(ctx, func(tx *store.Tx) error { return readStatements(ctx, tx, q, f) })
+}
+
+func readStatements(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement) error) error {
+	return readChain(ctx, tx, q, func(s Statement, body string) error {
+		if err := json.Unmarshal([]byte(body), &s.Body); err != nil {
+			return fmt.Errorf("statement number %d: %w: %w", s.Number, ErrCorrupt, err)
+		}
+		return f(s)
+	})
+}
+
+func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement, string) error) error {
+	var text statement
+	text.add("SELECT number, closed_at, hash, previous_hash, body FROM statement WHERE number > 0")
+	if !q.EndFrom.IsZero() {
+		text.add(" AND period_to >= ?", q.EndFrom.UnixNano())
+	}
+	if !q.EndTo.IsZero() {
+		text.add(" AND period_to < ?", q.EndTo.UnixNano())
+	}
+	if q.Service != "" {
+		text.add(" AND service = ?", q.Service)
+	}
+	rows, err := tx.Query(ctx, text.text.String()+" ORDER BY number", text.args...)
+	if err != nil {
+		return fmt.Errorf("read statements: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var s Statement
+		var closedAt int64
+		var body string
+		if err := rows.Scan(&s.Number, &closedAt, &s.Hash, &s.Previous, &body); err != nil {
+			return fmt.Errorf("read statements: %w", err)
+		}
+		s.ClosedAt = time.Unix(0, closedAt).UTC()
+		if err := f(s, body); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// VerifyStatements reads the whole chain and returns how many statements are in it.
+//
+// Errors: ErrChain where a row is missing, or says something else than when it was written.
+func (l *Ledger) VerifyStatements(ctx context.Context) (n int64, err error) {
+	err = l.db.View(ctx, func(tx *store.Tx) error {
+		previous := ""
+		n = 0
+		err := readChain(ctx, tx, StatementQuery{}, func(s Statement, body string) error {
+			n++
+			if s.Number != n || s.Previous != previous || s.Hash != chainHash(previous, body) {
+				return fmt.Errorf("statement number %d: %w", s.Number, ErrChain)
+			}
+			previous = s.Hash
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		head, err := readHead(ctx, tx)
+		if err == nil && (head.number != n || head.hash != previous) {
+			err = fmt.Errorf("%d statements, of which the last should be number %d: %w", n, head.number, ErrChain)
+		}
+		return err
+	})
+	return n, err
+}
+
+// statementHead is the one row that all closing goes through.
+type statementHead struct {
+	number  int64
+	hash    string
+	booking Booking
+	version int64
+}
+
+func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
+	err = tx.QueryRow(ctx, `SELECT number, hash, booking, inventory_version FROM statement_head WHERE id = 1`).
+		Scan(&h.number, &h.hash, &h.booking, &h.version)
+	if err != nil {
+		err = fmt.Errorf("read the head of the statements: %w", err)
+	}
+	return h, err
+}
+
+// appendStatements chains bodies behind the last statement and moves the head. h is the head as it was
+// when the bodies were computed: somebody else's closing in between makes it a conflict.
+func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, booking Booking, version int64, bodies []StatementBody) error {
+	number, hash := h.number, h.hash
+	for _, body := range bodies {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)
+		}
+		next := chainHash(hash, string(text))
+		number++
+		_, err = tx.Exec(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
+			body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			number, body.Row.Statement, body.Row.Revision, string(body.Row.Kind), body.Row.Customer, body.Row.Service,
+			body.Period.From.UnixNano(), body.Period.To.UnixNano(), tx.Now.UnixNano(), string(text), hash, next)
+		if err != nil {
+			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)
+		}
+		hash = next
+	}
+	n, err := tx.Exec(ctx, `UPDATE statement_head SET number = ?, hash = ?, booking = ?, inventory_version = ? 
+		WHERE id = 1 AND number = ? AND hash = ? AND booking = ? AND inventory_version = ?`,
+		number, hash, int64(max(booking, h.booking)), max(version, h.version), h.number, h.hash, int64(h.booking), h.version)
+	if err == nil && n != 1 {
+		err = errClosedMeanwhile
+	}
+	return err
+}
+
+var errClosedMeanwhile = errors.New("another process has closed periods meanwhile")
