@@ -301,6 +301,9 @@ func (b *booking) keep(batch *schemas.Batch) {
 		late := b.lateOfBatch[id]
 		rows := make([]*lateRow, 0, len(late))
 		for _, r := range late {
+			if r.isZero() {
+				continue // as a row that is 0
+			}
 			r.batch = batch
 			rows = append(rows, r)
 		}

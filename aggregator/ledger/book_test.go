@@ -182,22 +182,6 @@ func TestBatchThatBreaksAnInvariantIsParkedWhole(t *testing.T) {
 	})
 }
 
-// truncate empties the ledger's tables.
-func truncate(t *testing.T, db *store.DB) {
-	t.Helper()
-	err := db.Update(context.Background(), func(tx *store.Tx) error {
-		for _, table := range []string{"ledger_state", "ledger_part", "watermark", "usage_hour", "guest_hour", "guest", "exporter_hour", "refused_batch"} {
-			if _, err := tx.Exec(context.Background(), "DELETE FROM "+table); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestBatchWithoutANameIsLeftOut(t *testing.T) {
 	l := New(storetest.SQLite(t, clock.Real{}), DefaultConfig())
 	b := mustBook(t, l, testBatch("", 1, 0, 1), testBatch("c", 1, 0, 0), testBatch("c\x00", 1, 0, 1), testBatch("c", 1, 0, 1, testTally(meterIn(0, 0), 0, 1, 0)))

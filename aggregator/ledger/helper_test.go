@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
-	"testing"
 	"time"
 
 	"hostmeter/internal/store"
@@ -16,6 +15,13 @@ import (
 var start = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
 
 const testShards = 4
+
+// failer is a *testing.T or a *rapid.T.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Errorf(format string, args ...any)
+}
 
 // testBatch makes a batch that says it was received at start plus an hour.
 func testBatch(collector string, logID uint64, shard uint32, index uint64, tallies ...*schemas.Tally) *schemas.Batch {
@@ -49,7 +55,7 @@ func meterIn(shard uint32, n int) string {
 	}
 }
 
-func mustBook(t testing.TB, l *Ledger, batches ...*schemas.Batch) Booked {
+func mustBook(t failer, l *Ledger, batches ...*schemas.Batch) Booked {
 	t.Helper()
 	booked, err := l.Book(context.Background(), batches)
 	if err != nil {
@@ -59,7 +65,7 @@ func mustBook(t testing.TB, l *Ledger, batches ...*schemas.Batch) Booked {
 }
 
 // allRows reads every row, late entries added in.
-func allRows(t testing.TB, l *Ledger, q Query) []UsageRow {
+func allRows(t failer, l *Ledger, q Query) []UsageRow {
 	t.Helper()
 	var list []UsageRow
 	err := l.Rows(context.Background(), q, func(r UsageRow) error {
@@ -72,7 +78,7 @@ func allRows(t testing.TB, l *Ledger, q Query) []UsageRow {
 	return list
 }
 
-func allDays(t testing.TB, l *Ledger, q Query) []UsageRow {
+func allDays(t failer, l *Ledger, q Query) []UsageRow {
 	t.Helper()
 	var list []UsageRow
 	err := l.Days(context.Background(), q, func(r UsageRow) error {
@@ -101,7 +107,7 @@ var tablesOfUsage = []string{
 }
 
 // canonical returns all rows of the ledger as text, sorted.
-func canonical(t testing.TB, db *store.DB) []string {
+func canonical(t failer, db *store.DB) []string {
 	t.Helper()
 	var lines []string
 	err := db.View(context.Background(), func(tx *store.Tx) error {
@@ -141,7 +147,7 @@ func canonical(t testing.TB, db *store.DB) []string {
 }
 
 // verifyClean fails the test where the books do not add up.
-func verifyClean(t testing.TB, l *Ledger, settled bool) {
+func verifyClean(t failer, l *Ledger, settled bool) {
 	t.Helper()
 	findings, err := l.Verify(context.Background(), settled)
 	if err != nil {
@@ -149,5 +155,24 @@ func verifyClean(t testing.TB, l *Ledger, settled bool) {
 	}
 	for _, f := range findings {
 		t.Errorf("%s: %s", f.Law, f.Text)
+	}
+}
+
+// truncate empties the ledger's tables.
+func truncate(t failer, db *store.DB) {
+	t.Helper()
+	err := db.Update(context.Background(), func(tx *store.Tx) error {
+		for _, table := range []string{
+			"ledger_state", "ledger_part", "watermark", "usage_hour", "guest_hour", "guest", "late_entry", "late_guest",
+			"sealed_hour", "usage_day", "exporter_hour", "gap", "refused_batch",
+		} {
+			if _, err := tx.Exec(context.Background(), "DELETE FROM "+table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
