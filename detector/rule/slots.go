@@ -104,7 +104,10 @@ func (s *Slots) reset() {
 // slide goes on by one cell: the oldest leaves the window, and one leaves the recent part.
 func (s *Slots) slide() {
 	s.countRecent(s.newest-int64(s.recent)+1, -1)
-	s.set(s.newest-int64(s.window)+1, false, false)
+	word, bit := s.place(s.newest - int64(s.window) + 1)
+	s.add(s.observed[word]&bit != 0, s.beyond[word]&bit != 0, -1, false)
+	put(&s.observed[word], bit, false)
+	put(&s.beyond[word], bit, false)
 	s.newest++
 }
 
