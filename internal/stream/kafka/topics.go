@@ -1,0 +1,210 @@
+// Package kafka carries the log over Apache Kafka: a forwarder that ships a collector's log on disk
+// to a topic, and a stream.Source that reads it there.
+//
+// It promises the order of the batches of one key and that a batch which is missing is told as a gap.
+// Kafka's offsets are only places to read from: identity is (collector, log id, shard, index), the
+// forwarder may send a batch again, and the reader drops what it had. For that the forwarder has one
+// request at a time under way to a partition, and repeats it until it succeeds: a later batch never
+// overtakes an earlier one. No transaction and no consumer group is used.
+//
+// It does not promise that a topic outlives its brokers' disks: batches stay in the collector's log
+// until they are confirmed, and are sent again when a partition is found shorter than it was.
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"hostmeter/internal/stream"
+	"hostmeter/schemas"
+)
+
+// Source reads batches from Kafka and publishes confirmations. It is safe for concurrent use.
+type Source struct {
+	config    Config
+	deps      Deps
+	metrics   *metrics
+	client    *kafkago.Client
+	transport *kafkago.Transport
+	dialer    *kafkago.Dialer
+	published published
+}
+
+var _ stream.Source = (*Source)(nil)
+
+const (
+	requestTimeout = 20 * time.Second
+	retryFirst     = 100 * time.Millisecond
+	retryMax       = 5 * time.Second
+)
+
+// New checks the configuration and reads the files that it names. It connects to nothing yet.
+func New(cfg Config, deps Deps) (*Source, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("log.kafka.%w", err)
+	}
+	encryption, err := cfg.tls()
+	if err != nil {
+		return nil, fmt.Errorf("log.kafka.%w", err)
+	}
+	mechanism, err := cfg.mechanism()
+	if err != nil {
+		return nil, fmt.Errorf("log.kafka.sasl: %w", err)
+	}
+	deps = deps.withDefaults()
+	transport := &kafkago.Transport{
+		Dial:     (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		ClientID: "hostmeter", TLS: encryption, SASL: mechanism,
+	}
+	return &Source{
+		config: cfg, deps: deps, metrics: newMetrics(deps.Metrics), transport: transport,
+		client:    &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: requestTimeout, Transport: transport},
+		dialer:    &kafkago.Dialer{ClientID: "hostmeter", Timeout: 5 * time.Second, DualStack: true, TLS: encryption, SASLMechanism: mechanism},
+		published: published{last: make(stream.Watermarks)},
+	}, nil
+}
+
+// Close gives the connections back. It may be called twice; readers are closed on their own.
+func (s *Source) Close() error {
+	s.transport.CloseIdleConnections()
+	return nil
+}
+
+func (s *Source) batchesTopic() string { return s.config.TopicPrefix + schemas.TopicBatches }
+func (s *Source) confirmationsTopic() string {
+	return s.config.TopicPrefix + schemas.TopicConfirmations
+}
+
+// EnsureTopics makes the topics that are missing. Topics that are there are left as they are.
+func (s *Source) EnsureTopics(ctx context.Context) error {
+	size := strconv.FormatInt(int64(s.config.MaxMessage)+1024, 10)
+	answer, err := s.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{
+		{
+			Topic: s.batchesTopic(), NumPartitions: s.config.Partitions, ReplicationFactor: s.config.Replication,
+			ConfigEntries: []kafkago.ConfigEntry{
+				{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(s.config.Retain.Milliseconds(), 10)},
+				{ConfigName: "max.message.bytes", ConfigValue: size},
+			},
+		},
+		{
+			Topic: s.confirmationsTopic(), NumPartitions: 1, ReplicationFactor: s.config.Replication,
+			ConfigEntries: []kafkago.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}},
+		},
+	}})
+	if err != nil {
+		return fmt.Errorf("create topics: %w", err)
+	}
+	for topic, err := range answer.Errors {
+		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+			return fmt.Errorf("create topic %s: %w", topic, err)
+		}
+	}
+	return nil
+}
+
+// untilReady makes the topics and returns the number of partitions of the batches, trying until ctx
+// is done.
+func (s *Source) untilReady(ctx context.Context) (partitions int, err error) {
+	err = s.retry(ctx, "reach kafka", func() error {
+		if err := s.EnsureTopics(ctx); err != nil {
+			return err
+		}
+		partitions, err = s.partitions(ctx)
+		return err
+	})
+	return partitions, err
+}
+
+func (s *Source) partitions(ctx context.Context) (int, error) {
+	answer, err := s.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{s.batchesTopic()}})
+	if err != nil {
+		return 0, fmt.Errorf("read metadata: %w", err)
+	}
+	for _, topic := range answer.Topics {
+		if topic.Name != s.batchesTopic() {
+			continue
+		}
+		if topic.Error != nil {
+			return 0, fmt.Errorf("topic %s: %w", topic.Name, topic.Error)
+		}
+		if len(topic.Partitions) > 0 {
+			return len(topic.Partitions), nil
+		}
+	}
+	return 0, fmt.Errorf("topic %s: %w", s.batchesTopic(), kafkago.UnknownTopicOrPartition)
+}
+
+// retry repeats do with growing waits until it succeeds or ctx is done, whose error it returns then.
+func (s *Source) retry(ctx context.Context, what string, do func() error) error {
+	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		s.metrics.retries.Inc()
+		s.deps.Logger.Warn("kafka did not do it, trying again", "what", what, "wait", wait, "err", err)
+		if err := s.deps.Clock.Sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// endOffsets returns the offset behind the last message of each partition.
+func (s *Source) endOffsets(ctx context.Context, topic string, partitions ...int) (map[int]int64, error) {
+	requests := make([]kafkago.OffsetRequest, 0, len(partitions))
+	for _, partition := range partitions {
+		requests = append(requests, kafkago.LastOffsetOf(partition))
+	}
+	answer, err := s.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{topic: requests}})
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
+	}
+	ends := make(map[int]int64, len(partitions))
+	for _, p := range answer.Topics[topic] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("list offsets of %s[%d]: %w", topic, p.Partition, p.Error)
+		}
+		ends[p.Partition] = p.LastOffset
+	}
+	return ends, nil
+}
+
+// newReader reads one partition from offset on.
+func (s *Source) newReader(topic string, partition int, offset int64) (*kafkago.Reader, error) {
+	r := kafkago.NewReader(kafkago.ReaderConfig{
+		Brokers: s.config.Brokers, Dialer: s.dialer, Topic: topic, Partition: partition,
+		MinBytes: 1, MaxBytes: int(s.config.MaxMessage) + 1<<20,
+		// Data come at once; this is only how long an idle request is held.
+		MaxWait: time.Second, ReadBatchTimeout: requestTimeout,
+		QueueCapacity: 16, ReadLagInterval: -1, ReadBackoffMin: 50 * time.Millisecond, ReadBackoffMax: time.Second,
+		OffsetOutOfRangeError: true,
+	})
+	return r, r.SetOffset(offset)
+}
+
+// parseKey reads the key of a message: "collector/log_id/shard".
+func parseKey(text string) (stream.Key, bool) {
+	rest, shard, ok1 := cutLast(text)
+	collector, id, ok2 := cutLast(rest)
+	n, err1 := strconv.ParseUint(id, 16, 64)
+	m, err2 := strconv.ParseUint(shard, 10, 32)
+	return stream.Key{Collector: collector, LogID: n, Shard: uint32(m)}, ok1 && ok2 && err1 == nil && err2 == nil
+}
+
+func cutLast(text string) (before, after string, ok bool) {
+	i := strings.LastIndexByte(text, '/')
+	if i < 0 {
+		return "", "", false
+	}
+	return text[:i], text[i+1:], true
+}
