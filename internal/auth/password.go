@@ -53,7 +53,7 @@ func (k *Keeper) checkHash(password, hash string) bool {
 	if _, err := fmt.Sscanf(parts[2], "v=%d", &version); err != nil || version != argon2.Version {
 		return false
 	}
-	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &lanes); err != nil || passes == 0 || lanes == 0 || memory > 1<<20 {
+	if _, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &memory, &passes, &lanes); err != nil || passes == 0 || passes > 16 || lanes == 0 || memory > 128<<10 {
 		return false
 	}
 	salt, err := base64.RawStdEncoding.DecodeString(parts[4])
