@@ -46,7 +46,7 @@ server() {
 postgres() { $BED/install.sh postgres && $BED/pg-up.sh "$STATE/pg" "$PORT"; }
 kafka() { $BED/install.sh kafka && $BED/kafka-up.sh "$STATE/kafka" $((PORT + 1)); }
 influx() { INFLUX_VERSION=$1 $BED/influx-up.sh "$STATE/influx" $((PORT + 3)); }
-libvirt() { $BED/install.sh libvirt && mkdir -p "$STATE/lv" && $BED/libvirt-up.sh up --state "$STATE/lv" --netns hmlv --spin 1 --halt 1 --talk 1; }
+libvirt() { $BED/install.sh libvirt && mkdir -p "$STATE/lv" && $BED/libvirt-up.sh up --state "$STATE/lv" --netns hmlv --spin 1 --halt 2 --talk 1; }
 netlab() { $BED/install.sh netlab && [ "$(id -u)" = 0 ] && ip netns add hmprobe && ip netns del hmprobe; }
 browser() { $BED/install.sh browser; }
 

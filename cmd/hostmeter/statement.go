@@ -1,0 +1,106 @@
+package main
+
+import (
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"hostmeter/internal/app"
+)
+
+func newStatement() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "statement",
+		Short: "The month's overage report, and the closing of periods",
+		Long: `A month holds the periods that end in it. A period closes by itself when its hours are sealed and its
+exporters complete; a closed statement never changes, and what arrives later is an adjustment.`,
+	}
+	path := configFlag(cmd)
+	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementClose(path), newStatementVerify(path))
+	return cmd
+}
+
+func newStatementList(path *string) *cobra.Command {
+	var month string
+	var asJSON bool
+	cmd := &cobra.Command{Use: "list --month 2026-10", Short: "List a month's lines", Args: cobra.NoArgs}
+	cmd.Flags().StringVar(&month, "month", "", "the month (default: the last one that is over)")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return desk.ListStatements(cmd.Context(), month, asJSON, cmd.OutOrStdout())
+		})
+	}
+	return cmd
+}
+
+func newStatementShow(path *string) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{Use: "show STATEMENT", Short: "Print one closed statement as it was closed", Args: cobra.ExactArgs(1)}
+	cmd.Flags().BoolVar(&asJSON, "json", true, "print JSON (the only form)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return desk.ShowStatement(cmd.Context(), args[0], cmd.OutOrStdout())
+		})
+	}
+	return cmd
+}
+
+func newStatementExport(path *string) *cobra.Command {
+	var month, format, out string
+	cmd := &cobra.Command{Use: "export --month 2026-10 --format csv -o FILE", Short: "Write the month's report", Args: cobra.NoArgs}
+	cmd.Flags().StringVar(&month, "month", "", "the month (default: the last one that is over)")
+	cmd.Flags().StringVar(&format, "format", "csv", "csv or json")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file (default: standard output)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return toFile(out, cmd.OutOrStdout(), func(w io.Writer) error {
+				return desk.ExportReport(cmd.Context(), month, format, w)
+			})
+		})
+	}
+	return cmd
+}
+
+func newStatementClose(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "close", Short: "Close the periods that are due now, without waiting for the next round", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withDesk(cmd, *path, func(desk *app.Desk) error {
+				return desk.CloseDue(cmd.Context(), cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+func newStatementVerify(path *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "verify", Short: "Check the chain of closed statements", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return withDesk(cmd, *path, func(desk *app.Desk) error {
+				return desk.VerifyStatements(cmd.Context(), cmd.OutOrStdout())
+			})
+		},
+	}
+}
+
+// toFile writes through f to a file that appears whole or not at all, or to w where path is empty.
+func toFile(path string, w io.Writer, f func(io.Writer) error) error {
+	if path == "" {
+		return f(w)
+	}
+	file, err := os.Create(path + ".new")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(path + ".new")
+	if err := f(file); err != nil {
+		file.Close()
+		return err
+	}
+	if err := file.Close(); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}

@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"hostmeter/aggregator/ledger"
+	"hostmeter/internal/httpapi"
+)
+
+// exporterWatcher joins the API to the exporters' accounts in the ledger, and to the collector where
+// it runs in this process.
+type exporterWatcher struct {
+	*Desk
+	knocking func() []httpapi.Knock // nil: the collector runs elsewhere
+}
+
+// accountSpan is how far back the counts of an exporter reach.
+const accountSpan = 24 * time.Hour
+
+func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, error) {
+	now := d.clock.Now()
+	out := httpapi.Exporters{At: now}
+	byName := map[string]*exporterHealth{}
+	for _, e := range d.config.Collector.Exporters {
+		h := health(byName, e.Address.String())
+		if e.Address.IsSingleIP() {
+			delete(byName, e.Address.String())
+			h = health(byName, e.Address.Addr().String())
+		}
+		sampling, _ := e.Sampling.MarshalText() // never fails
+		h.row.Name, h.row.Mode, h.row.Sampling = e.Name, e.Mode, string(sampling)
+	}
+	for _, host := range d.config.Collector.Libvirt {
+		health(byName, "libvirt/"+host.Name).row.Name = host.Name
+	}
+	if err := d.addAccounts(ctx, byName, now); err != nil {
+		return out, err
+	}
+	if err := d.addCompleteness(ctx, byName); err != nil {
+		return out, err
+	}
+	for name, h := range byName {
+		h.finish()
+		if h.row.State != "never" {
+			from := now.Add(-accountSpan)
+			if h.first.After(from) {
+				from = h.first
+			}
+			if coverage, err := d.ledger.Coverage(ctx, []string{name}, from, now); err == nil && coverage.Expected > 0 {
+				h.row.Coverage = &coverage.Share
+			}
+		}
+		out.Exporters = append(out.Exporters, h.row)
+	}
+	sort.Slice(out.Exporters, func(i, j int) bool { return out.Exporters[i].Exporter < out.Exporters[j].Exporter })
+	if d.knocking != nil {
+		out.Knocking = d.knocking()
+	}
+	return out, nil
+}
+
+// exporterHealth gathers what is known of one exporter.
+type exporterHealth struct {
+	row                 httpapi.Exporter
+	first               time.Time
+	dropped, held, lost counts
+	// Of the newest hour, for the rates.
+	hour                       time.Time
+	datagrams, records, octets int64
+	observedMinutes            int
+}
+
+func health(byName map[string]*exporterHealth, name string) *exporterHealth {
+	h, ok := byName[name]
+	if !ok {
+		h = &exporterHealth{row: httpapi.Exporter{Exporter: name, State: "never"}, dropped: counts{}, held: counts{}, lost: counts{}}
+		byName[name] = h
+	}
+	return h
+}
+
+func (d exporterWatcher) addAccounts(ctx context.Context, byName map[string]*exporterHealth, now time.Time) error {
+	return d.ledger.Accounts(ctx, now.Add(-accountSpan).Truncate(time.Hour), now.Add(time.Hour), func(a ledger.Account) error {
+		h := health(byName, a.Exporter)
+		if h.first.IsZero() {
+			h.first = a.Hour
+		}
+		h.row.Protocol = a.Protocol
+		h.dropped.add(a.Dropped)
+		h.held.add(a.Held)
+		h.lost.add(a.Lost)
+		if a.Hour.After(h.hour) {
+			h.hour, h.datagrams, h.records, h.octets, h.observedMinutes = a.Hour, 0, 0, 0, 0
+		}
+		if a.Hour.Equal(h.hour) {
+			h.datagrams += a.Datagrams
+			h.records += a.Records
+			h.octets += a.Octets
+			for m := a.MinutesObserved; m != 0; m &= m - 1 {
+				h.observedMinutes++
+			}
+		}
+		return nil
+	})
+}
+
+func (d exporterWatcher) addCompleteness(ctx context.Context, byName map[string]*exporterHealth) error {
+	list, err := d.ledger.Completeness(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		h := health(byName, c.Exporter)
+		h.row.Collector = c.Collector
+		if !c.Through.IsZero() {
+			through := c.Through
+			h.row.LastDatagramAt = &through
+		}
+		switch {
+		case c.Through.IsZero():
+		case c.Silent:
+			h.row.State = "silent"
+		default:
+			h.row.State = "ok"
+		}
+	}
+	return nil
+}
+
+func (h *exporterHealth) finish() {
+	h.row.Dropped, h.row.Held, h.row.Lost = h.dropped.list(), h.held.list(), h.lost.list()
+	if seconds := float64(60 * h.observedMinutes); seconds > 0 {
+		h.row.DatagramsPerSec = float64(h.datagrams) / seconds
+		h.row.RecordsPerSecond = float64(h.records) / seconds
+		h.row.BitsPerSecond = 8 * float64(h.octets) / seconds
+	}
+}
+
+// counts adds up counts by unit and reason.
+type counts map[[2]string]int64
+
+func (c counts) add(list []ledger.Count) {
+	for _, one := range list {
+		c[[2]string{one.Unit, one.Reason}] += one.Count
+	}
+}
+
+func (c counts) list() []httpapi.Count {
+	var out []httpapi.Count
+	for key, n := range c {
+		if n > 0 {
+			out = append(out, httpapi.Count{Unit: key[0], Reason: key[1], Count: uint64(n)})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Count > out[j].Count })
+	return out
+}

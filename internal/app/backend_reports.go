@@ -1,0 +1,190 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"time"
+
+	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/rating"
+	"hostmeter/aggregator/statement"
+	"hostmeter/internal/httpapi"
+	"hostmeter/internal/inventory"
+)
+
+// reporter joins the API to the month's report.
+type reporter struct{ *Desk }
+
+// WriteReport writes a month's report as csv or json.
+func (d reporter) WriteReport(ctx context.Context, month httpapi.Month, format string, w io.Writer) error {
+	report, err := d.report(ctx, string(month))
+	if err != nil {
+		return err
+	}
+	switch format {
+	case "csv":
+		return statement.WriteCSV(w, report)
+	case "json":
+		return statement.WriteJSON(w, report)
+	}
+	return &httpapi.InvalidError{Message: fmt.Sprintf("format %q", format), Hint: "want csv or json"}
+}
+
+// report computes a month's report. Errors: httpapi.ErrNotFound for a month in which no period ends.
+func (d *Desk) report(ctx context.Context, month string) (statement.Report, error) {
+	report, err := d.ledger.Report(ctx, d.inventory, month, d.clock.Now())
+	if errors.Is(err, ledger.ErrMonth) {
+		return report, &httpapi.InvalidError{Message: err.Error(), Hint: "for example 2026-10"}
+	}
+	if err == nil && len(report.Rows) == 0 && len(report.Unowned) == 0 && len(report.Problems) == 0 {
+		return report, fmt.Errorf("no period ends in %s: %w", month, httpapi.ErrNotFound)
+	}
+	return report, err
+}
+
+// Statements returns the closed lines of a month.
+func (d reporter) Statements(ctx context.Context, month httpapi.Month) ([]httpapi.Statement, error) {
+	report, err := d.report(ctx, string(month))
+	if errors.Is(err, httpapi.ErrNotFound) {
+		return []httpapi.Statement{}, nil
+	}
+	out := []httpapi.Statement{}
+	for _, row := range report.Rows {
+		if !row.Provisional {
+			out = append(out, rowToAPI(row))
+		}
+	}
+	return out, err
+}
+
+func rowToAPI(r statement.Row) httpapi.Statement {
+	return httpapi.Statement{
+		Statement: r.Statement, Revision: int64(r.Revision), Customer: r.Customer, Service: r.Service, Plan: r.Plan,
+		PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, TimeZone: r.TimeZone, Direction: string(r.Direction),
+		InOctets: uint64(max(r.InOctets, 0)), OutOctets: uint64(max(r.OutOctets, 0)), BillableOctets: r.BillableOctets,
+		StandardErrorOctets: uint64(max(r.StandardErrorOctets, 0)), Coverage: knownShare(r.Coverage), Quota: quotaOf(r),
+		Unit: string(r.Unit), Used: r.Used, Excess: r.Excess, BilledQuantity: r.BilledQuantity, UnitPrice: r.UnitPrice,
+		Currency: r.Currency, AmountExVAT: r.AmountExVAT, Kind: string(r.Kind), RuleFrom: string(r.RuleFrom),
+	}
+}
+
+// knownShare returns nil for -1, which is "not known".
+func knownShare(share float64) *float64 {
+	if share < 0 {
+		return nil
+	}
+	return &share
+}
+
+func quotaOf(r statement.Row) *decimal.Decimal {
+	if r.Unlimited {
+		return nil
+	}
+	quota := r.Quota
+	return &quota
+}
+
+// summarizer joins finance's page to the same report that finance downloads: the page, the file and
+// the statement show one number.
+type summarizer struct{ *Desk }
+
+// Months lists the months that have something to show, the newest first.
+func (d summarizer) Months(ctx context.Context, now time.Time) ([]httpapi.Month, error) {
+	list, err := d.ledger.Months(ctx, d.inventory, now)
+	out := make([]httpapi.Month, len(list))
+	for i, m := range list {
+		out[i] = httpapi.Month(m)
+	}
+	return out, err
+}
+
+// Summary tells each service's period that ends in a month.
+func (d summarizer) Summary(ctx context.Context, month httpapi.Month, now time.Time) (httpapi.Summary, error) {
+	report, err := d.report(ctx, string(month))
+	if err != nil && !errors.Is(err, httpapi.ErrNotFound) {
+		return httpapi.Summary{}, err
+	}
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return httpapi.Summary{}, err
+	}
+	out := httpapi.Summary{Month: month, At: now, TimeZone: report.TimeZone}
+	for _, row := range report.Rows {
+		if row.Kind == rating.KindAdjustment {
+			continue // it stands in the report; the page shows the period as it was billed
+		}
+		out.Services = append(out.Services, summaryOfRow(snapshot, row, now))
+	}
+	meters := map[string]bool{}
+	for _, u := range report.Unowned {
+		out.Unowned.InOctets += uint64(max(u.InOctets, 0))
+		out.Unowned.OutOctets += uint64(max(u.OutOctets, 0))
+		meters[u.Meter] = true
+	}
+	out.Unowned.Meters = len(meters)
+	return out, nil
+}
+
+func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time) httpapi.ServiceSummary {
+	out := httpapi.ServiceSummary{
+		Service: row.Service, Customer: row.Customer, Plan: row.Plan, PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo,
+		TimeZone: row.TimeZone, State: "closed", Direction: string(row.Direction),
+		InOctets: uint64(max(row.InOctets, 0)), OutOctets: uint64(max(row.OutOctets, 0)), Billable: uint64(max(row.BillableOctets, 0)),
+		Quota: quotaOf(row), Unit: string(row.Unit), Used: row.Used, Currency: row.Currency, Coverage: knownShare(row.Coverage),
+		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom),
+	}
+	if customer, ok := snapshot.CustomerByID(row.Customer); ok {
+		out.CustomerName = customer.Name
+	}
+	if !row.Provisional {
+		used, amount := row.Used, row.AmountExVAT
+		out.Forecast, out.Overage = &used, &amount
+		return out
+	}
+	out.State = "open"
+	if !now.Before(row.PeriodTo) {
+		out.State = "closing"
+	}
+	out.Forecast, out.Overage = forecast(snapshot, row, now)
+	return out
+}
+
+// forecastAfter is how much of a period must be over before a straight line says anything.
+const forecastAfter = 24 * time.Hour
+
+// forecast draws a straight line from the period's begin through now to its end, and rates what that
+// comes to. Both are nil while it is too early to tell.
+func forecast(snapshot *inventory.Snapshot, row statement.Row, now time.Time) (used, amount *decimal.Decimal) {
+	elapsed, length := min(now.Sub(row.PeriodFrom), row.PeriodTo.Sub(row.PeriodFrom)), row.PeriodTo.Sub(row.PeriodFrom)
+	if elapsed < forecastAfter {
+		return nil, nil
+	}
+	contract, err := snapshot.Contract(row.Service, now)
+	if err != nil {
+		return nil, nil
+	}
+	line := func(octets int64) uint64 {
+		grown := new(big.Int).Mul(big.NewInt(max(octets, 0)), big.NewInt(int64(length)))
+		return grown.Quo(grown, big.NewInt(int64(elapsed))).Uint64()
+	}
+	charge, err := rating.Rate(contract, rating.Period{From: row.PeriodFrom, To: row.PeriodTo},
+		rating.Usage{InOctets: line(row.InOctets), OutOctets: line(row.OutOctets)}, snapshot.Prices())
+	if err != nil {
+		return nil, nil
+	}
+	return &charge.Used, &charge.AmountExVAT
+}
+
+func recordToAPI(r ledger.UsageRecord) httpapi.UsageRecord {
+	return httpapi.UsageRecord{
+		Seq: r.Seq, ID: r.ID, Kind: r.Kind, Customer: r.Customer, Service: r.Service, Meter: string(r.Meter), Class: r.Class,
+		Direction: r.Direction, PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, From: r.From, To: r.To,
+		Octets: r.Octets, Packets: r.Packets, OctetsStandardError: uint64(max(r.OctetsStandardError, 0)), Coverage: r.Coverage,
+		RecordedAt: r.RecordedAt, Corrects: optionalText(r.Corrects),
+	}
+}

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"hostmeter/aggregator"
+	"hostmeter/aggregator/series"
+	"hostmeter/detector"
+	"hostmeter/detector/notify"
+	"hostmeter/schemas"
+	"time"
+)
+
+// openAggregator joins the ledger, what is done after sealing, and the series sink to the log.
+func (a *App) openAggregator(ctx context.Context) error {
+	var err error
+	a.aggregator, err = aggregator.New(a.cfg.Aggregator, aggregator.Deps{
+		Ledger: a.desk.ledger, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
+		AfterSeal: a.desk.afterSeal,
+	})
+	if err != nil {
+		return err
+	}
+	if a.cfg.Series.InfluxDB == nil {
+		return nil
+	}
+	a.series, err = series.New(a.cfg.Series, series.Deps{
+		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry, Owner: a.desk.owner,
+	})
+	return err
+}
+
+// afterSeal tells billing systems what was sealed, and closes the periods that are due.
+func (d *Desk) afterSeal(ctx context.Context) error {
+	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
+		return fmt.Errorf("emit usage records: %w", err)
+	}
+	if _, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now()); err != nil {
+		return fmt.Errorf("close periods: %w", err)
+	}
+	return nil
+}
+
+// owner tells who owned a meter at a time; empty where nobody did.
+func (d *Desk) owner(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string) {
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return "", ""
+	}
+	return ownerOf(snapshot, meter, at)
+}
+
+// reseller tells who sold to a customer; empty where nobody did.
+func (d *Desk) reseller(ctx context.Context, customer string) string {
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return ""
+	}
+	c, _ := snapshot.CustomerByID(customer)
+	return c.Reseller
+}
+
+func (a *App) openDetector(context.Context) error {
+	var err error
+	a.detector, err = detector.New(a.cfg.Detector, detector.Deps{
+		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
+		Owner: a.desk.owner, Reseller: a.desk.reseller, Receivers: a.cfg.Notify.Receivers(),
+	})
+	if err != nil {
+		return wrong(fmt.Errorf("detector.rules: %w", err), "docs/reference/rules.md lists the keys")
+	}
+	a.sender, err = notify.New(a.cfg.Notify, notify.Deps{DB: a.desk.db, Clock: a.clock, Logger: a.logger, Metrics: a.registry})
+	return err
+}

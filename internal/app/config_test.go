@@ -1,0 +1,95 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hostmeter.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestExampleConfigurationIsGood(t *testing.T) {
+	c, err := LoadConfig(write(t, ExampleConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Ledger.Store != "sqlite:/var/lib/hostmeter/ledger.db" || c.Log.Path != "/var/lib/hostmeter/log" {
+		t.Errorf("store %q and log %q do not lie in the data folder", c.Ledger.Store, c.Log.Path)
+	}
+	if len(c.Collector.UDP) != 2 || len(c.Collector.Exporters) != 1 || c.Log.Kafka != nil || c.Series.InfluxDB != nil {
+		t.Errorf("read %+v", c.Collector)
+	}
+}
+
+func TestExampleWithEverythingSwitchedOnIsGood(t *testing.T) {
+	t.Setenv("HOSTMETER_POSTGRES_DSN", "postgres://u:p@127.0.0.1/db")
+	t.Setenv("HOSTMETER_WEBHOOK_SECRET", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
+	t.Setenv("INFLUX_TOKEN", "token")
+	var lines []string
+	ledgers := 0
+	for line := range strings.Lines(ExampleConfig) {
+		text := strings.TrimPrefix(line, "# ")
+		switch {
+		case strings.HasPrefix(text, "ledger:") && ledgers == 0:
+			ledgers++ // the first of two; the second has the store
+			continue
+		case strings.HasPrefix(line, "# log:"), strings.HasPrefix(line, "# ledger:"), strings.HasPrefix(line, "# series:"),
+			strings.HasPrefix(line, "# notify:"), strings.HasPrefix(line, "#   alertmanager:"), strings.HasPrefix(line, "#   webhooks:"):
+			line = text
+		}
+		lines = append(lines, line)
+	}
+	c, err := LoadConfig(write(t, strings.Join(lines, "")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := c.store()
+	if err != nil || dsn != "postgres://u:p@127.0.0.1/db" {
+		t.Errorf("store %q, %v", dsn, err)
+	}
+	if c.Log.Kafka == nil || c.Series.InfluxDB == nil || len(c.Notify.Receivers()) != 2 {
+		t.Errorf("kafka %v, influxdb %v, receivers %v", c.Log.Kafka, c.Series.InfluxDB, c.Notify.Receivers())
+	}
+}
+
+func TestWrongConfigurationsNameTheKey(t *testing.T) {
+	f := func(text string, wants ...string) {
+		t.Helper()
+		_, err := LoadConfig(write(t, text))
+		if !errors.Is(err, ErrUsage) {
+			t.Fatalf("%q: got %v, want an error of usage", text, err)
+		}
+		var hinted *HintError
+		if !errors.As(err, &hinted) || hinted.Hint == "" {
+			t.Fatalf("%q: no hint with %v", text, err)
+		}
+		for _, want := range wants {
+			if !strings.Contains(err.Error(), want) {
+				t.Fatalf("%q: error %q does not say %q", text, err, want)
+			}
+		}
+	}
+	f("collector: {udp: [{listen: \"0.0.0.0\"}], local: [192.0.2.0/24], exporters: [{address: 192.0.2.1}]}", "collector.udp[0].listen", "port")
+	f("collecter: {}", "collecter", "[1:1]")
+	f("provider: {time_zone: Europe/Londonn}", "provider.time_zone", "Londonn")
+	f("ledger: {settle: -1h}", "ledger.settle")
+	f("log: {segment_size: 12}", "log.segment_size")
+	f("series: {influxdb: {url: \"http://x\"}}", "series.influxdb.bucket")
+}
+
+func TestMissingConfigurationSaysWhatToDo(t *testing.T) {
+	_, err := LoadConfig(filepath.Join(t.TempDir(), "none.yaml"))
+	var hinted *HintError
+	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint, "config example") {
+		t.Fatalf("got %v", err)
+	}
+}

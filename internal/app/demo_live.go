@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"hostmeter/internal/clock"
+)
+
+// liveStep is how often the live phase looks for what is due.
+const liveStep = 100 * time.Millisecond
+
+// live goes on from the end of the past at the machine's pace, over real sockets, until ctx is done.
+func (d *demo) live(ctx context.Context) error {
+	d.clock.set(clock.ShiftedTo(d.end))
+	d.say(`
+The pages are at http://%s  (user %s, password %s)
+  finance: this month's usage, the closed month's report   NOC: incidents, top meters, exporters
+The simulated date is %s. Abuse starts within a minute: watch the NOC's page.
+Reports, inventory and log are in %s. Stop with Ctrl-C.`,
+		d.options.Listen, demoUser, demoPassword, d.end.Format("2 January 2006, 15:04 MST"), d.options.Out)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.app.Run(ctx) })
+	group.Go(func() error { return quiet(d.send(ctx)) })
+	return group.Wait()
+}
+
+// send sends each datagram from its exporter's own address.
+func (d *demo) send(ctx context.Context) error {
+	addresses := d.app.collector.Addresses()
+	if len(addresses) == 0 {
+		return errors.New("the demo's collector listens nowhere")
+	}
+	to := net.UDPAddrFromAddrPort(addresses[0])
+	senders := map[netip.AddrPort]*net.UDPConn{}
+	defer func() {
+		for _, conn := range senders {
+			_ = conn.Close()
+		}
+	}()
+	for {
+		for _, event := range d.provider.NextLive(d.clock.Now()) {
+			if event.Guests != nil {
+				d.app.collector.FeedGuests(event.Guests.Host, event.At, event.Guests.Readings)
+			}
+			if event.Datagram == nil {
+				continue
+			}
+			conn, ok := senders[event.Datagram.From]
+			if !ok {
+				var err error
+				if conn, err = net.DialUDP("udp4", net.UDPAddrFromAddrPort(event.Datagram.From), to); err != nil {
+					return fmt.Errorf("send as exporter %s: %w", event.Datagram.From, err)
+				}
+				senders[event.Datagram.From] = conn
+			}
+			if _, err := conn.Write(event.Datagram.Payload); err != nil {
+				return fmt.Errorf("send as exporter %s: %w", event.Datagram.From, err)
+			}
+		}
+		if err := d.clock.Sleep(ctx, liveStep); err != nil {
+			return err
+		}
+	}
+}

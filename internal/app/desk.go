@@ -1,0 +1,109 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os/user"
+	"text/tabwriter"
+	"time"
+
+	"hostmeter/aggregator/ledger"
+	"hostmeter/detector/incident"
+	"hostmeter/internal/auth"
+	"hostmeter/internal/clock"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+)
+
+// Desk is the store with everything that reads and keeps it: what a person's commands and the API
+// work on. The log and the sources are not part of it.
+type Desk struct {
+	db        *store.DB
+	clock     clock.Clock
+	config    Config
+	ledger    *ledger.Ledger
+	inventory *inventory.Inventory
+	incidents *incident.Store
+	keeper    *auth.Keeper
+}
+
+// OpenDesk opens the store that a configuration file names and brings its schema up to date.
+func OpenDesk(ctx context.Context, path string) (*Desk, error) {
+	cfg, err := LoadConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	return openDesk(ctx, cfg, clock.Real{})
+}
+
+func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
+	dsn, err := cfg.store()
+	if err != nil {
+		return nil, err
+	}
+	db, err := store.Open(ctx, dsn, c)
+	if err != nil {
+		return nil, &HintError{Err: fmt.Errorf("open the ledger: %w", err), Hint: "check ledger.store, that the server runs, and that this user may use it"}
+	}
+	if err := db.Migrate(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
+	}
+	return &Desk{
+		db:        db,
+		clock:     c,
+		config:    cfg,
+		ledger:    ledger.New(db, cfg.Ledger),
+		inventory: inventory.New(db),
+		incidents: incident.New(db, cfg.Notify.Receivers()...),
+		keeper:    auth.New(db, c, cfg.HTTP.Session),
+	}, nil
+}
+
+// Close closes the store. It may be called twice.
+func (d *Desk) Close() error { return d.db.Close() }
+
+// zone returns the provider's time zone: the inventory's, else the configuration's.
+func (d *Desk) zone(ctx context.Context) (*time.Location, error) {
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := snapshot.Provider.TimeZone
+	if name == "" {
+		name = d.config.Provider.TimeZone
+	}
+	return time.LoadLocation(name)
+}
+
+// LocalActor names who runs a command on this machine, as incidents remember it.
+func LocalActor() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return "local:" + u.Username
+	}
+	return "local:unknown"
+}
+
+// printJSON writes v indented, with a line's end.
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}
+
+// printTable writes rows in columns; the first row is the heading.
+func printTable(w io.Writer, rows [][]string) error {
+	table := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				fmt.Fprint(table, "\t")
+			}
+			fmt.Fprint(table, cell)
+		}
+		fmt.Fprintln(table)
+	}
+	return table.Flush()
+}

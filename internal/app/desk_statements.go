@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"hostmeter/aggregator/ledger"
+	"hostmeter/internal/httpapi"
+)
+
+// month returns the month that a person named, or the last one that is over in the provider's zone.
+func (d *Desk) month(ctx context.Context, text string) (httpapi.Month, error) {
+	if text != "" {
+		month, err := httpapi.ParseMonth(text)
+		if err != nil {
+			return "", wrong(err, "for example --month 2026-10")
+		}
+		return month, nil
+	}
+	zone, err := d.zone(ctx)
+	if err != nil {
+		return "", err
+	}
+	now := d.clock.Now().In(zone)
+	return httpapi.MonthOf(now.AddDate(0, 0, -now.Day()), zone), nil
+}
+
+// ExportReport writes a month's report as csv or json.
+func (d *Desk) ExportReport(ctx context.Context, text, format string, w io.Writer) error {
+	month, err := d.month(ctx, text)
+	if err != nil {
+		return err
+	}
+	err = reporter{d}.WriteReport(ctx, month, format, w)
+	var invalid *httpapi.InvalidError
+	if errors.As(err, &invalid) {
+		return wrong(err, invalid.Hint)
+	}
+	if errors.Is(err, httpapi.ErrNotFound) {
+		return &HintError{Err: err, Hint: `a month holds the periods that end in it; "hostmeter statement list" shows the last one`}
+	}
+	return err
+}
+
+// ListStatements prints a month's lines.
+func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w io.Writer) error {
+	month, err := d.month(ctx, text)
+	if err != nil {
+		return err
+	}
+	report, err := d.report(ctx, string(month))
+	if err != nil && !errors.Is(err, httpapi.ErrNotFound) {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, report.Rows)
+	}
+	rows := [][]string{{"CUSTOMER", "SERVICE", "PLAN", "PERIOD", "USED", "QUOTA", "EXCESS", "BILLED", "AMOUNT EX VAT", "COVERAGE", "STATEMENT"}}
+	for _, r := range report.Rows {
+		quota, coverage, name := "unlimited", "?", r.Statement
+		if !r.Unlimited {
+			quota = r.Quota.String() + " " + string(r.Unit)
+		}
+		if r.Coverage >= 0 {
+			coverage = fmt.Sprintf("%.3f %%", 100*r.Coverage)
+		}
+		if r.Provisional {
+			name = "(open)"
+		}
+		rows = append(rows, []string{
+			r.Customer, r.Service, r.Plan, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
+			r.Used.StringFixed(3) + " " + string(r.Unit), quota, r.Excess.StringFixed(3), r.BilledQuantity.String(),
+			r.AmountExVAT.StringFixed(2) + " " + r.Currency, coverage, name,
+		})
+	}
+	return printTable(w, rows)
+}
+
+// ShowStatement prints one closed statement, as it was closed.
+func (d *Desk) ShowStatement(ctx context.Context, name string, w io.Writer) error {
+	found := false
+	err := d.ledger.Statements(ctx, ledger.StatementQuery{}, func(s ledger.Statement) error {
+		if s.Body.Row.Statement != name {
+			return nil
+		}
+		found = true
+		return printJSON(w, s.Body)
+	})
+	if err == nil && !found {
+		return &HintError{Err: fmt.Errorf("no statement %s", name), Hint: `"hostmeter statement list" shows their names`}
+	}
+	return err
+}
+
+// CloseDue closes the periods that are due now.
+func (d *Desk) CloseDue(ctx context.Context, w io.Writer) error {
+	if _, err := d.ledger.Seal(ctx, d.clock.Now()); err != nil {
+		return err
+	}
+	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
+		return err
+	}
+	closed, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%d statements and %d adjustments were written\n", closed.Statements, closed.Adjustments)
+	var names []string
+	for _, p := range closed.Problems {
+		names = append(names, p.Service+": "+p.Text)
+	}
+	if len(names) > 0 {
+		return &HintError{Err: &kindError{error: fmt.Errorf("not closed: %s", strings.Join(names, "; ")), kind: ErrInputRefused}, Hint: "correct the inventory and close again"}
+	}
+	return nil
+}
+
+// VerifyStatements checks the chain of closed statements.
+func (d *Desk) VerifyStatements(ctx context.Context, w io.Writer) error {
+	n, err := d.ledger.VerifyStatements(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%d statements are as they were written\n", n)
+	return err
+}
+
+// Verify adds up the whole ledger again and prints what does not agree.
+func (d *Desk) Verify(ctx context.Context, asJSON bool, w io.Writer) error {
+	findings, err := d.ledger.Verify(ctx, true)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		if err := printJSON(w, findings); err != nil {
+			return err
+		}
+	}
+	if len(findings) > 0 {
+		for _, f := range findings {
+			if !asJSON {
+				fmt.Fprintf(w, "%s: %s\n", f.Law, f.Text)
+			}
+		}
+		return fmt.Errorf("%d things do not add up", len(findings))
+	}
+	if !asJSON {
+		_, err = fmt.Fprintln(w, "everything adds up")
+	}
+	return err
+}
+
+// writeUsageRecords writes the whole feed as JSON lines.
+func (d *Desk) writeUsageRecords(ctx context.Context, w io.Writer) error {
+	encoder := json.NewEncoder(w)
+	for after := int64(0); ; {
+		records, err := recordReader{d}.UsageRecords(ctx, after, ledger.MaxUsageRecords)
+		if err != nil || len(records) == 0 {
+			return err
+		}
+		for _, r := range records {
+			if err := encoder.Encode(r); err != nil {
+				return err
+			}
+			after = r.Seq
+		}
+	}
+}

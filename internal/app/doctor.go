@@ -1,0 +1,111 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"hostmeter/collector/libvirt"
+	"hostmeter/internal/clock"
+	"hostmeter/internal/doctor"
+)
+
+// Doctor checks an installation and prints what it found.
+//
+// Errors: where something does not work.
+func Doctor(ctx context.Context, path string, asJSON bool, w io.Writer) error {
+	cfg, err := LoadConfig(path)
+	if err != nil {
+		return err
+	}
+	checks := []doctor.Check{doctor.Folder("data", cfg.Data)}
+	if n := len(cfg.Collector.UDP); n > 0 {
+		checks = append(checks, doctor.ReceiveBuffer(int64(cfg.Collector.UDP[0].ReceiveBuffer)))
+	}
+	if len(cfg.Collector.Libvirt) > 0 {
+		checks = append(checks, doctor.Check{Name: "libvirt", Run: func(context.Context) []doctor.Finding {
+			if err := libvirt.Supported(); err != nil {
+				return []doctor.Finding{{Level: doctor.Fault, Text: err.Error(), Hint: "use the build with cgo"}}
+			}
+			return nil
+		}})
+	}
+	desk, err := openDesk(ctx, cfg, clock.Real{})
+	if err != nil {
+		checks = append(checks, doctor.Check{Name: "ledger", Run: func(context.Context) []doctor.Finding {
+			return []doctor.Finding{{Level: doctor.Fault, Text: err.Error(), Hint: "check ledger.store"}}
+		}})
+	} else {
+		defer desk.Close()
+		checks = append(checks, desk.checks()...)
+	}
+	findings := doctor.Run(ctx, checks)
+	if err := doctor.Write(w, findings, asJSON); err != nil {
+		return err
+	}
+	if doctor.Worst(findings) == doctor.Fault {
+		return errors.New("something does not work")
+	}
+	return nil
+}
+
+// checks are those that need the ledger.
+func (d *Desk) checks() []doctor.Check {
+	return []doctor.Check{
+		{Name: "exporters", Run: d.checkExporters},
+		{Name: "inventory", Run: d.checkInventory},
+		{Name: "ledger", Run: d.checkLedger},
+		{Name: "people", Run: d.checkUsers},
+	}
+}
+
+func (d *Desk) checkExporters(ctx context.Context) []doctor.Finding {
+	list, err := exporterWatcher{Desk: d}.Exporters(ctx)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	var out []doctor.Finding
+	for _, e := range list.Exporters {
+		switch e.State {
+		case "never":
+			out = append(out, doctor.Finding{Level: doctor.Warning, Text: e.Exporter + " has never sent anything that was booked",
+				Hint: "point it at this collector's port, and check the firewall in between"})
+		case "silent":
+			out = append(out, doctor.Finding{Level: doctor.Warning, Text: e.Exporter + " is silent",
+				Hint: "is the device up, and does it still export?"})
+		default:
+			out = append(out, doctor.Finding{Level: doctor.Good, Text: fmt.Sprintf("%s sends %s", e.Exporter, e.Protocol)})
+		}
+		for _, c := range e.Dropped {
+			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s dropped in 24 h: %s", e.Exporter, c.Count, c.Unit, c.Reason)})
+		}
+		for _, c := range e.Lost {
+			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s lost on the way in 24 h", e.Exporter, c.Count, c.Unit),
+				Hint: "compare hostmeter_collector_kernel_drops_total with the path between device and collector"})
+		}
+	}
+	return out
+}
+
+func (d *Desk) checkInventory(ctx context.Context) []doctor.Finding {
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	if len(snapshot.Services()) == 0 {
+		return []doctor.Finding{{Level: doctor.Warning, Text: "no services: nothing can be billed", Hint: `"hostmeter import FILE" reads customers, services, plans and prices`}}
+	}
+	return []doctor.Finding{{Level: doctor.Good, Text: fmt.Sprintf("%d services", len(snapshot.Services()))}}
+}
+
+func (d *Desk) checkUsers(ctx context.Context) []doctor.Finding {
+	users, err := d.keeper.Users(ctx)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	if len(users) == 0 {
+		return []doctor.Finding{{Level: doctor.Warning, Text: "nobody can log in to the pages", Hint: `"hostmeter user add NAME --role admin"`}}
+	}
+	return []doctor.Finding{{Level: doctor.Good, Text: fmt.Sprintf("%d users", len(users))}}
+}

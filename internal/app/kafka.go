@@ -1,0 +1,36 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/kafka"
+)
+
+// openKafka joins the components that run apart: a collector forwards its log and hears what is
+// confirmed; the others read the topics.
+func (a *App) openKafka(ctx context.Context) error {
+	broker, err := kafka.New(*a.cfg.Log.Kafka, kafka.Deps{Clock: a.clock, Logger: a.logger, Metrics: a.registry})
+	if err != nil {
+		return wrong(fmt.Errorf("log.kafka.%w", err), "correct the key in the configuration")
+	}
+	a.broker = broker
+	if err := broker.EnsureTopics(ctx); err != nil {
+		return &HintError{Err: err, Hint: "check log.kafka.brokers, and that this user may create and use the topics"}
+	}
+	if a.log != nil {
+		a.forwarder = kafka.NewForwarder(broker, a.log)
+	}
+	a.source = broker
+	return nil
+}
+
+// followConfirmations deletes from the collector's own log what the ledger has.
+func (a *App) followConfirmations(ctx context.Context) error {
+	return a.broker.FollowConfirmations(ctx, func(booked stream.Watermarks) {
+		if err := a.log.Confirm(ctx, booked); err != nil && ctx.Err() == nil {
+			a.logger.Warn("confirmed batches cannot be deleted yet", "err", err)
+		}
+	})
+}

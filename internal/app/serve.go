@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"hostmeter/internal/httpapi"
+	"hostmeter/internal/telemetry"
+)
+
+// openServer joins the API and the pages to the store, and to the collector where it runs here.
+func (a *App) openServer(ctx context.Context) error {
+	zone, err := a.desk.zone(ctx)
+	if err != nil {
+		return err
+	}
+	snapshot, err := a.desk.inventory.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	provider := snapshot.Provider.Name
+	if provider == "" {
+		provider = a.cfg.Provider.Name
+	}
+	a.server, err = httpapi.New(a.cfg.HTTP, httpapi.Deps{
+		Backend: a.backend(), Auth: a.desk.keeper, Clock: a.clock, Logger: a.logger,
+		Registry: a.registry, Metrics: telemetry.MetricsHandler(a.registry),
+		Zone: zone, Provider: provider, Version: telemetry.Version, Notice: a.notice,
+	})
+	if err != nil {
+		return wrong(err, "correct the key in the configuration")
+	}
+	if err := a.server.Open(ctx); err != nil {
+		return &HintError{Err: err, Hint: "another program listens there: set http.listen to another address (demo: --listen)"}
+	}
+	return nil
+}
+
+func (a *App) backend() httpapi.Backend {
+	d := a.desk
+	exporters := exporterWatcher{Desk: d}
+	if a.collector != nil {
+		exporters.knocking = a.knocking
+	}
+	return httpapi.Backend{
+		Usage: usageReader{d}, Records: recordReader{d}, Reports: reporter{d}, Summary: summarizer{d},
+		Incidents: incidentDesk{d}, Inventory: inventoryDesk{d}, Exporters: exporters, Meters: meterReader{d},
+		Readiness: a.readiness, OwnerNames: d.customerNames,
+	}
+}
+
+// readiness says whether this process can do its work: the store answers.
+func (a *App) readiness(ctx context.Context) error {
+	_, err := a.desk.ledger.Watermarks(ctx)
+	return err
+}
+
+// knocking lists who sends and may not.
+func (a *App) knocking() []httpapi.Knock {
+	var out []httpapi.Knock
+	for _, k := range a.collector.Knocks() {
+		out = append(out, httpapi.Knock{Address: k.Address.String(), Protocol: string(k.Protocol), Datagrams: k.Datagrams, FirstAt: k.First, LastAt: k.Last})
+	}
+	return out
+}
+
+// healthHandler answers that the process runs.
+func (a *App) healthHandler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+}
+
+// customerNames are the names beside the identifiers of customers.
+func (d *Desk) customerNames(ctx context.Context) (httpapi.Names, error) {
+	snapshot, err := d.inventory.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	names := httpapi.Names{}
+	for _, c := range snapshot.Customers() {
+		names[c.ID] = c.Name
+	}
+	return names, nil
+}
+
+// errNoSuchMonth says that no period of any service ends in a month.
+var errNoSuchMonth = errors.New("no period ends in this month")
