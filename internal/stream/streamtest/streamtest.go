@@ -49,7 +49,10 @@ func Run(t *testing.T, open func(t *testing.T) *Fixture) {
 		{"a repeated batch is handed out once", testRepeat},
 		{"a batch of another collector or shard is refused", testForeign},
 	} {
-		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, open(t))
+		})
 	}
 }
 

@@ -1,0 +1,250 @@
+package kafka
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/config"
+	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk"
+	"hostmeter/internal/stream/streamtest"
+	"hostmeter/schemas"
+)
+
+func appendGroups(t *testing.T, g *rig, fromNumber, to uint64) {
+	t.Helper()
+	f := &streamtest.Fixture{Shards: 4}
+	for n := fromNumber; n <= to; n++ {
+		if err := g.log.Append(t.Context(), f.Group(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func open(t *testing.T, g *rig, after stream.Watermarks) *streamtest.Checked {
+	t.Helper()
+	return (&streamtest.Fixture{Source: g.source}).Open(t, "ledger", after)
+}
+
+func wantComplete(t *testing.T, r *streamtest.Checked, last uint64) {
+	t.Helper()
+	if len(r.Gaps) != 0 {
+		t.Fatalf("gaps %v, want none", r.Gaps)
+	}
+	for key, index := range r.Last {
+		if index != last {
+			t.Fatalf("%s ends at %d, want %d", key, index, last)
+		}
+	}
+}
+
+// Every third request is refused: nothing is lost, nothing overtakes.
+func TestRefusedRequests(t *testing.T) {
+	cluster := fake(t)
+	g := newRig(t, testConfig(t, cluster.ListenAddrs()[0]))
+	var mu sync.Mutex
+	turn := 0
+	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		if turn++; turn%3 != 0 || turn > 30 {
+			return nil, nil, false
+		}
+		answer := request.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range request.(*kmsg.ProduceRequest).Topics {
+			refused := kmsg.NewProduceResponseTopic()
+			refused.Topic, refused.TopicID = topic.Topic, topic.TopicID
+			for _, partition := range topic.Partitions {
+				p := kmsg.NewProduceResponseTopicPartition()
+				p.Partition, p.ErrorCode = partition.Partition, kerr.NotEnoughReplicas.Code
+				refused.Partitions = append(refused.Partitions, p)
+			}
+			answer.Topics = append(answer.Topics, refused)
+		}
+		return answer, nil, true
+	})
+	const groups = 40
+	appendGroups(t, g, 1, groups)
+	r := open(t, g, nil)
+	r.Read(t, 4*groups)
+	wantComplete(t, r, groups)
+}
+
+// The topic is deleted and made anew while everybody is connected: what is not confirmed is sent again,
+// and a consumer that goes on misses nothing.
+func TestTopicIsMadeAnew(t *testing.T) {
+	cluster := fake(t)
+	cfg := testConfig(t, cluster.ListenAddrs()[0])
+	cfg.Patience = 30 * time.Second
+	g := newRig(t, cfg)
+	appendGroups(t, g, 1, 10)
+	r := open(t, g, nil)
+	r.Read(t, 4*10)
+	half := make(stream.Watermarks)
+	for key := range r.Last {
+		half[key] = 5
+	}
+	if err := g.source.Confirm(t.Context(), half); err != nil {
+		t.Fatal(err)
+	}
+	appendGroups(t, g, 11, 12) // these may not have been read when the topic goes
+	if err := cluster.DeleteTopic(g.source.batchesTopic()); err != nil {
+		t.Fatal(err)
+	}
+	appendGroups(t, g, 13, 20)
+	r.Read(t, 4*10)
+	wantComplete(t, r, 20)
+}
+
+func TestConfirmationsReachTheLogOnDisk(t *testing.T) {
+	each(t, func(t *testing.T, broker string) {
+		cfg := testConfig(t, broker)
+		source, err := New(cfg, Deps{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := source.EnsureTopics(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+		diskConfig := disk.DefaultConfig()
+		diskConfig.Path, diskConfig.SegmentSize = t.TempDir(), 4096
+		log, err := disk.Open(t.Context(), diskConfig, "collector-1", 4, disk.Deps{Clock: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = log.Close() })
+		g := &rig{cfg: cfg, log: log, source: source}
+		g.forward(t)
+		appendGroups(t, g, 1, 30)
+		r := open(t, g, nil)
+		r.Read(t, 4*30)
+		g.stop()
+		now.Advance(73 * time.Hour)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		applied := make(chan stream.Watermarks, 100)
+		followed := make(chan error)
+		go func() {
+			followed <- source.FollowConfirmations(ctx, func(confirmed stream.Watermarks) {
+				if err := log.Confirm(ctx, confirmed); err != nil {
+					t.Errorf("confirm: %v", err)
+				}
+				applied <- confirmed
+			})
+		}()
+		if err := source.Confirm(t.Context(), r.Last); err != nil {
+			t.Fatal(err)
+		}
+		for seen := make(stream.Watermarks); len(seen) < len(r.Last); {
+			select {
+			case confirmed := <-applied:
+				for key, index := range confirmed {
+					seen[key] = index
+				}
+			case <-time.After(time.Minute):
+				t.Fatalf("only %v of %v was confirmed to the collector", seen, r.Last)
+			}
+		}
+		cancel()
+		if err := <-followed; err == nil {
+			t.Fatal("FollowConfirmations ended without its context's error")
+		}
+		fresh, err := log.OpenReader(t.Context(), "late", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fresh.Next(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "lost batches 1 to") {
+			t.Fatalf("got %v, want a gap: the confirmed segments are to be deleted", err)
+		}
+		confirmed, err := source.Confirmed(t.Context())
+		if err != nil || len(confirmed) != len(r.Last) {
+			t.Fatalf("confirmed %v (%v), want %v", confirmed, err, r.Last)
+		}
+		// A new forwarder sends nothing of that again.
+		before, err := source.endOffsets(t.Context(), source.batchesTopic(), 0, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.forward(t)
+		t.Cleanup(g.stop)
+		appendGroups(t, g, 31, 31)
+		r.Read(t, 4)
+		after, err := source.endOffsets(t.Context(), source.batchesTopic(), 0, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent := after[0] + after[1] + after[2] - before[0] - before[1] - before[2]; sent != 4 {
+			t.Fatalf("%d messages sent after a restart, want 4", sent)
+		}
+	})
+}
+
+func TestLargeBatch(t *testing.T) {
+	each(t, func(t *testing.T, broker string) {
+		g := newRig(t, testConfig(t, broker))
+		b := streamtest.Batch(0, 7, 5<<20)
+		noise := make([]byte, 6<<20)
+		for i := range noise { // does not compress away
+			noise[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+/"[(i*2654435761>>7+i*i>>3)%64]
+		}
+		b.Exporters = append(b.Exporters, string(noise))
+		appendGroups(t, g, 1, 1)
+		if err := g.log.Append(t.Context(), []*schemas.Batch{b}); err != nil {
+			t.Fatal(err)
+		}
+		r := open(t, g, nil)
+		r.Read(t, 5)
+	})
+}
+
+func TestSCRAM(t *testing.T) {
+	cluster := fake(t, kfake.EnableSASL(), kfake.Superuser("SCRAM-SHA-512", "hostmeter", "secret"))
+	cfg := testConfig(t, cluster.ListenAddrs()[0])
+	cfg.SASL = &SASL{Mechanism: "scram-sha-512", Username: "hostmeter", Password: config.NewSecret("wrong")}
+	source, err := New(cfg, Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := source.EnsureTopics(t.Context()); err == nil {
+		t.Fatal("a wrong password was taken")
+	}
+	cfg.SASL.Password = config.NewSecret("secret")
+	g := newRig(t, cfg)
+	appendGroups(t, g, 1, 3)
+	r := open(t, g, nil)
+	r.Read(t, 12)
+	wantComplete(t, r, 3)
+}
+
+func TestConfigNamesTheKey(t *testing.T) {
+	f := func(change func(*Config), want string) {
+		t.Helper()
+		cfg := DefaultConfig()
+		cfg.Brokers = []string{"k1:9092"}
+		change(&cfg)
+		got := ""
+		if err := cfg.Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+	f(func(*Config) {}, "")
+	f(func(c *Config) { c.Brokers = nil }, "brokers: missing")
+	f(func(c *Config) { c.Brokers = []string{"k1:9092", "k2"} }, `brokers[1]: "k2" is not HOST:PORT`)
+	f(func(c *Config) { c.Partitions = 0 }, "partitions: 0, want at least 1")
+	f(func(c *Config) { c.Replication = 0 }, "replication: 0, want a number of copies, or -1 for the cluster's default")
+	f(func(c *Config) { c.TLS = &TLS{Cert: "x"} }, "tls.key: cert and key come together")
+	f(func(c *Config) { c.SASL = &SASL{Mechanism: "gssapi"} }, `sasl.mechanism: "gssapi", want plain, scram-sha-256 or scram-sha-512`)
+}
