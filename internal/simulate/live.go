@@ -39,7 +39,8 @@ func (p *Provider) NextLive(now time.Time) []Event {
 	}
 	p.arena, p.events = p.arena[:0], p.events[:0]
 	for !l.at.Add(liveEvery).After(now) {
-		s := span{from: l.at, length: liveEvery, flush: liveEvery, half: l.at.Add(liveEvery).Unix(), live: true}
+		s := span{from: l.at, length: liveEvery, flush: liveEvery, live: true}
+		p.half = s.end().Unix()
 		for _, e := range p.exporters {
 			p.generate(e, s)
 			p.export(e, s)
@@ -99,7 +100,7 @@ func (p *Provider) flood(e *exporter, m *meter, s span) {
 		source: m.address, destinationPort: 80, protocol: protocolTCP, flags: flagsSYN,
 		in: m.port, out: uplink, start: s.from.UnixMilli(), end: s.lastFlow(), from: m,
 	}
-	p.books.happened(&f, packetMix{big: packets, bigOctets: synOctets}, s.half)
+	p.books.happened(&f, packetMix{big: packets, bigOctets: synOctets}, p.half)
 	for range binomial(e.rng, packets, uint64(e.SamplingRate)) {
 		f.start = s.from.UnixMilli() + e.rng.Int64N(int64(s.length/time.Millisecond))
 		f.end = f.start
@@ -113,7 +114,7 @@ func (p *Provider) flood(e *exporter, m *meter, s span) {
 func (p *Provider) scan(e *exporter, m *meter, s span) {
 	for range ScanFlowsPerSecond * int(s.length/time.Second) {
 		at := s.from.UnixMilli() + e.rng.Int64N(int64(s.length/time.Millisecond))
-		p.happen(e, s, flow{
+		p.happen(e, flow{
 			source: m.address, destination: remoteOf(e.rng, m.address), sourcePort: uint16(1024 + e.rng.IntN(60000)), destinationPort: 22,
 			protocol: protocolTCP, flags: flagsSYN, in: m.port, out: uplink, start: at, end: at, from: m,
 		}, packetMix{big: 1, bigOctets: 60})

@@ -22,7 +22,8 @@ type pendingEvent struct {
 func (p *Provider) Play(yield func(Event) bool) {
 	for at := p.begin; at.Before(p.end); at = at.Add(TickEvery) {
 		half := at.Add(TickEvery / 2)
-		s := span{from: at, length: TickEvery, flush: flushEvery, half: half.Unix()}
+		p.half = half.Unix()
+		s := span{from: at, length: TickEvery, flush: flushEvery}
 		p.produce(s)
 		p.pollAll(half, 0)
 		p.pollAll(s.end(), 1)

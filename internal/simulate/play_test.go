@@ -166,7 +166,7 @@ func TestBooksAddUp(t *testing.T) {
 func TestNoFlowCrossesABound(t *testing.T) {
 	p := days(2, 1)
 	for at := p.begin; at.Before(p.begin.Add(6 * time.Hour)); at = at.Add(TickEvery) {
-		s := span{from: at, length: TickEvery, flush: flushEvery, half: at.Add(TickEvery / 2).Unix()}
+		s := span{from: at, length: TickEvery, flush: flushEvery}
 		for _, e := range p.exporters {
 			p.generate(e, s)
 			for _, f := range e.pending {
@@ -342,6 +342,62 @@ func BenchmarkPlay(b *testing.B) {
 		}
 		if datagrams < 400_000 {
 			b.Fatalf("%d datagrams", datagrams)
+		}
+	}
+}
+
+// TestExportersAreNeverSilentForLong: a gap of more than five minutes counts as not observed, and
+// the story has one of those, which it tells of.
+func TestExportersAreNeverSilentForLong(t *testing.T) {
+	p := days(1, 4)
+	last := map[netip.Addr]time.Time{}
+	opened := p.monthStart.Add(time.Hour) // everybody has begun
+	gaps := 0
+	for e := range p.Play {
+		if e.Datagram == nil {
+			continue
+		}
+		from := e.Datagram.From.Addr()
+		if before := last[from]; before.After(opened) && e.At.Sub(before) > 5*time.Minute {
+			if from != p.story.silent.Address || e.At.Before(p.story.silentUntil) || before.After(p.story.silentFrom) {
+				t.Errorf("%s says nothing from %s to %s", from, before, e.At)
+			}
+			gaps++
+		}
+		last[from] = e.At
+	}
+	if gaps != 1 {
+		t.Errorf("%d gaps, want the one of the silent hour", gaps)
+	}
+}
+
+// TestNobodyFloodsInThePast: everyday traffic stays well below what a short rule calls a flood.
+func TestNobodyFloodsInThePast(t *testing.T) {
+	p := days(1, 4)
+	packets := map[*meter]map[int64]float64{} // by minute
+	for at := p.begin; at.Before(p.end); at = at.Add(TickEvery) {
+		for _, e := range p.exporters {
+			p.generate(e, span{from: at, length: TickEvery, flush: flushEvery})
+			for _, f := range e.pending {
+				if f.from == nil || f.end == f.start {
+					continue
+				}
+				if packets[f.from] == nil {
+					packets[f.from] = map[int64]float64{}
+				}
+				perMinute := float64(f.packets*uint64(e.SamplingRate)) / float64(f.end-f.start) * 60000
+				for minute := f.start / 60000; minute <= f.end/60000; minute++ {
+					packets[f.from][minute] += perMinute
+				}
+			}
+			e.pending = e.pending[:0]
+		}
+	}
+	for m, minutes := range packets {
+		for minute, n := range minutes {
+			if n/60 > 40_000 {
+				t.Fatalf("%s sends %.0f packets/s in minute %d", m.id, n/60, minute)
+			}
 		}
 	}
 }

@@ -26,6 +26,8 @@ type Provider struct {
 	// What one span holds until it is yielded: the datagrams lie one behind the other in arena.
 	arena  []byte
 	events []pendingEvent
+	// half is when hypervisors are polled within the span, or its end; Unix seconds.
+	half int64
 
 	live liveState
 }

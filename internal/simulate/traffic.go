@@ -76,9 +76,7 @@ type span struct {
 	from   time.Time
 	length time.Duration
 	flush  time.Duration // time between two datagrams
-	// half is when hypervisors are polled within the span, or its end.
-	half int64 // Unix seconds
-	live bool
+	live   bool
 }
 
 func (s span) end() time.Time { return s.from.Add(s.length) }
@@ -94,19 +92,22 @@ func (s span) lastFlow() int64 {
 
 // generate decides what all meters of an exporter do in a span.
 func (p *Provider) generate(e *exporter, s span) {
-	for _, m := range e.meters {
+	for i, m := range e.meters {
 		d, ok := m.demandAt(s.from)
 		if !ok {
 			continue
 		}
 		scale := uint64(TickEvery / s.length)
-		if d.steady && !s.live { // one conversation on the heels of the other
-			p.converse(e, m, d, s, s.from.UnixMilli(), s.from.UnixMilli()+299_000+e.rng.Int64N(900), 2)
-			p.converse(e, m, d, s, s.from.UnixMilli()+300_000, s.lastFlow(), 2)
+		out, in := p.appetite(e.rng, d, d.out, s.from)/scale, p.appetite(e.rng, d, d.in, s.from)/scale
+		length := s.lengthOf(e.rng, out+in)
+		if length > activeTimeout.Milliseconds() { // one conversation on the heels of the other
+			first, half := s.from.UnixMilli(), s.from.UnixMilli()+activeTimeout.Milliseconds()
+			p.converse(e, m, first, half-1000+e.rng.Int64N(900), out/2, in/2)
+			p.converse(e, m, half, s.lastFlow(), out-out/2, in-in/2)
 			continue
 		}
-		start, end := s.stretch(e.rng)
-		p.converse(e, m, d, s, start, end, scale)
+		start := s.startOf(e.rng, length, i, len(e.meters))
+		p.converse(e, m, start, start+length, out, in)
 	}
 	p.backups(e, s)
 	p.passThrough(e, s)
@@ -116,19 +117,35 @@ func (p *Provider) generate(e *exporter, s span) {
 	slices.SortStableFunc(e.pending, func(a, b flow) int { return int(a.end - b.end) })
 }
 
-// stretch draws the time of a conversation within a span.
-func (s span) stretch(rng *rand.Rand) (start, end int64) {
-	first, last := s.from.UnixMilli(), s.lastFlow()
+// paceMax is how fast a conversation is at most, in octets per millisecond: about 100 Mbit/s. Whoever has more
+// to say takes longer.
+const paceMax = 12_000
+
+// lengthOf draws how long a conversation about some octets goes on, in milliseconds. It is more than the active
+// timeout where it fills the span.
+func (s span) lengthOf(rng *rand.Rand, octets uint64) int64 {
 	if s.live {
-		return first + rng.Int64N(300), last - rng.Int64N(300)
+		return s.length.Milliseconds() - 400 - rng.Int64N(400)
 	}
-	length := 60_000 + rng.Int64N(140_000)
-	start = first + rng.Int64N(last-first-length)
+	return max(60_000+rng.Int64N(60_000), int64(octets/paceMax))
+}
+
+// startOf draws when a conversation begins. The meters of an exporter take turns, so that it is never
+// silent for long: silence would look like blindness.
+func (s span) startOf(rng *rand.Rand, length int64, turn, of int) int64 {
+	room := s.lastFlow() - s.from.UnixMilli() - length
+	return s.from.UnixMilli() + room*int64(turn)/int64(of) + rng.Int64N(room/int64(of)+1)
+}
+
+// stretch draws the time of something that has no turn.
+func (s span) stretch(rng *rand.Rand) (start, end int64) {
+	length := s.lengthOf(rng, 0)
+	start = s.startOf(rng, length, 0, 1)
 	return start, start + length
 }
 
 // converse makes the two directions of one conversation between a meter and somebody outside.
-func (p *Provider) converse(e *exporter, m *meter, d demand, s span, start, end int64, scale uint64) {
+func (p *Provider) converse(e *exporter, m *meter, start, end int64, outOctets, inOctets uint64) {
 	rng := e.rng
 	peer := remoteOf(rng, m.address)
 	port, protocol, flags := uint16(443), uint8(protocolTCP), uint8(flagsWhole)
@@ -136,37 +153,33 @@ func (p *Provider) converse(e *exporter, m *meter, d demand, s span, start, end 
 		port, protocol, flags = 4500, protocolUDP, 0
 	}
 	far := uint16(20000 + rng.IntN(40000))
-	if octets := p.appetite(rng, d, d.out, s.from) / scale; octets > 0 {
-		p.carry(e, s, flow{
-			source: m.address, destination: peer, sourcePort: port, destinationPort: far, protocol: protocol, flags: flags,
-			in: m.port, out: uplink, start: start, end: end, from: m,
-		}, octets)
-	}
-	if octets := p.appetite(rng, d, d.in, s.from) / scale; octets > 0 {
-		p.carry(e, s, flow{
-			source: peer, destination: m.address, sourcePort: far, destinationPort: port, protocol: protocol, flags: flags,
-			in: uplink, out: m.port, start: start, end: end, to: m,
-		}, octets)
-	}
+	p.carry(e, flow{
+		source: m.address, destination: peer, sourcePort: port, destinationPort: far, protocol: protocol, flags: flags,
+		in: m.port, out: uplink, start: start, end: end, from: m,
+	}, outOctets)
+	p.carry(e, flow{
+		source: peer, destination: m.address, sourcePort: far, destinationPort: port, protocol: protocol, flags: flags,
+		in: uplink, out: m.port, start: start, end: end, to: m,
+	}, inOctets)
 }
 
 // flowLimit is the most that one flow carries: NetFlow v5 counts in 32 bits.
 const flowLimit = 3_000_000_000
 
 // carry cuts an amount into flows that the wire format can hold and lets them happen.
-func (p *Provider) carry(e *exporter, s span, f flow, octets uint64) {
+func (p *Provider) carry(e *exporter, f flow, octets uint64) {
 	for octets > 0 {
 		part := min(octets, flowLimit)
 		octets -= part
-		p.happen(e, s, f, mixOf(e.rng, part))
+		p.happen(e, f, mixOf(e.rng, part))
 		f.sourcePort++
 	}
 }
 
 // happen books the truth of a flow, samples it as the exporter does, and leaves to the exporter
 // what it will state.
-func (p *Provider) happen(e *exporter, s span, f flow, mix packetMix) {
-	p.books.happened(&f, mix, s.half)
+func (p *Provider) happen(e *exporter, f flow, mix packetMix) {
+	p.books.happened(&f, mix, p.half)
 	if e.sources != nil {
 		e.crossed(&f, mix)
 	}
@@ -210,7 +223,7 @@ func (p *Provider) backups(e *exporter, s span) {
 			continue
 		}
 		start, end := s.stretch(e.rng)
-		p.carry(e, s, flow{
+		p.carry(e, flow{
 			source: m.address, destination: m.neighbour.address, sourcePort: 30022, destinationPort: 873, protocol: protocolTCP,
 			flags: flagsWhole, in: m.port, out: m.neighbour.port, start: start, end: end, from: m, to: m.neighbour,
 		}, 800_000_000+e.rng.Uint64N(400_000_000))
@@ -224,7 +237,7 @@ func (p *Provider) passThrough(e *exporter, s span) {
 	}
 	start, end := s.stretch(e.rng)
 	outside := netip.AddrFrom4([4]byte{198, 18, 0, 1})
-	p.carry(e, s, flow{
+	p.carry(e, flow{
 		source: remoteOf(e.rng, outside), destination: outside, sourcePort: 443, destinationPort: 40123, protocol: protocolTCP,
 		flags: flagsWhole, in: uplink, out: uplink + 1, start: start, end: end,
 	}, 1_000_000+e.rng.Uint64N(9_000_000))
