@@ -78,7 +78,7 @@ func (l *Ledger) ensureParts(ctx context.Context, batches []*schemas.Batch) erro
 			break
 		}
 	}
-	err := l.db.Update(ctx, func(tx *store.Tx) error {
+	err := l.retry(ctx, func(tx *store.Tx) error {
 		state, err := readState(ctx, tx)
 		if err != nil {
 			return err

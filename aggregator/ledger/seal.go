@@ -63,12 +63,12 @@ func (l *Ledger) Seal(ctx context.Context, now time.Time) (Sealed, error) {
 	}
 }
 
-// retry runs a transaction again while it loses against others.
+// retry runs a transaction again while it loses against others, or makes a row that another just made.
 func (l *Ledger) retry(ctx context.Context, f func(tx *store.Tx) error) error {
 	const attempts = 5
 	for i := 1; ; i++ {
 		err := l.db.Update(ctx, f)
-		if err == nil || !store.IsConflict(err) || i == attempts {
+		if err == nil || i == attempts || !store.IsConflict(err) && !store.IsDuplicate(err) {
 			return err
 		}
 	}
