@@ -170,7 +170,7 @@ type Notification struct {
 	ID       string    `json:"id"`
 	Receiver string    `json:"receiver"`
 	Event    string    `json:"event"`   // opened, resolved
-	Outcome  string    `json:"outcome"` // pending, sent, failed, skipped
+	Outcome  string    `json:"outcome"` // pending, standing (sent, and repeated while it is open), sent, skipped, refused, dropped
 	At       time.Time `json:"at"`      // when it was sent, or written where it was not
 	Attempts int       `json:"attempts"`
 	Detail   string    `json:"detail,omitempty"` // the last error
