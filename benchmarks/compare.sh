@@ -86,6 +86,11 @@ ready() {
 	return 1
 }
 
+# kernel_drops: datagrams that found the receiver's socket buffer full.
+kernel_drops() {
+	awk -v at="$(printf '0100007F:%04X' "$port")" '$2 == at {n += $NF} END {print n + 0}' /proc/net/udp
+}
+
 # drained waits until the receiver has used under 5 % of a core for two seconds, at most 20 s.
 drained() {
 	local before after quiet=0
@@ -98,9 +103,9 @@ drained() {
 	done
 }
 
-# measure RECEIVER PROTOCOL: "CPU_PER_MILLION LOSS_PERCENT RSS_MIB SENT" on stdout.
+# measure RECEIVER PROTOCOL: "CPU_PER_MILLION LOSS_PERCENT RSS_MIB SENT DROPPED" on stdout.
 measure() {
-	local name=$1 protocol=$2 before after peak sent records datagrams per=10 got share
+	local name=$1 protocol=$2 before after peak full sent records datagrams per=10 got share
 	[ "$protocol" != sflow5 ] || per=1
 	"start_$name" "$protocol"
 	ready
@@ -108,7 +113,7 @@ measure() {
 	before=$(cpu "$receiver")
 	sent=$("$work/load" -to "127.0.0.1:$port" -from 127.0.1.40 -protocol "$protocol" -rate "$rate" -for "${each}s")
 	drained
-	after=$(cpu "$receiver") peak=$(rss "$receiver")
+	after=$(cpu "$receiver") peak=$(rss "$receiver") full=$(kernel_drops)
 	[ "$name" != goflow2 ] || curl -sf "http://127.0.0.1:$http/metrics" >"$work/metrics"
 	kill -TERM "$receiver"
 	wait "$receiver" || say "$name ended with $?: $(tail -3 "$work/receiver.log")"
@@ -117,9 +122,9 @@ measure() {
 	if [ "$name" = hostmeter ]; then share=$(awk "BEGIN {printf \"%.9f\", $got / $records}"); else
 		share=$(awk "BEGIN {printf \"%.9f\", $got / $datagrams}")
 	fi
-	say "$protocol $name: sent $sent, arrived $got, CPU $((after - before)) ticks, $peak MiB"
-	awk -v cpu=$((after - before)) -v hz="$ticks" -v records="$records" -v share="$share" -v rss="$peak" \
-		'BEGIN {printf "%.3f %.3f %d %d\n", cpu / hz / (records * share) * 1e6, (1 - share) * 100, rss, records}'
+	say "$protocol $name: sent $sent, arrived $got, $full datagrams dropped by the kernel, CPU $((after - before)) ticks, $peak MiB"
+	awk -v cpu=$((after - before)) -v hz="$ticks" -v records="$records" -v share="$share" -v rss="$peak" -v full="$full" \
+		'BEGIN {printf "%.3f %.3f %d %d %d\n", cpu / hz / (records * share) * 1e6, (1 - share) * 100, rss, records, full}'
 }
 
 # cpu_seconds COMMAND…: user and system time of one run; its output goes to $work/out.
@@ -138,17 +143,17 @@ go build -o "$work/udpfloor" ./benchmarks/udpfloor
 
 table=$work/table.md
 for protocol in netflow9 netflow5 sflow5; do
-	read -r floor floor_loss floor_rss floor_sent <<<"$(measure udpfloor "$protocol")"
-	read -r ours ours_loss ours_rss ours_sent <<<"$(measure hostmeter "$protocol")"
-	read -r peer peer_loss peer_rss peer_sent <<<"$(measure goflow2 "$protocol")"
+	read -r floor floor_loss floor_rss floor_sent floor_full <<<"$(measure udpfloor "$protocol")"
+	read -r ours ours_loss ours_rss ours_sent ours_full <<<"$(measure hostmeter "$protocol")"
+	read -r peer peer_loss peer_rss peer_sent peer_full <<<"$(measure goflow2 "$protocol")"
 	awk -v p="$protocol" -v f="$floor" -v fl="$floor_loss" -v fr="$floor_rss" -v o="$ours" -v ol="$ours_loss" \
 		-v orss="$ours_rss" -v g="$peer" -v gl="$peer_loss" -v gr="$peer_rss" \
-		-v fs="$floor_sent" -v os="$ours_sent" -v gs="$peer_sent" 'BEGIN {
-		row = "| %s | %s | %d | %.2f | %.2f | %.3f %% | %d |\n"
-		printf row, p, "hostmeter", os, o, o / f, ol, orss
-		printf row, p, "goflow2", gs, g, g / f, gl, gr
-		printf row, p, "udpfloor (control)", fs, f, 1, fl, fr
-		printf "| %s | **goflow2 / hostmeter** | | **%.1f** | | | |\n", p, g / o}' >>"$table"
+		-v fs="$floor_sent" -v os="$ours_sent" -v gs="$peer_sent" -v fd="$floor_full" -v od="$ours_full" -v gd="$peer_full" 'BEGIN {
+		row = "| %s | %s | %d | %.2f | %.2f | %.3f %% | %d | %d |\n"
+		printf row, p, "hostmeter", os, o, o / f, ol, od, orss
+		printf row, p, "goflow2", gs, g, g / f, gl, gd, gr
+		printf row, p, "udpfloor (control)", fs, f, 1, fl, fd, fr
+		printf "| %s | **goflow2 / hostmeter** | | **%.1f** | | | | |\n", p, g / o}' >>"$table"
 done
 
 say "decoding a capture of $captured v9 records, $rounds rounds"
@@ -169,17 +174,19 @@ ours=$(median <"$work/ours.txt") peer=$(median <"$work/peer.txt")
 	echo "($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)), Linux $(uname -r), $(go version | cut -d' ' -f3),"
 	echo "$("$binary" version | head -1), goflow2 $(cd benchmarks/goflow2 && go list -m -f '{{.Version}}' github.com/netsampler/goflow2/v2), load average $(cut -d' ' -f1-3 /proc/loadavg) at the end."
 	echo
-	echo "## Receiving $rate records a second for $each s, from one exporter on loopback"
+	echo "## Receiving up to $rate records a second for $each s, from one exporter on loopback"
 	echo "hostmeter runs whole: it decodes, adds up by address (1,000 local ones), writes its log, books into SQLite"
 	echo "and runs the detector. goflow2 decodes and writes protobuf to /dev/null; it keeps no books. udpfloor only receives."
 	echo "CPU is user and system time of the process from the load's begin until it is idle again. What hostmeter lost is"
 	echo "records sent less records booked in the ledger; for the others it is datagrams sent less datagrams handled."
 	echo
-	echo "| load | receiver | records sent | CPU s per million records | times the control | lost | peak memory, MiB |"
-	echo "|---|---|---|---|---|---|---|"
+	echo "| load | receiver | records sent | CPU s per million records | times the control | lost | kernel drops (datagrams) | peak memory, MiB |"
+	echo "|---|---|---|---|---|---|---|---|"
 	cat "$table"
 	echo
-	echo "The receive buffer is the one that each asks for: 32 MiB in hostmeter and udpfloor; goflow2 has no option for it."
+	echo "The receive buffer is the one that each asks for: 32 MiB in hostmeter and udpfloor; goflow2 has no option for it"
+	echo "(the default of this kernel: $(cat /proc/sys/net/core/rmem_default) octets). Its losses are those of that buffer when it waits for a core,"
+	echo "and change with what else the machine does: they are no limit of its rate."
 	echo "The machine did other work too (see the load average): compare figures of one run, not of two."
 	echo
 	echo "## Decoding a capture of $written NetFlow v9 records"

@@ -24,14 +24,18 @@ func (s *Sent) add(d *Datagram) {
 }
 
 const (
-	// burst is how long the sender rests at least: what is due by then goes out together.
+	// rest is how long the sender rests at least between bursts.
+	rest = 250 * time.Microsecond
+	// burst bounds what goes out at once: what was due in this time, and one datagram. A receiver's
+	// socket buffer would otherwise be filled by the sender's own stalls.
 	burst = time.Millisecond
 	// templatesEvery is how often templates are repeated.
 	templatesEvery = 5 * time.Second
 )
 
-// send sends records at a rate for a time from a loopback address. It never sends faster than the
-// rate by more than 10 ms of it: what a stall left behind beyond that is not made up for.
+// send sends records at a rate for a time from a loopback address. What a stall of the
+// sender leaves behind beyond a burst is not made up for: on a busy machine the rate is lower than
+// asked for, and Sent tells what it was.
 //
 // Errors: of the sockets; the first ends the run.
 func send(p *Pool, from netip.Addr, to netip.AddrPort, perSecond float64, length time.Duration) (Sent, error) {
@@ -57,7 +61,7 @@ func send(p *Pool, from netip.Addr, to netip.AddrPort, perSecond float64, length
 				sent.add(d)
 			}
 		}
-		due = min(due+now.Sub(last).Seconds()*perSecond, perSecond/100+float64(p.Data[0].Records))
+		due = min(due+now.Sub(last).Seconds()*perSecond, perSecond*burst.Seconds()+float64(p.Data[0].Records))
 		last = now
 		for due >= float64(p.Data[0].Records) {
 			d := p.Next(now)
@@ -67,7 +71,7 @@ func send(p *Pool, from netip.Addr, to netip.AddrPort, perSecond float64, length
 			sent.add(d)
 			due -= float64(d.Records)
 		}
-		time.Sleep(burst)
+		time.Sleep(rest)
 	}
 	sent.Seconds = time.Since(start).Seconds()
 	return sent, nil
