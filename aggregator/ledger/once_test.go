@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"reflect"
 	"slices"
@@ -198,9 +199,21 @@ func disturbed(t *rapid.T, db *store.DB, h history, between func(*Ledger)) *Ledg
 	}
 }
 
+// checkHistories is rapid.Check, with fewer histories on PostgreSQL, where each costs more, unless a
+// number was asked for.
+func checkHistories(t *testing.T, db *store.DB, f func(t *rapid.T)) {
+	t.Helper()
+	checks := flag.Lookup("rapid.checks")
+	if before := checks.Value.String(); before == checks.DefValue && db.Dialect() == store.PostgreSQL {
+		_ = checks.Value.Set("25")
+		defer func() { _ = checks.Value.Set(before) }()
+	}
+	rapid.Check(t, f)
+}
+
 func TestEveryHistoryIsBookedOnce(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		rapid.Check(t, func(t *rapid.T) {
+		checkHistories(t, db, func(t *rapid.T) {
 			h := drawHistory(t)
 			verifyClean(t, undisturbed(t, db, h), false)
 			want := canonical(t, db)
@@ -215,7 +228,7 @@ func TestEveryHistoryIsBookedOnce(t *testing.T) {
 // TestSealingMovesNothing seals at any time: rows and late entries together are as if it never had.
 func TestSealingMovesNothing(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
-		rapid.Check(t, func(t *rapid.T) {
+		checkHistories(t, db, func(t *rapid.T) {
 			h := drawHistory(t)
 			l := undisturbed(t, db, h)
 			wantRows, wantDays := allRows(t, l, Query{}), allDays(t, l, Query{})
