@@ -3,8 +3,10 @@ package series
 import (
 	"context"
 	"maps"
+	"math"
 	"math/bits"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/influxdata/influxdb-client-go/v2/api/write"
@@ -13,105 +15,173 @@ import (
 	"hostmeter/schemas"
 )
 
-// Measurements, with their tags and fields (all fields are 64-bit signed integers):
-//
-//	service_traffic  service, customer, class   in_octets, out_octets, in_packets, out_packets
-//	guest_cpu        guest, host                cpu_nanoseconds, capacity_nanoseconds, steal_nanoseconds
-//
-// What nobody owned has the service and the customer "none". A point stands at the beginning of its
-// minute. What comes for a minute that is closed has a point of its own, with the tag `late`.
+// How long a minute stays open behind the newest one of the slowest shard of its collector, and behind
+// the newest of all: a shard of which nothing comes any more does not hold memory for ever.
 const (
-	measurementTraffic = "service_traffic"
-	measurementCPU     = "guest_cpu"
-	nobody             = "none"
+	openMinutes    = 30
+	openMinutesMax = 12 * 60
 )
 
-// openMinutes is how long a minute stays open behind the newest one that was seen.
-const openMinutes = 30
+// table is a measurement: its fields and, with them, what a values holds.
+type table struct {
+	name   string
+	fields []string
+}
+
+// The measurements are described in docs/reference/series.md.
+var (
+	serviceTraffic = &table{"service_traffic", []string{"in_octets", "out_octets", "in_packets", "out_packets", "in_flows", "out_flows"}}
+	guestTraffic   = &table{"guest_traffic", []string{"in_octets", "out_octets", "in_packets", "out_packets", "in_flows", "out_flows"}}
+	guestCPU       = &table{"guest_cpu", []string{"cpu_nanoseconds", "capacity_nanoseconds", "steal_nanoseconds"}}
+)
+
+// values are the fields of a point, in the order of its table.
+type values [6]uint64
+
+// nobody stands for the service and customer of what nobody owned.
+const nobody = "none"
 
 type watermarks stream.Watermarks
 
-func (w watermarks) clone() stream.Watermarks { return maps.Clone(stream.Watermarks(w)) }
-
-// key is a point's identity.
+// key is a point's identity. A tag that its table does not have is empty, and not written.
 type key struct {
-	measurement        string
-	name, owner, class string // service, customer, class; or guest, host
-	minute             int64
-	late               string // the batch, where it came late
+	table                                     *table
+	minute                                    int64
+	collector, service, customer, class, late string
+	guest, host, mac                          string
 }
 
-// values are the fields of a point, in the order of its measurement.
-type values [4]uint64
-
-// minutes are the open minutes and their sums.
+// minutes are the open minutes and their sums. Every point is of one collector, so that each has its
+// own window: one that comes back after hours closes nobody's minutes, and finds its own open.
 type minutes struct {
-	sums   map[key]*values
-	dirty  map[key]bool
-	newest int64
-	closed int64 // minutes below are closed
+	sums    map[key]*values
+	dirty   map[key]bool
+	windows map[string]*window // by collector
+}
+
+// window is one collector's open minutes.
+type window struct {
+	// reached is the minute that each of the shards has come to.
+	reached map[uint32]int64
+	shards  uint32
+	closed  int64 // minutes below are closed
 	// position is behind the last batch that was added; begin says, for each open minute, where it was
 	// when the minute was first seen.
 	position watermarks
 	begin    map[int64]watermarks
-	// done is how far an earlier run had come: what it took stands in the closed minutes.
+	// done is how far minutes were added when the last ones were closed: what was taken until then
+	// stands in them.
 	done watermarks
+	// seen is how far any run has read and may have written points. Until that is read again the open
+	// minutes lack a part of what stands at the server.
+	seen watermarks
 }
 
-// newMinutes goes on from what an earlier run saved.
-func newMinutes(s saved) *minutes {
-	return &minutes{
-		sums: map[key]*values{}, dirty: map[key]bool{}, begin: map[int64]watermarks{},
-		position: s.position, done: s.done, closed: s.closed,
+type ownerFunc func(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string)
+
+// newMinutes goes on from what an earlier run saved, by collector.
+func newMinutes(states map[string]saved) *minutes {
+	m := &minutes{sums: map[key]*values{}, dirty: map[key]bool{}, windows: map[string]*window{}}
+	for collector, s := range states {
+		w := m.window(collector)
+		w.position, w.done, w.seen, w.closed = s.position, s.done, s.seen, s.closed
 	}
+	return m
+}
+
+func (m *minutes) window(collector string) *window {
+	w := m.windows[collector]
+	if w == nil {
+		w = &window{
+			reached: map[uint32]int64{}, position: watermarks{}, begin: map[int64]watermarks{},
+			done: watermarks{}, seen: watermarks{},
+		}
+		m.windows[collector] = w
+	}
+	return w
+}
+
+// positions are where to read on.
+func (m *minutes) positions() stream.Watermarks {
+	all := stream.Watermarks{}
+	for _, w := range m.windows {
+		maps.Copy(all, w.position)
+	}
+	return all
 }
 
 // skip goes on behind a gap of the log.
-func (m *minutes) skip(gap *stream.GapError) { m.position[gap.Key] = gap.To }
+func (m *minutes) skip(gap *stream.GapError) { m.window(gap.Key.Collector).position[gap.Key] = gap.To }
 
-// add adds one batch to its minutes.
-func (m *minutes) add(ctx context.Context, b *schemas.Batch, owner func(context.Context, schemas.MeterID, time.Time) (string, string)) {
-	id := stream.KeyOf(b)
-	if b.GetIndex() <= m.position[id] {
-		return // seen before
-	}
-	for _, t := range b.GetTallies() {
-		service, customer := "", ""
-		meter := schemas.MeterID(t.GetMeter())
-		if meter.Kind() != schemas.KindAddress {
-			continue // the witnesses of the same traffic
-		}
-		if owner != nil {
-			service, customer = owner(ctx, meter, time.Unix(60*t.GetMinute(), 0).UTC())
-		}
-		class := schemas.ClassExternal
-		if int(t.GetClass()) < len(b.GetClasses()) {
-			class = b.GetClasses()[t.GetClass()]
-		}
-		m.put(b, key{measurement: measurementTraffic, name: named(service), owner: named(customer), class: class, minute: t.GetMinute()},
-			values{t.GetIn().GetOctets(), t.GetOut().GetOctets(), t.GetIn().GetPackets(), t.GetOut().GetPackets()})
-	}
-	for _, g := range b.GetGuests() {
-		m.addGuest(b, g)
-	}
-	m.position[id] = b.GetIndex()
-}
-
-func named(text string) string {
-	if text == "" {
-		return nobody
-	}
-	return text
-}
-
-// addGuest divides a difference between two readings over the minutes that it spans, in integers that
-// add up.
-func (m *minutes) addGuest(b *schemas.Batch, g *schemas.GuestUsage) {
-	const minute = int64(time.Minute)
-	length := uint64(g.GetTo() - g.GetFrom())
-	if g.GetTo() <= g.GetFrom() {
+// add adds one batch to its minutes. A batch that was added before changes nothing.
+func (m *minutes) add(ctx context.Context, b *schemas.Batch, owner ownerFunc) {
+	id, w := stream.KeyOf(b), m.window(b.GetCollector())
+	if b.GetIndex() <= w.position[id] {
 		return
 	}
+	a := adder{ctx: ctx, minutes: m, window: w, batch: b, id: id, owner: owner}
+	for _, t := range b.GetTallies() {
+		a.tally(t)
+	}
+	for _, g := range b.GetGuests() {
+		a.guest(g)
+	}
+	w.position[id] = b.GetIndex()
+	w.shards = max(w.shards, b.GetShards())
+	w.reached[id.Shard] = max(w.reached[id.Shard], b.GetReceivedTo()/int64(time.Minute))
+}
+
+// adder adds one batch.
+type adder struct {
+	ctx     context.Context
+	minutes *minutes
+	window  *window
+	batch   *schemas.Batch
+	id      stream.Key
+	owner   ownerFunc
+}
+
+// owned begins the key of what a meter had in a minute.
+func (a *adder) owned(t *table, meter schemas.MeterID, minute int64) key {
+	k := key{table: t, minute: minute, collector: a.batch.GetCollector(), service: nobody, customer: nobody}
+	if a.owner == nil {
+		return k
+	}
+	if service, customer := a.owner(a.ctx, meter, time.Unix(60*minute, 0).UTC()); service != "" {
+		k.service, k.customer = service, customer
+	}
+	return k
+}
+
+// tally adds an address to its service and a vNIC to its guest; ports are witnesses of the same traffic.
+func (a *adder) tally(t *schemas.Tally) {
+	meter := schemas.MeterID(t.GetMeter())
+	var k key
+	switch meter.Kind() {
+	case schemas.KindAddress:
+		k = a.owned(serviceTraffic, meter, t.GetMinute())
+	case schemas.KindVNIC:
+		k = a.owned(guestTraffic, meter, t.GetMinute())
+		k.guest, k.mac, _ = strings.Cut(strings.TrimPrefix(t.GetMeter(), string(schemas.KindVNIC)+":"), "/")
+	default:
+		return
+	}
+	k.class = schemas.ClassExternal
+	if int(t.GetClass()) < len(a.batch.GetClasses()) {
+		k.class = a.batch.GetClasses()[t.GetClass()]
+	}
+	in, out := t.GetIn(), t.GetOut()
+	a.put(k, values{in.GetOctets(), out.GetOctets(), in.GetPackets(), out.GetPackets(), in.GetFlows(), out.GetFlows()})
+}
+
+// guest divides a difference between two readings over the minutes that it spans, in integers that
+// add up.
+func (a *adder) guest(g *schemas.GuestUsage) {
+	const minute = int64(time.Minute)
+	if g.GetTo() <= g.GetFrom() || g.GetFrom() < 0 {
+		return
+	}
+	length := uint64(g.GetTo() - g.GetFrom())
 	whole := values{g.GetCpuNanoseconds(), g.GetCapacityNanoseconds(), g.GetStealNanoseconds()}
 	var told values
 	for at := g.GetFrom(); at < g.GetTo(); {
@@ -121,7 +191,9 @@ func (m *minutes) addGuest(b *schemas.Batch, g *schemas.GuestUsage) {
 			through := portion(whole[i], uint64(end-g.GetFrom()), length)
 			part[i], told[i] = through-told[i], through
 		}
-		m.put(b, key{measurement: measurementCPU, name: g.GetGuest(), owner: named(g.GetHost()), minute: at / minute}, part)
+		k := a.owned(guestCPU, schemas.GuestMeter(g.GetGuest()), at/minute)
+		k.guest, k.host = g.GetGuest(), g.GetHost()
+		a.put(k, part)
 		at = end
 	}
 }
@@ -133,25 +205,25 @@ func portion(n, part, whole uint64) uint64 {
 	return quotient
 }
 
-func (m *minutes) put(b *schemas.Batch, k key, v values) {
-	if k.minute < m.closed {
-		if b.GetIndex() <= m.done[stream.KeyOf(b)] {
+func (a *adder) put(k key, v values) {
+	w := a.window
+	if k.minute < w.closed {
+		if a.batch.GetIndex() <= w.done[a.id] {
 			return // it was in the minute when that was closed
 		}
-		k.late = stream.KeyOf(b).String() + "/" + strconv.FormatUint(b.GetIndex(), 10)
-	} else if _, open := m.begin[k.minute]; !open {
-		m.begin[k.minute] = maps.Clone(m.position)
+		k.late = a.id.String() + "/" + strconv.FormatUint(a.batch.GetIndex(), 10)
+	} else if _, open := w.begin[k.minute]; !open {
+		w.begin[k.minute] = maps.Clone(w.position)
 	}
-	m.newest = max(m.newest, k.minute)
-	sum, ok := m.sums[k]
+	sum, ok := a.minutes.sums[k]
 	if !ok {
 		sum = &values{}
-		m.sums[k] = sum
+		a.minutes.sums[k] = sum
 	}
 	for i := range v {
 		sum[i] += v[i]
 	}
-	m.dirty[k] = true
+	a.minutes.dirty[k] = true
 }
 
 // changed returns the points of what has grown since the last call.
@@ -167,30 +239,75 @@ func (m *minutes) changed() []*write.Point {
 	return points
 }
 
-// close closes old minutes and returns what a restart needs; moved is false where no minute was closed.
-func (m *minutes) close() (s saved, moved bool) {
-	limit := m.newest - openMinutes
-	if limit <= m.closed {
-		return saved{}, false
+// read returns what is to be saved before points are written.
+func (m *minutes) read() map[string]saved {
+	states := make(map[string]saved)
+	for collector, w := range m.windows {
+		if behind(w.position, w.seen) {
+			continue
+		}
+		for id, index := range w.position {
+			w.seen[id] = max(w.seen[id], index)
+		}
+		states[collector] = saved{seen: w.seen}
 	}
-	m.closed = limit
+	return states
+}
+
+// close closes old minutes and returns what a restart needs of the collectors whose minutes moved.
+func (m *minutes) close() map[string]saved {
+	states := make(map[string]saved)
+	for collector, w := range m.windows {
+		if s, moved := w.close(); moved {
+			states[collector] = s
+		}
+	}
+	if len(states) == 0 {
+		return states
+	}
 	for k := range m.sums {
-		if k.minute < limit {
+		if k.minute < m.windows[k.collector].closed {
 			delete(m.sums, k)
 		}
 	}
-	oldest, safe := int64(-1), m.position
-	for minute, begin := range m.begin {
+	return states
+}
+
+func (w *window) close() (s saved, moved bool) {
+	limit := w.limit()
+	if limit <= w.closed {
+		return saved{}, false
+	}
+	w.closed = limit
+	safe := w.position
+	for minute, begin := range w.begin {
 		if minute < limit {
-			delete(m.begin, minute)
+			delete(w.begin, minute)
 			continue
 		}
 		// The minute that was seen first has the earliest position, whatever its number.
-		if oldest < 0 || behind(begin, safe) {
-			oldest, safe = minute, begin
+		if behind(begin, safe) {
+			safe = begin
 		}
 	}
-	return saved{position: maps.Clone(safe), done: maps.Clone(m.position), closed: limit}, true
+	for id, index := range w.position {
+		w.done[id] = max(w.done[id], index)
+	}
+	return saved{position: safe, done: w.done, seen: w.seen, closed: limit}, true
+}
+
+// limit returns below which minutes may be closed: what lies openMinutes behind the slowest shard, when
+// all shards have come as far as the runs before, and openMinutesMax behind the fastest in any case.
+func (w *window) limit() int64 {
+	slowest, fastest := int64(math.MaxInt64), int64(0)
+	for _, minute := range w.reached {
+		slowest, fastest = min(slowest, minute), max(fastest, minute)
+	}
+	limit := fastest - openMinutesMax
+	if len(w.reached) >= int(w.shards) && len(w.reached) > 0 && behind(w.seen, w.position) {
+		limit = max(limit, slowest-openMinutes)
+	}
+	return limit
 }
 
 // behind says whether a is at or before b in every sequence. Positions are taken one after another, so
@@ -205,18 +322,17 @@ func behind(a, b watermarks) bool {
 }
 
 func (k key) point(v *values) *write.Point {
-	tags := map[string]string{"service": k.name, "customer": k.owner, "class": k.class}
-	names := []string{"in_octets", "out_octets", "in_packets", "out_packets"}
-	if k.measurement == measurementCPU {
-		tags = map[string]string{"guest": k.name, "host": k.owner}
-		names = []string{"cpu_nanoseconds", "capacity_nanoseconds", "steal_nanoseconds"}
+	p := write.NewPointWithMeasurement(k.table.name).SetTime(time.Unix(60*k.minute, 0).UTC())
+	for _, tag := range [...]struct{ name, value string }{
+		{"class", k.class}, {"collector", k.collector}, {"customer", k.customer}, {"guest", k.guest}, {"host", k.host},
+		{"late", k.late}, {"mac", k.mac}, {"service", k.service},
+	} {
+		if tag.value != "" {
+			p.AddTag(tag.name, tag.value)
+		}
 	}
-	if k.late != "" {
-		tags["late"] = k.late
+	for i, name := range k.table.fields {
+		p.AddField(name, int64(min(v[i], math.MaxInt64)))
 	}
-	fields := make(map[string]any, len(names))
-	for i, name := range names {
-		fields[name] = int64(v[i])
-	}
-	return write.NewPoint(k.measurement, tags, fields, time.Unix(60*k.minute, 0).UTC())
+	return p
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/api/http"
 	"github.com/influxdata/influxdb-client-go/v2/api/write"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -75,6 +76,9 @@ type Sink struct {
 	minutes *minutes
 	written prometheus.Counter
 	failed  prometheus.Counter
+	refused prometheus.Counter
+
+	gatherFor time.Duration
 }
 
 // New returns a sink that has touched nothing yet.
@@ -90,12 +94,13 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	}
 	s := &Sink{
 		deps:    deps,
-		minutes: newMinutes(saved{position: watermarks{}, done: watermarks{}}),
+		minutes: newMinutes(nil), gatherFor: gatherFor,
+		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_refused_points_total", Help: "Points that InfluxDB will never take, and that were left out."}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_points_total", Help: "Points that InfluxDB has taken."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_failed_writes_total", Help: "Writes that InfluxDB refused or did not answer; they are repeated."}),
 	}
 	if deps.Metrics != nil {
-		if err := errors.Join(deps.Metrics.Register(s.written), deps.Metrics.Register(s.failed)); err != nil {
+		if err := errors.Join(deps.Metrics.Register(s.written), deps.Metrics.Register(s.failed), deps.Metrics.Register(s.refused)); err != nil {
 			return nil, fmt.Errorf("register the series' metrics: %w", err)
 		}
 	}
@@ -105,9 +110,10 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	return s, nil
 }
 
-// batchesAtOnce bounds what is read between two writes, pointsAtOnce what one request holds.
+// batchesAtOnce and gatherFor bound what is read between two writes, pointsAtOnce what one request holds.
 const (
-	batchesAtOnce = 256
+	batchesAtOnce = 1024
+	gatherFor     = 5 * time.Second
 	pointsAtOnce  = 5000
 )
 
@@ -119,13 +125,18 @@ func (s *Sink) Run(ctx context.Context) error {
 		return fmt.Errorf("read the series' position: %w", err)
 	}
 	s.minutes = newMinutes(position)
-	reader, err := s.deps.Source.OpenReader(ctx, "series", s.minutes.position.clone())
+	reader, err := s.deps.Source.OpenReader(ctx, "series", s.minutes.positions())
 	if err != nil {
 		return fmt.Errorf("open the log for the series: %w", err)
 	}
-	defer reader.Close()
+	defer func() { _ = reader.Close() }()
 	for {
-		batches, err := reader.Next(ctx, batchesAtOnce)
+		batches, err := s.gather(ctx, reader)
+		if err == nil || len(batches) > 0 {
+			if err := s.take(ctx, batches); err != nil {
+				return err
+			}
+		}
 		var gap *stream.GapError
 		if errors.As(err, &gap) {
 			s.deps.Logger.Warn("series: the log no longer holds what was not yet drawn", "err", err)
@@ -135,16 +146,38 @@ func (s *Sink) Run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := s.take(ctx, batches); err != nil {
-			return err
-		}
 	}
+}
+
+// gather reads for a while, so that a minute that grows twice a second is not written twice a second.
+// With an error it returns what it had read before.
+func (s *Sink) gather(ctx context.Context, reader stream.Reader) ([]*schemas.Batch, error) {
+	batches, err := reader.Next(ctx, batchesAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	until, stop := context.WithTimeout(ctx, s.gatherFor)
+	defer stop()
+	for len(batches) < batchesAtOnce {
+		more, err := reader.Next(until, batchesAtOnce-len(batches))
+		if err != nil && until.Err() != nil && ctx.Err() == nil {
+			return batches, nil // time to write
+		}
+		if err != nil {
+			return batches, err
+		}
+		batches = append(batches, more...)
+	}
+	return batches, nil
 }
 
 // take adds batches to their minutes, writes what has changed, and then moves the position.
 func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
 	for _, b := range batches {
 		s.minutes.add(ctx, b, s.deps.Owner)
+	}
+	if err := writeSeen(ctx, s.deps.DB, s.minutes.read()); err != nil {
+		return fmt.Errorf("write how far the series have read: %w", err)
 	}
 	points := s.minutes.changed()
 	for len(points) > 0 {
@@ -154,10 +187,8 @@ func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
 		}
 		points = points[n:]
 	}
-	if position, moved := s.minutes.close(); moved {
-		if err := writeSaved(ctx, s.deps.DB, position); err != nil {
-			return fmt.Errorf("write the series' position: %w", err)
-		}
+	if err := writeClosed(ctx, s.deps.DB, s.minutes.close()); err != nil {
+		return fmt.Errorf("write the series' position: %w", err)
 	}
 	return nil
 }
@@ -168,7 +199,8 @@ const (
 	retryLast  = 30 * time.Second
 )
 
-// deliver writes points, again and again until they are taken or ctx is done.
+// deliver writes points, again and again until they are taken or ctx is done. A request that is
+// refused for what is in it is halved, until what cannot be written stands alone and is left out.
 func (s *Sink) deliver(ctx context.Context, points []*write.Point) error {
 	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
 		err := s.write(ctx, points...)
@@ -180,9 +212,35 @@ func (s *Sink) deliver(ctx context.Context, points []*write.Point) error {
 			return ctx.Err()
 		}
 		s.failed.Inc()
+		if isRefused(err) {
+			if len(points) > 1 {
+				half := len(points) / 2
+				if err := s.deliver(ctx, points[:half]); err != nil {
+					return err
+				}
+				return s.deliver(ctx, points[half:])
+			}
+			s.refused.Inc()
+			s.deps.Logger.Error("influxdb refuses a point of the series", "point", write.PointToLineProtocol(points[0], time.Second), "err", err)
+			return nil
+		}
 		s.deps.Logger.Warn("influxdb does not take the series; trying again", "points", len(points), "wait", wait, "err", err)
 		if err := s.deps.Clock.Sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// isRefused says that the same request will always be answered like this: malformed, of another type
+// than the field has, or too large.
+func isRefused(err error) bool {
+	var answer *http.Error
+	if !errors.As(err, &answer) {
+		return false
+	}
+	switch answer.StatusCode {
+	case 400, 413, 422:
+		return true
+	}
+	return false
 }

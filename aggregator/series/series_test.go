@@ -7,12 +7,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
+	"github.com/influxdata/influxdb-client-go/v2/api/http"
 	"github.com/influxdata/influxdb-client-go/v2/api/write"
+	"pgregory.net/rapid"
 
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
@@ -63,7 +66,7 @@ func (f *fakeInflux) sum(field string) (sum int64) {
 func batch(shard uint32, minute int64, octets uint64) *schemas.Batch {
 	at := minute * int64(time.Minute)
 	return &schemas.Batch{
-		Shard: shard, Exporters: []string{"192.0.2.250"}, Classes: []string{schemas.ClassExternal},
+		Shard: shard, ReceivedTo: at, Exporters: []string{"192.0.2.250"}, Classes: []string{schemas.ClassExternal},
 		Tallies: []*schemas.Tally{{Meter: "address:192.0.2.9", Minute: minute, Out: &schemas.Traffic{Octets: octets, Packets: 1}}},
 		Guests: []*schemas.GuestUsage{{
 			Guest: "7b0c", Host: "hv1", From: at - int64(5*time.Second), To: at + int64(5*time.Second), CpuNanoseconds: 1_000_000_001, CapacityNanoseconds: 10_000_000_000,
@@ -157,6 +160,151 @@ type instant struct{ clock.Real }
 
 func (instant) Sleep(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
+// Two collectors, one of them hours behind: its minutes are open for it, and none is late.
+func TestCollectorsHaveTheirOwnMinutes(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	take := func(collector string, index uint64, minute int64, octets uint64) {
+		t.Helper()
+		b := batch(0, minute, octets)
+		b.Collector, b.LogId, b.Index = collector, 1, index
+		if err := sink.take(t.Context(), []*schemas.Batch{b}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range int64(200) {
+		take("now", uint64(i+1), firstMinute+300+i, 1)
+	}
+	for i := range int64(200) {
+		take("behind", uint64(i+1), firstMinute+i, 1000)
+	}
+	if got := influx.sum("out_octets"); got != 200+200_000 {
+		t.Errorf("the series add up to %d octets, want 200200", got)
+	}
+	for id := range influx.points {
+		if strings.Contains(id, "late=") {
+			t.Fatalf("%s is late, and its collector was only behind", id)
+		}
+	}
+}
+
+// After a restart the shards are read again at different paces. A minute is not closed, nor taken for
+// late, before all that the earlier run had is there again.
+func TestShardsAreRepeatedAtDifferentPaces(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		influx := &fakeInflux{points: map[string]int64{}}
+		sink := newSink(t, influx)
+		const shards, each = 3, 120
+		var queues [shards][]*schemas.Batch
+		var want int64
+		for shard := range uint32(shards) {
+			for i := range int64(each) {
+				b := batch(shard, firstMinute+i-rapid.SampledFrom([]int64{0, 0, 1, 5, 20, 60}).Draw(rt, "age"), uint64(i+1))
+				b.Shards, b.ReceivedTo = shards, (firstMinute+i)*int64(time.Minute)
+				b.Collector, b.LogId, b.Index = "c", 1, uint64(i+1)
+				queues[shard] = append(queues[shard], b)
+				want += i + 1
+			}
+		}
+		for range rapid.IntRange(1, 4).Draw(rt, "restarts") {
+			states, err := readSaved(t.Context(), sink.deps.DB)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			sink.minutes = newMinutes(states)
+			position := sink.minutes.positions()
+			var next [shards]int
+			for shard := range next {
+				next[shard] = int(position[stream.KeyOf(queues[shard][0])])
+			}
+			for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+				shard := rapid.IntRange(0, shards-1).Draw(rt, "shard")
+				n := min(rapid.IntRange(1, 9).Draw(rt, "count"), each-next[shard])
+				crash := rapid.IntRange(0, 9).Draw(rt, "crash") == 0
+				if err := sink.takeUntil(t, queues[shard][next[shard]:next[shard]+n], crash); err != nil {
+					rt.Fatal(err)
+				}
+				if crash { // the points are written, and nothing more
+					break
+				}
+				next[shard] += n
+			}
+		}
+		states, err := readSaved(t.Context(), sink.deps.DB)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		sink.minutes = newMinutes(states)
+		position := sink.minutes.positions()
+		for shard := range queues {
+			rest := queues[shard][position[stream.KeyOf(queues[shard][0])]:]
+			if err := sink.take(t.Context(), rest); err != nil {
+				rt.Fatal(err)
+			}
+		}
+		if got := influx.sum("out_octets"); got != want {
+			rt.Fatalf("the series add up to %d octets, want %d", got, want)
+		}
+	})
+}
+
+// takeUntil is take, or what it does until it is killed after its points were written.
+func (s *Sink) takeUntil(t *testing.T, batches []*schemas.Batch, killed bool) error {
+	t.Helper()
+	if !killed {
+		return s.take(t.Context(), batches)
+	}
+	for _, b := range batches {
+		s.minutes.add(t.Context(), b, s.deps.Owner)
+	}
+	if err := writeSeen(t.Context(), s.deps.DB, s.minutes.read()); err != nil {
+		return err
+	}
+	return s.deliver(t.Context(), s.minutes.changed())
+}
+
+// One point that the server never takes is left out, and the others are written.
+func TestRefusedPointIsLeftOut(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	sink.write = func(ctx context.Context, points ...*write.Point) error {
+		for _, p := range points {
+			if p.Time().Unix() == 60*(firstMinute+3) && p.Name() == "service_traffic" {
+				return &http.Error{StatusCode: 422, Message: "field type conflict"}
+			}
+		}
+		return influx.write(ctx, points...)
+	}
+	var all []*schemas.Batch
+	for i := range int64(10) {
+		b := batch(0, firstMinute+i, 1<<i)
+		b.Collector, b.LogId, b.Index = "c", 1, uint64(i+1)
+		all = append(all, b)
+	}
+	if err := sink.take(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	if got := influx.sum("out_octets"); got != 1023-8 {
+		t.Errorf("the series add up to %d octets, want all but the refused 8 of 1023", got)
+	}
+}
+
+// A guest's vNIC has a series of its own, which does not add to its service's.
+func TestVNIC(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	b := batch(0, firstMinute, 7)
+	b.Collector, b.LogId, b.Index = "c", 1, 1
+	b.Tallies[0].Meter = string(schemas.VNICMeter("7B0C", "52:54:00:00:00:01"))
+	if err := sink.take(t.Context(), []*schemas.Batch{b}); err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("guest_traffic,class=external,collector=c,customer=c1,guest=7b0c,mac=52:54:00:00:00:01,service=s1 %d out_octets", 60*firstMinute)
+	if influx.points[want] != 7 {
+		t.Fatalf("points %v, want %s", influx.points, want)
+	}
+}
+
 // TestRealInfluxDBHoldsTheSum writes through a real server that is stopped in between.
 func TestRealInfluxDBHoldsTheSum(t *testing.T) {
 	url := os.Getenv("HOSTMETER_TEST_INFLUX")
@@ -178,6 +326,7 @@ func TestRealInfluxDBHoldsTheSum(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sink.gatherFor = 100 * time.Millisecond
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- sink.Run(ctx) }()
