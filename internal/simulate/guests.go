@@ -37,7 +37,6 @@ type hypervisor struct {
 	name   string
 	guests []*guest
 	rng    *rand.Rand
-	next   time.Time // of the live phase
 	read   []schemas.GuestReading
 }
 

@@ -19,6 +19,9 @@ const (
 // liveEvery is the length of a span of the live phase.
 const liveEvery = 2 * time.Second
 
+// liveBehindMax is how far the live phase is caught up with.
+const liveBehindMax = time.Minute
+
 type liveState struct {
 	started bool
 	at      time.Time // everything before was told
@@ -27,15 +30,18 @@ type liveState struct {
 }
 
 // NextLive returns what has become due by now, after the last call (at first: after the end of the
-// past), in time order. It begins where the past ends, whatever has passed between: when now is
-// long after, the time between is left out, as if nobody had looked. Abuse begins AbuseAfter after the first call. The
-// events and what they hold are valid until the next call.
+// past), in time order. What lies longer back than a minute is left out, as if nothing had happened:
+// a process that was suspended does not make up for hours. Abuse begins AbuseAfter after the first
+// call. The events and what they hold are valid until the next call.
 func (p *Provider) NextLive(now time.Time) []Event {
 	l := &p.live
 	now = now.UTC()
 	if !l.started {
 		start := latest(now.Truncate(liveEvery), p.end)
 		*l = liveState{started: true, at: start, begun: start, polled: p.end}
+	}
+	if now.Sub(l.at) > liveBehindMax {
+		l.at = now.Truncate(liveEvery)
 	}
 	p.arena, p.events = p.arena[:0], p.events[:0]
 	for !l.at.Add(liveEvery).After(now) {

@@ -68,4 +68,7 @@ func TestLiveBeginsNow(t *testing.T) {
 	if events := p.NextLive(p.end.Add(time.Hour + 4*time.Second)); len(events) == 0 {
 		t.Fatal("nothing after four seconds")
 	}
+	if events := p.NextLive(p.end.Add(9 * time.Hour)); len(events) != 0 {
+		t.Fatalf("%d events make up for eight hours", len(events))
+	}
 }

@@ -16,7 +16,8 @@ import (
 
 // Row is one line of the month's report, its fields as text. Quantities are exact and have no
 // trailing zeros; the amount has two digits. TrueOctets is no column: it is the billable octets that
-// truly crossed the wire, of which BillableOctets is what the exporters told.
+// truly crossed the wire, of which BillableOctets is what the exporters told: sampled, and short by
+// what was lost on the way or never stated by an exporter that was silent.
 type Row struct {
 	Customer, Service, Plan, PeriodFrom, PeriodTo, TimeZone, Direction        string
 	InOctets, OutOctets, BillableOctets                                       string
