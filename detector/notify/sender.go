@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"hostmeter/detector/incident"
 	"hostmeter/internal/clock"
@@ -95,7 +96,8 @@ type due struct {
 	attempts                             int64
 }
 
-// SendDue sends what is due once.
+// SendDue sends what is due once, to all receivers side by side: one that is slow or gone holds up no
+// other.
 //
 // Errors: the store's. What a receiver answers is written down and tried again.
 func (s *Sender) SendDue(ctx context.Context) error {
@@ -103,23 +105,41 @@ func (s *Sender) SendDue(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	incidents := incident.New(s.deps.DB)
+	byReceiver := map[string][]due{}
 	for _, d := range list {
+		byReceiver[d.receiver] = append(byReceiver[d.receiver], d)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, rows := range byReceiver {
+		group.Go(func() error { return s.sendTo(ctx, rows) })
+	}
+	return group.Wait()
+}
+
+// sendTo sends to one receiver, in order, until it does not answer: what is left is due at the next look.
+func (s *Sender) sendTo(ctx context.Context, rows []due) error {
+	incidents := incident.New(s.deps.DB)
+	for _, d := range rows {
 		i, err := incidents.Get(ctx, d.incident)
 		if err != nil {
 			return err
 		}
-		if err := s.settle(ctx, d, i); err != nil {
+		answered, err := s.settle(ctx, d, i)
+		if err != nil || !answered {
 			return err
 		}
 	}
 	return nil
 }
 
+// due returns the rows that are due, a bounded number for each receiver.
 func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	err = s.deps.DB.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts FROM notification
-			WHERE state IN ('pending', 'standing') AND next_at <= ? ORDER BY next_at, created_at, id LIMIT ?`, tx.Now.UnixNano(), dueAtOnce)
+		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts FROM (
+				SELECT id, incident, receiver, event, state, attempts, next_at, created_at,
+					row_number() OVER (PARTITION BY receiver ORDER BY next_at, created_at, event, id) AS place
+				FROM notification WHERE state IN ('pending', 'standing') AND next_at <= ?) AS waiting
+			WHERE place <= ? ORDER BY receiver, place`, tx.Now.UnixNano(), dueAtOnce)
 		if err != nil {
 			return err
 		}
@@ -136,41 +156,69 @@ func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	return list, err
 }
 
-// settle sends one notification and writes down what became of it.
-func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) error {
+// settle sends one notification and writes down what became of it. answered is false where the receiver
+// was asked and did not answer.
+func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answered bool, err error) {
 	now := s.deps.Clock.Now()
 	to, known := s.receivers[d.receiver]
 	switch {
 	case !known:
-		return s.note(ctx, d, "dropped", now, errors.New("the receiver is no longer configured"))
-	case d.event == incident.EventOpened && i.State == incident.Resolved:
-		if d.state == "standing" { // its end is told by the notification of that
-			return s.note(ctx, d, "sent", now, nil)
-		}
-	case i.Silenced(now):
-		return s.note(ctx, d, d.state, i.SilencedUntil, nil)
+		return true, s.note(ctx, d, "dropped", now, errors.New("the receiver is no longer configured"))
+	case d.state == "standing" && i.State == incident.Resolved:
+		return true, s.note(ctx, d, "sent", now, nil) // its end is told by the notification of that
+	case i.Silenced(now), i.State == incident.Resolved && i.Silenced(i.ResolvedAt):
+		return true, s.settleSilenced(ctx, d, i)
 	}
-	err := to.tell(ctx, d.id, d.event, i, now)
+	err = to.tell(ctx, d.id, d.event, i, now)
 	switch {
 	case err == nil:
 		s.outcomes.WithLabelValues(d.receiver, "sent").Inc()
 		if _, repeats := to.(alertmanager); repeats && d.event == incident.EventOpened {
-			return s.note(ctx, d, "standing", now.Add(alertRepeat), nil)
+			return true, s.note(ctx, d, "standing", now.Add(alertRepeat), nil)
 		}
-		return s.note(ctx, d, "sent", now, nil)
+		return true, s.note(ctx, d, "sent", now, nil)
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	case errors.Is(err, errRefused) || d.attempts >= attemptsMax:
 		s.outcomes.WithLabelValues(d.receiver, "refused").Inc()
 		s.deps.Logger.Error("a receiver refuses a notification", "receiver", d.receiver, "incident", d.incident, "err", err)
-		return s.note(ctx, d, "refused", now, err)
+		return true, s.note(ctx, d, "refused", now, err)
 	}
 	s.outcomes.WithLabelValues(d.receiver, "retrying").Inc()
 	wait := backoffLast
 	if d.attempts < 7 {
 		wait = min(backoffFirst<<d.attempts, backoffLast)
 	}
-	return s.note(ctx, d, d.state, now.Add(wait), err)
+	return false, s.note(ctx, d, d.state, now.Add(wait), err)
+}
+
+// settleSilenced holds back what tells of a silenced incident. One that ends in its silence is not told
+// of at all; but a receiver that was told of its begin before is told of its end, whatever the silence.
+func (s *Sender) settleSilenced(ctx context.Context, d due, i incident.Incident) error {
+	if i.State == incident.Open {
+		return s.note(ctx, d, d.state, i.SilencedUntil, nil)
+	}
+	told, err := s.wasTold(ctx, d)
+	if err != nil {
+		return err
+	}
+	if d.event == incident.EventResolved && told {
+		i.SilencedUntil = time.Time{} // told, as if it were not silenced
+		_, err := s.settle(ctx, d, i)
+		return err
+	}
+	s.outcomes.WithLabelValues(d.receiver, "skipped").Inc()
+	return s.note(ctx, d, "skipped", s.deps.Clock.Now(), errors.New("silenced until it was over"))
+}
+
+// wasTold says whether the receiver was told that the incident began.
+func (s *Sender) wasTold(ctx context.Context, d due) (bool, error) {
+	n := 0
+	err := s.deps.DB.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(ctx, `SELECT count(*) FROM notification WHERE id = ? AND sent_at IS NOT NULL`,
+			incident.NotificationID(d.incident, d.receiver, incident.EventOpened)).Scan(&n)
+	})
+	return n > 0, err
 }
 
 // note writes the state of a notification. A failed attempt, and a first success, count.
