@@ -63,22 +63,40 @@ func (d *Date) UnmarshalText(text []byte) error {
 // That is local midnight, except where clocks skip it (a daylight saving change at midnight, or a
 // whole day left out at the date line): then it is the instant of the change. Where midnight comes
 // twice it is the first.
+//
+// It looks the change up by bisection and does not ask time.Time.ZoneBounds, whose end lies before its
+// own instant on the last day of a leap year after 2037 (it takes every year for 365 days).
 func (d Date) In(zone *time.Location) time.Time {
 	midnight := d.utc()
-	// No offset from UTC is as much as 26 hours; from there on, one stretch of constant offset after
-	// the other is looked at.
-	for at := midnight.Add(-26 * time.Hour).In(zone); ; {
-		_, offset := at.Zone()
-		local := midnight.Add(-time.Duration(offset) * time.Second) // midnight, were the offset this one
-		if local.Before(at) {
-			return at.UTC() // midnight was skipped
-		}
-		_, end := at.ZoneBounds()
-		if end.IsZero() || local.Before(end) {
-			return local
-		}
-		at = end
+	before, after := midnight.Add(-maxOffset), midnight.Add(maxOffset)
+	old, offset := offsetAt(before, zone), offsetAt(after, zone)
+	if old == offset {
+		return midnight.Add(-offset)
 	}
+	for after.Sub(before) > time.Second {
+		middle := before.Add(after.Sub(before) / 2).Truncate(time.Second)
+		if offsetAt(middle, zone) == old {
+			before = middle
+		} else {
+			after = middle
+		}
+	}
+	change := after // the first second with the new offset
+	switch first := midnight.Add(-old); {
+	case first.Before(change):
+		return first
+	case midnight.Add(-offset).Before(change):
+		return change // midnight was skipped
+	}
+	return midnight.Add(-offset)
+}
+
+// maxOffset is more than any zone is or was away from UTC.
+const maxOffset = 26 * time.Hour
+
+func offsetAt(at time.Time, zone *time.Location) time.Duration {
+	_, seconds := at.In(zone).Zone()
+	return time.Duration(seconds) * time.Second
 }
 
 func (d Date) utc() time.Time { return time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC) }
