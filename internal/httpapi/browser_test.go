@@ -72,7 +72,7 @@ var pictures = []struct {
 	{"finance-empty", "/finance?month=2026-01", 1280, 900, false},
 	{"finance-dark", "/finance", 1280, 900, true},
 	{"finance-phone", "/finance", 390, 1500, false},
-	{"noc", "/noc", 1280, 1800, false},
+	{"noc", "/noc", 1280, 1000, false},
 	{"noc-dark", "/noc", 1280, 900, true},
 	{"noc-phone", "/noc", 390, 1500, true},
 	{"incident", "/incidents/i-0007", 1280, 1260, false},
