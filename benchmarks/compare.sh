@@ -188,6 +188,8 @@ ours=$(median <"$work/ours.txt") peer=$(median <"$work/peer.txt")
 	echo "(the default of this kernel: $(cat /proc/sys/net/core/rmem_default) octets). Its losses are those of that buffer when it waits for a core,"
 	echo "and change with what else the machine does: they are no limit of its rate."
 	echo "The machine did other work too (see the load average): compare figures of one run, not of two."
+	echo "The sender does not make up for its own stalls, so the records sent differ between rows; a lower rate costs"
+	echo "somewhat more per record, since each datagram then wakes the receiver."
 	echo
 	echo "## Decoding a capture of $written NetFlow v9 records"
 	echo "One process each, started anew, median of $rounds runs. hostmeter's \`replay\` also adds up by address and prints"
