@@ -58,8 +58,8 @@ func TestHoursAreSealedWhenTheyAreDue(t *testing.T) {
 			t.Fatalf("completeness %+v, %v", list, err)
 		}
 		// What comes now for a sealed hour is a late entry; for an open one it is a row.
-		b := mustBook(t, l, testBatch("c", 1, 0, 2, testTally(meter, 1, 1000, 0), testTally(meter, 2, 1000, 0), testTally(meter, 61, 500, 0), testTally(meter, 60*30, 10, 0)))
-		if b.LateEntries != 2 {
+		b := mustBook(t, l, testBatch("c", 1, 0, 2, testTally(meter, 1, 1000, 0), testTally(meter, 2, 1000, 0), testTally(meter, 61, 500, 0), testTally(meter, 179, 7, 0), testTally(meter, 180, 8, 0), testTally(meter, 60*30, 10, 0)))
+		if b.LateEntries != 3 {
 			t.Fatalf("%d late entries, want one for each hour", b.LateEntries)
 		}
 		checkLate(t, l, meter)
@@ -74,8 +74,9 @@ func checkLate(t *testing.T, l *Ledger, meter string) {
 	if err := l.LateEntries(context.Background(), 0, func(e LateEntry) error { late = append(late, e); return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if len(late) != 2 || late[0].Booking != 1 || late[1].Booking != 2 || late[0].In.Octets != 2000 || late[0].In.Slots[0] != 2000 ||
-		!late[1].Hour.Equal(start.Add(time.Hour)) || late[1].Collector != "c" || late[1].Index != 2 || late[1].Meter != schemas.MeterID(meter) {
+	if len(late) != 3 || late[0].Booking != 1 || late[1].Booking != 2 || late[0].In.Octets != 2000 || late[0].In.Slots[0] != 2000 ||
+		!late[1].Hour.Equal(start.Add(time.Hour)) || late[1].Collector != "c" || late[1].Index != 2 || late[1].Meter != schemas.MeterID(meter) ||
+		!late[2].Hour.Equal(start.Add(2*time.Hour)) || late[2].In.Octets != 7 {
 		t.Fatalf("late entries %+v", late)
 	}
 	octets := func(through *Booking) (sums []schemas.Octets) {
@@ -88,10 +89,10 @@ func checkLate(t *testing.T, l *Ledger, meter string) {
 		through *Booking
 		want    []schemas.Octets
 	}{
-		{nil, []schemas.Octets{2001, 510, 110}},
-		{new(Booking), []schemas.Octets{1, 10, 110}},
-		{&late[0].Booking, []schemas.Octets{2001, 10, 110}},
-		{&late[1].Booking, []schemas.Octets{2001, 510, 110}},
+		{nil, []schemas.Octets{2001, 510, 7, 8, 110}},
+		{new(Booking), []schemas.Octets{1, 10, 8, 110}},
+		{&late[0].Booking, []schemas.Octets{2001, 10, 8, 110}},
+		{&late[1].Booking, []schemas.Octets{2001, 510, 8, 110}},
 	} {
 		if got := octets(c.through); !reflect.DeepEqual(got, c.want) {
 			t.Fatalf("octets through %v: got %v, want %v", c.through, got, c.want)
