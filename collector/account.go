@@ -34,15 +34,12 @@ func (c *Collector) account(key accountKey) *schemas.ExporterAccount {
 	return a
 }
 
-// observeGap is the longest time between two datagrams of which the minutes between still count as
-// observed: an exporter with nothing to tell is not blind.
-const observeGap = 5 * time.Minute
-
-// observe marks the minutes from last to at, or that of at alone after a longer gap.
+// observe marks the minutes from last to at, or that of at alone after a gap that is longer than the
+// configured silence: an exporter with nothing to tell for a while is not blind.
 func (c *Collector) observe(exporter string, protocol schemas.Protocol, last, at time.Time) {
 	to := minuteOf(at)
 	from := to
-	if gap := at.Sub(last); !last.IsZero() && gap >= 0 && gap <= observeGap {
+	if gap := at.Sub(last); !last.IsZero() && gap >= 0 && gap <= c.cfg.Silence {
 		from = minuteOf(last)
 	}
 	for minute := from; minute <= to; minute++ {

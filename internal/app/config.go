@@ -81,6 +81,8 @@ func DefaultConfig() Config {
 // Errors: of kind ErrUsage, with line and key.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
+	broker := kafka.DefaultConfig()
+	c.Log.Kafka = &broker // what the file leaves out has its default
 	if err := config.Read(path, &c); err != nil {
 		hint := `run "hostmeter config example" for a file that works`
 		if errors.Is(err, fs.ErrNotExist) {
@@ -97,6 +99,9 @@ func LoadConfig(path string) (Config, error) {
 
 // complete derives what follows from other keys.
 func (c *Config) complete() {
+	if c.Log.Kafka != nil && len(c.Log.Kafka.Brokers) == 0 {
+		c.Log.Kafka = nil
+	}
 	if c.Log.Path == "" {
 		c.Log.Path = filepath.Join(c.Data, "log")
 	}
