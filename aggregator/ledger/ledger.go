@@ -3,8 +3,8 @@
 //
 // It promises that a batch is booked once, whatever is repeated, re-ordered between sequences, killed
 // or overtaken: the watermark of a sequence moves by compare-and-set in the transaction that books. It
-// promises that a sealed hour never changes: what comes later is a late entry with a number. It does not
-// know who owns a meter; a caller that asks by service brings an OwnerAt.
+// promises that a sealed hour never changes: what comes later is a late entry with a number. Booking
+// does not know who owns a meter: that is looked up when money is computed.
 package ledger
 
 import (
@@ -124,6 +124,3 @@ type Query struct {
 	// then. nil adds in everything that has been booked; a Booking of 0 adds in none.
 	Through *Booking
 }
-
-// OwnerAt says which service owned a meter at a time.
-type OwnerAt func(meter schemas.MeterID, at time.Time) (service string, ok bool)

@@ -3,6 +3,7 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -148,7 +149,7 @@ type inserter struct {
 	prefix, suffix string
 	columns        []string
 	args           []any
-	full           string // the statement of rowsPerStatement rows
+	full           *sql.Stmt // of rowsPerStatement rows; it is closed with the transaction
 }
 
 func newInserter(tx *store.Tx, table string, columnNames []string) *inserter {
@@ -179,17 +180,19 @@ func (i *inserter) flush(ctx context.Context, atLeast int) error {
 	if rows < atLeast {
 		return nil
 	}
-	var statement string
-	if rows == rowsPerStatement {
-		if i.full == "" {
-			i.full = i.statement(rows)
-		}
-		statement = i.full
-	} else {
-		statement = i.statement(rows)
-	}
-	_, err := i.tx.Exec(ctx, statement, i.args...)
+	args := i.args
 	i.args = i.args[:0]
+	if rows != rowsPerStatement {
+		_, err := i.tx.Exec(ctx, i.statement(rows), args...)
+		return err
+	}
+	if i.full == nil {
+		var err error
+		if i.full, err = i.tx.Prepare(ctx, i.statement(rows)); err != nil {
+			return err
+		}
+	}
+	_, err := i.full.ExecContext(ctx, args...)
 	return err
 }
 
