@@ -82,3 +82,11 @@ func (r *Row) UnmarshalJSON(data []byte) error {
 	}
 	return nil
 }
+
+// MarshalJSON writes the amount with all digits of its currency.
+func (t Total) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Currency    string `json:"currency"`
+		AmountExVAT string `json:"amount_ex_vat"`
+	}{t.Currency, Money(t.AmountExVAT, t.Currency)})
+}

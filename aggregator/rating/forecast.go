@@ -1,0 +1,30 @@
+package rating
+
+import (
+	"math/bits"
+	"time"
+)
+
+// forecastAfter is the share of a period, one in so many, that must be over before a straight line
+// through it says anything.
+const forecastAfter = 100
+
+// Forecast returns what octets used until now will be at the period's end if it goes on as it went, by
+// a straight line. ok is false while less than a hundredth of the period is over, and where the result
+// does not fit. Behind the period's end it is what was used.
+func Forecast(p Period, used uint64, now time.Time) (octets uint64, ok bool) {
+	length, gone := p.To.Sub(p.From), now.Sub(p.From)
+	switch {
+	case gone >= length:
+		return used, true
+	case gone <= 0 || gone < length/forecastAfter:
+		return 0, false
+	}
+	high, low := bits.Mul64(used, uint64(length/time.Millisecond))
+	by := uint64(gone / time.Millisecond)
+	if high >= by {
+		return 0, false
+	}
+	octets, _ = bits.Div64(high, low, by)
+	return octets, true
+}
