@@ -196,7 +196,7 @@ func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
 // Waits between repeats of a write.
 const (
 	retryFirst = 500 * time.Millisecond
-	retryLast  = 30 * time.Second
+	retryLast  = 5 * time.Second
 )
 
 // deliver writes points, again and again until they are taken or ctx is done. A request that is

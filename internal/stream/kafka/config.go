@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -58,8 +59,20 @@ func DefaultConfig() Config {
 	return Config{Partitions: 16, Replication: -1, Retain: 7 * 24 * time.Hour, MaxMessage: 16 << 20, Patience: 30 * time.Second}
 }
 
-// Validate names the first key whose value cannot work.
+// withDefaults fills in what is not set.
+func (c Config) withDefaults() Config {
+	d := DefaultConfig()
+	c.Partitions = cmp.Or(c.Partitions, d.Partitions)
+	c.Replication = cmp.Or(c.Replication, d.Replication)
+	c.Retain = cmp.Or(c.Retain, d.Retain)
+	c.MaxMessage = cmp.Or(c.MaxMessage, d.MaxMessage)
+	c.Patience = cmp.Or(c.Patience, d.Patience)
+	return c
+}
+
+// Validate names the first key whose value cannot work. A number that is 0 stands for its default.
 func (c Config) Validate() error {
+	c = c.withDefaults()
 	if len(c.Brokers) == 0 {
 		return errors.New("brokers: missing")
 	}
@@ -71,7 +84,7 @@ func (c Config) Validate() error {
 	switch {
 	case c.Partitions < 1:
 		return fmt.Errorf("partitions: %d, want at least 1", c.Partitions)
-	case c.Replication == 0 || c.Replication < -1:
+	case c.Replication < -1:
 		return fmt.Errorf("replication: %d, want a number of copies, or -1 for the cluster's default", c.Replication)
 	case c.Retain < time.Minute:
 		return fmt.Errorf("retain: %s, want at least 1m", c.Retain)

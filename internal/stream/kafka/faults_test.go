@@ -241,10 +241,11 @@ func TestConfigNamesTheKey(t *testing.T) {
 		}
 	}
 	f(func(*Config) {}, "")
+	f(func(c *Config) { *c = Config{Brokers: c.Brokers} }, "") // what is not written has its default
 	f(func(c *Config) { c.Brokers = nil }, "brokers: missing")
 	f(func(c *Config) { c.Brokers = []string{"k1:9092", "k2"} }, `brokers[1]: "k2" is not HOST:PORT`)
-	f(func(c *Config) { c.Partitions = 0 }, "partitions: 0, want at least 1")
-	f(func(c *Config) { c.Replication = 0 }, "replication: 0, want a number of copies, or -1 for the cluster's default")
+	f(func(c *Config) { c.Partitions = -1 }, "partitions: -1, want at least 1")
+	f(func(c *Config) { c.Replication = -2 }, "replication: -2, want a number of copies, or -1 for the cluster's default")
 	f(func(c *Config) { c.TLS = &TLS{Cert: "x"} }, "tls.key: cert and key come together")
 	f(func(c *Config) { c.SASL = &SASL{Mechanism: "gssapi"} }, `sasl.mechanism: "gssapi", want plain, scram-sha-256 or scram-sha-512`)
 }

@@ -45,18 +45,20 @@ const (
 	retryMax       = 5 * time.Second
 )
 
-// New checks the configuration and reads the files that it names. It connects to nothing yet.
+// New checks the configuration and reads the files that it names. It connects to nothing yet. An error
+// begins with the key, as Config.Validate's do.
 func New(cfg Config, deps Deps) (*Source, error) {
+	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("log.kafka.%w", err)
+		return nil, err
 	}
 	encryption, err := cfg.tls()
 	if err != nil {
-		return nil, fmt.Errorf("log.kafka.%w", err)
+		return nil, err
 	}
 	mechanism, err := cfg.mechanism()
 	if err != nil {
-		return nil, fmt.Errorf("log.kafka.sasl: %w", err)
+		return nil, fmt.Errorf("sasl: %w", err)
 	}
 	deps = deps.withDefaults()
 	transport := &kafkago.Transport{
