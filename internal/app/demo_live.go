@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -55,7 +56,7 @@ func (d *demo) send(ctx context.Context) error {
 			conn, ok := senders[event.Datagram.From]
 			if !ok {
 				var err error
-				if conn, err = net.DialUDP("udp4", net.UDPAddrFromAddrPort(event.Datagram.From), to); err != nil {
+				if conn, err = dialFrom(event.Datagram.From, to); err != nil {
 					return fmt.Errorf("send as exporter %s: %w", event.Datagram.From, err)
 				}
 				senders[event.Datagram.From] = conn
@@ -68,4 +69,14 @@ func (d *demo) send(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// dialFrom opens a socket at an exporter's own address, at its port or, where another program has
+// that, at any other.
+func dialFrom(from netip.AddrPort, to *net.UDPAddr) (*net.UDPConn, error) {
+	conn, err := net.DialUDP("udp4", net.UDPAddrFromAddrPort(from), to)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return net.DialUDP("udp4", net.UDPAddrFromAddrPort(netip.AddrPortFrom(from.Addr(), 0)), to)
+	}
+	return conn, err
 }

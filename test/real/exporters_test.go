@@ -18,7 +18,8 @@ type exporter struct {
 	number int
 	// settings of its line in the configuration, where it needs any.
 	settings string
-	sampled  bool
+	// mayDrop says that the exporter itself drops packets under load and tells nobody.
+	mayDrop bool
 }
 
 var bridgeExporters = []exporter{
@@ -38,7 +39,7 @@ var ovsExporters = []exporter{
 	// It tells every packet at ingress and again at each egress, and while the bridge floods at its own
 	// port too: an edge with two customers' ports, not a single sighting.
 	{name: "ovs-ipfix", number: 20, settings: ", mode: edge, customer_interfaces: [1, 2]"},
-	{name: "ovs-sflow", number: 21},
+	{name: "ovs-sflow", number: 21, mayDrop: true},
 }
 
 // truth is what the switch's port counted.
@@ -53,18 +54,36 @@ type truth struct {
 // hostmeter of its own.
 func TestExportersAgreeWithThePortToTheOctet(t *testing.T) {
 	need(t, "HOSTMETER_TEST_NETLAB")
-	t.Run("bridge", func(t *testing.T) {
-		rows, want := transfer(t, bridgeExporters, 21055, 1, 100)
-		for i, e := range bridgeExporters {
-			exact(t, e, rows[i], want)
+	t.Run("bridge", func(t *testing.T) { exactTransfer(t, bridgeExporters, 21055) })
+	t.Run("openvswitch", func(t *testing.T) { exactTransfer(t, ovsExporters, 21155) })
+}
+
+// attemptsMax is how often a transfer is made that lost datagrams, or packets, between the switch and
+// the collector: on a busy machine the lab's relay and Open vSwitch do.
+const attemptsMax = 4
+
+// exactTransfer makes transfers until one lost nothing on its way to the collector, and compares that
+// one. A difference without a loss that somebody declares is a fault at once.
+func exactTransfer(t *testing.T, exporters []exporter, port int) {
+	t.Helper()
+	for attempt := 1; ; attempt++ {
+		results, want := transfer(t, exporters, port+30*attempt, 1, 100)
+		lossy := ""
+		for i, e := range exporters {
+			if faults := differences(results[i], want); len(faults) > 0 && (results[i].lost || e.mayDrop) && attempt < attemptsMax {
+				lossy = e.name + ": " + strings.Join(faults, "; ")
+			}
 		}
-	})
-	t.Run("openvswitch", func(t *testing.T) {
-		rows, want := transfer(t, ovsExporters, 21155, 1, 100)
-		for i, e := range ovsExporters {
-			exact(t, e, rows[i], want)
+		if lossy == "" {
+			for i, e := range exporters {
+				for _, fault := range differences(results[i], want) {
+					t.Errorf("%s: %s", e.name, fault)
+				}
+			}
+			return
 		}
-	})
+		t.Logf("attempt %d lost something in the lab, and is made again: %s", attempt, lossy)
+	}
 }
 
 // TestSampledFlowsLieInsideThePrintedInterval samples 1 in 10 of 20,000 packets.
@@ -74,9 +93,9 @@ func TestSampledFlowsLieInsideThePrintedInterval(t *testing.T) {
 		{name: "softflowd-v5", number: 11}, {name: "softflowd-v9", number: 12}, {name: "softflowd-ipfix", number: 13},
 		{name: "pmacct-v9", number: 15}, {name: "pmacct-sflow", number: 17},
 	}
-	rows, want := transfer(t, sampled, 21255, 10, 2000)
+	results, want := transfer(t, sampled, 21355, 10, 2000)
 	for i, e := range sampled {
-		got := rows[i]["address:10.98.0.2"]
+		got := results[i].rows["address:10.98.0.2"]
 		if got.Error == 0 {
 			t.Errorf("%s: no standard error is printed for sampled traffic", e.name)
 		}
@@ -95,20 +114,27 @@ func interval(centre, standardError uint64, z float64) (low, high uint64) {
 	return centre - half, centre + half
 }
 
-func exact(t *testing.T, e exporter, rows map[string]usageRow, want truth) {
-	t.Helper()
-	out, in := rows["address:10.98.0.2"], rows["address:10.98.0.3"]
+// differences says where totals and the port's counters differ.
+func differences(got result, want truth) (faults []string) {
+	out, in := got.rows["address:10.98.0.2"], got.rows["address:10.98.0.3"]
 	if out.OutOctets != want.SA.Octets || out.OutPackets != want.SA.Packets {
-		t.Errorf("%s: out of 10.98.0.2: %d octets in %d packets, the port counted %d in %d", e.name, out.OutOctets, out.OutPackets, want.SA.Octets, want.SA.Packets)
+		faults = append(faults, fmt.Sprintf("out of 10.98.0.2: %d octets in %d packets, the port counted %d in %d", out.OutOctets, out.OutPackets, want.SA.Octets, want.SA.Packets))
 	}
 	if in.InOctets != want.SA.Octets || in.InPackets != want.SA.Packets {
-		t.Errorf("%s: in of 10.98.0.3: %d octets in %d packets, the port counted %d in %d", e.name, in.InOctets, in.InPackets, want.SA.Octets, want.SA.Packets)
+		faults = append(faults, fmt.Sprintf("in of 10.98.0.3: %d octets in %d packets, the port counted %d in %d", in.InOctets, in.InPackets, want.SA.Octets, want.SA.Packets))
 	}
+	return faults
+}
+
+// result is what a hostmeter made of one exporter's datagrams.
+type result struct {
+	rows map[string]usageRow
+	lost bool // it declares a loss
 }
 
 // transfer carries 10 flows of so many packets through the lab's switch, and returns what a hostmeter
 // of its own made of each exporter's datagrams, and what the port counted.
-func transfer(t *testing.T, exporters []exporter, port, sampling, packets int) ([]map[string]usageRow, truth) {
+func transfer(t *testing.T, exporters []exporter, port, sampling, packets int) ([]result, truth) {
 	t.Helper()
 	state := filepath.Join(t.TempDir(), "netlab")
 	names := make([]string, len(exporters))
@@ -122,7 +148,7 @@ func transfer(t *testing.T, exporters []exporter, port, sampling, packets int) (
 	for _, c := range configs {
 		ready(t, listenOf(t, c))
 	}
-	t.Cleanup(func() { script(t, "netlab.sh", "down", "--state", state) })
+	defer script(t, "netlab.sh", "down", "--state", state)
 	lab := func(verb string) string {
 		return script(t, "netlab.sh", verb, "--state", state, "--exporters", strings.Join(names, ","), "--each",
 			"--collector", fmt.Sprintf("127.0.0.1:%d", port), "--sampling", fmt.Sprint(sampling), "--packets", fmt.Sprint(packets))
@@ -134,12 +160,12 @@ func transfer(t *testing.T, exporters []exporter, port, sampling, packets int) (
 	if err := json.Unmarshal([]byte(lab("truth")), &want); err != nil {
 		t.Fatal(err)
 	}
-	rows := make([]map[string]usageRow, len(exporters))
+	results := make([]result, len(exporters))
 	for i, c := range configs {
 		processes[i].stop()
-		rows[i] = usage(t, c)
+		results[i] = result{rows: usage(t, c), lost: strings.Contains(string(hostmeter(t, "exporters", "-c", c, "--json")), `"lost": [`)}
 	}
-	return rows, want
+	return results, want
 }
 
 // exporterConfig is a provider's first configuration with one exporter.
