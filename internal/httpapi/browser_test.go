@@ -2,9 +2,11 @@ package httpapi
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -61,7 +63,8 @@ func (s *site) listen() string {
 	return url[:len(url)-1]
 }
 
-// pictures are the pages as they are looked at: `HOSTMETER_PICTURES=DIR go test -run Pictures`.
+// pictures are the pages as they are looked at: `HOSTMETER_PICTURES=DIR go test -run Pictures`. With
+// HOSTMETER_SITE=http://NAME:PASSWORD@HOST:PORT those of a running hostmeter.
 var pictures = []struct {
 	name, path    string
 	width, height int
@@ -75,10 +78,11 @@ var pictures = []struct {
 	{"noc", "/noc", 1280, 1000, false},
 	{"noc-dark", "/noc", 1280, 900, true},
 	{"noc-phone", "/noc", 390, 1500, true},
-	{"incident", "/incidents/i-0007", 1280, 1260, false},
+	{"incident", "/incidents/i-0007", 1280, 1210, false},
 	{"incident-cpu-dark", "/incidents/i-0004", 1280, 900, true},
 	{"incident-phone", "/incidents/i-0004", 390, 1500, false},
-	{"meter", "/meters/address:192.0.2.17", 1280, 900, false},
+	{"meter", "/meters/address:192.0.2.1", 1280, 900, false},
+	{"exporters", "/noc#exporters", 1280, 1000, false},
 	{"admin", "/admin", 1280, 1000, false},
 	{"admin-phone", "/admin", 390, 1500, false},
 	{"problem", "/incidents/nobody", 1280, 900, false},
@@ -89,9 +93,7 @@ func TestPictures(t *testing.T) {
 	if dir == "" {
 		t.Skip("no pictures: HOSTMETER_PICTURES names no folder")
 	}
-	s := newSite(t)
-	s.addUser(auth.Admin)
-	base := s.listen()
+	base, name, secret := siteForPictures(t)
 	ctx := startBrowser(t, 1280, 900)
 	shoot := func(name, path string, width, height int, dark bool) {
 		t.Helper()
@@ -119,16 +121,53 @@ func TestPictures(t *testing.T) {
 		}
 	}
 	shoot("login", "/login", 1280, 900, false)
-	if err := browserLogin(ctx, base, "admin"); err != nil {
+	if err := browserLoginAs(ctx, base, name, secret); err != nil {
 		t.Fatal(err)
 	}
+	incident := firstIncident(t, ctx, base)
 	for _, p := range pictures {
+		if strings.HasPrefix(p.path, "/incidents/i-") && os.Getenv("HOSTMETER_SITE") != "" {
+			p.path = incident // of a running site
+		}
 		shoot(p.name, p.path, p.width, p.height, p.dark)
 	}
 }
 
+// firstIncident returns the path of the first incident that is open.
+func firstIncident(t *testing.T, ctx context.Context, base string) string {
+	t.Helper()
+	if err := chromedp.Do(ctx, chromedp.Navigate(base+"/noc")); err != nil {
+		t.Fatal(err)
+	}
+	path, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.querySelector("#open th a")?.pathname ?? "/noc"`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// siteForPictures returns a site that runs, and who may see all of it.
+func siteForPictures(t *testing.T) (base, name, secret string) {
+	t.Helper()
+	if of := os.Getenv("HOSTMETER_SITE"); of != "" {
+		u, err := url.Parse(of)
+		if err != nil || u.User == nil {
+			t.Fatal("HOSTMETER_SITE: want http://NAME:PASSWORD@HOST:PORT")
+		}
+		secret, _ = u.User.Password()
+		return u.Scheme + "://" + u.Host, u.User.Username(), secret
+	}
+	s := newSite(t)
+	s.addUser(auth.Admin)
+	return s.listen(), "admin", password
+}
+
 func browserLogin(ctx context.Context, base, name string) error {
+	return browserLoginAs(ctx, base, name, password)
+}
+
+func browserLoginAs(ctx context.Context, base, name, secret string) error {
 	return chromedp.Do(ctx, chromedp.Navigate(base+"/login"),
-		chromedp.SendKeys(`input[name=name]`, name), chromedp.SendKeys(`input[name=password]`, password),
+		chromedp.SendKeys(`input[name=name]`, name), chromedp.SendKeys(`input[name=password]`, secret),
 		chromedp.Click(`button.primary`), chromedp.WaitVisible(`nav[aria-label=Pages]`))
 }
