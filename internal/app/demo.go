@@ -49,7 +49,7 @@ type demo struct {
 	begin    time.Time
 	end      time.Time
 	clock    *stageClock
-	past     *clock.Manual
+	manual   *clock.Manual
 	app      *App
 }
 
@@ -62,8 +62,8 @@ func RunDemo(ctx context.Context, options DemoOptions, w io.Writer) error {
 	d := &demo{options: options, progress: w}
 	d.begin, d.end = simulate.Span()
 	d.provider = simulate.New(options.Seed, d.begin, d.end)
-	d.past = clock.NewManual(d.begin)
-	d.clock = newStageClock(d.past)
+	d.manual = clock.NewManual(d.begin)
+	d.clock = newStageClock(d.manual)
 	logs, err := os.Create(filepath.Join(options.Out, "hostmeter.log"))
 	if err != nil {
 		return err
@@ -78,17 +78,25 @@ func RunDemo(ctx context.Context, options DemoOptions, w io.Writer) error {
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}
+	if options.Once {
+		if err := d.past(ctx); err != nil {
+			return err
+		}
+		d.say("The reports are in %s.", options.Out)
+		return nil
+	}
+	return d.show(ctx)
+}
+
+// past plays the past weeks and writes the reports.
+func (d *demo) past(ctx context.Context) error {
 	if err := d.playPast(ctx); err != nil {
 		return fmt.Errorf("play the past weeks: %w", err)
 	}
 	if err := d.writeReports(ctx); err != nil {
 		return fmt.Errorf("write the reports: %w", err)
 	}
-	if options.Once {
-		d.say("The reports are in %s.", options.Out)
-		return nil
-	}
-	return d.live(ctx)
+	return nil
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.progress, format+"\n", args...) }

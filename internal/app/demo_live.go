@@ -17,18 +17,30 @@ import (
 // liveStep is how often the live phase looks for what is due.
 const liveStep = 100 * time.Millisecond
 
-// live goes on from the end of the past at the machine's pace, over real sockets, until ctx is done.
-func (d *demo) live(ctx context.Context) error {
-	d.clock.set(clock.ShiftedTo(d.end))
-	d.say(`
-The pages are at http://%s  (user %s, password %s)
-  finance: this month's usage, the closed month's report   NOC: incidents, top meters, exporters
-The simulated date is %s. Abuse starts within a minute: watch the NOC's page.
-Reports, inventory and log are in %s. Stop with Ctrl-C.`,
-		d.options.Listen, demoUser, demoPassword, d.end.Format("2 January 2006, 15:04 MST"), d.options.Out)
+// show serves the pages from the beginning, while the past fills them, and then goes on live from the
+// end of the past at the machine's pace, over real sockets, until ctx is done.
+func (d *demo) show(ctx context.Context) error {
+	pages := d.app.server
+	d.app.server = nil // it runs here, and not with the rest
+	d.say("The pages fill at %s  (user %s, password %s)", pages.URL(), demoUser, demoPassword)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.app.Run(ctx) })
-	group.Go(func() error { return quiet(d.send(ctx)) })
+	group.Go(func() error { return quiet(pages.Run(ctx)) })
+	group.Go(func() error {
+		if err := d.past(ctx); err != nil {
+			return quiet(err)
+		}
+		d.clock.set(clock.ShiftedTo(d.end))
+		d.say(`
+The past weeks are played. Look at %s  (user %s, password %s)
+  Finance: this month's usage and forecast, last month's report   Operations: incidents, top meters, exporters
+The simulated date is %s. Abuse starts within a minute: watch Operations.
+Reports, inventory and log are in %s. Stop with Ctrl-C.`,
+			pages.URL(), demoUser, demoPassword, d.end.Format("2 January 2006, 15:04 MST"), d.options.Out)
+		live, ctx := errgroup.WithContext(ctx)
+		live.Go(func() error { return d.app.Run(ctx) })
+		live.Go(func() error { return quiet(d.send(ctx)) })
+		return live.Wait()
+	})
 	return group.Wait()
 }
 

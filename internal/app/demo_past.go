@@ -68,7 +68,7 @@ func (d *demo) playPast(ctx context.Context) error {
 
 // feed hands one event to the collector.
 func (d *demo) feed(ctx context.Context, e simulate.Event) error {
-	d.past.Set(e.At)
+	d.manual.Set(e.At)
 	switch {
 	case e.Datagram != nil:
 		d.app.collector.Feed(e.Datagram.From, e.At, e.Datagram.Payload)
@@ -83,7 +83,7 @@ func (d *demo) feed(ctx context.Context, e simulate.Event) error {
 // finishDay books and looks at what the day brought to the log, then does what the aggregator does
 // every minute: seal, tell, close.
 func (d *demo) finishDay(ctx context.Context, at time.Time, booking, detection *dayReader) error {
-	d.past.Set(at)
+	d.manual.Set(at)
 	if err := d.app.collector.Flush(ctx, at, true); err != nil {
 		return err
 	}
