@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"sort"
 	"time"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/collector"
 	"hostmeter/internal/httpapi"
 )
 
@@ -31,6 +33,7 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 		}
 		sampling, _ := e.Sampling.MarshalText() // never fails
 		h.row.Name, h.row.Mode, h.row.Sampling = e.Name, e.Mode, string(sampling)
+		h.activeTimeout = cmp.Or(e.ActiveTimeout, collector.DefaultActiveTimeout)
 	}
 	for _, host := range d.config.Collector.Libvirt {
 		health(byName, "libvirt/"+host.Name).row.Name = host.Name
@@ -64,6 +67,7 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 // exporterHealth gathers what is known of one exporter.
 type exporterHealth struct {
 	row                 httpapi.Exporter
+	activeTimeout       time.Duration
 	first               time.Time
 	dropped, held, lost counts
 	// Of the newest hour, for the rates.
@@ -114,9 +118,9 @@ func (d exporterWatcher) addCompleteness(ctx context.Context, byName map[string]
 	for _, c := range list {
 		h := health(byName, c.Exporter)
 		h.row.Collector = c.Collector
-		if !c.Through.IsZero() {
-			through := c.Through
-			h.row.LastDatagramAt = &through
+		if !c.Through.IsZero() { // which lies twice the active timeout before the last receipt
+			last := c.Through.Add(2 * h.activeTimeout)
+			h.row.LastDatagramAt = &last
 		}
 		switch {
 		case c.Through.IsZero():
