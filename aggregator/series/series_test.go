@@ -248,6 +248,32 @@ func TestShardsAreRepeatedAtDifferentPaces(t *testing.T) {
 	})
 }
 
+// One shard is read whole before the others begin: their minutes are still open.
+func TestNoMinuteIsClosedBeforeAllShardsPassedIt(t *testing.T) {
+	influx := &fakeInflux{points: map[string]int64{}}
+	sink := newSink(t, influx)
+	for shard := range uint32(3) {
+		for i := range int64(200) {
+			b := batch(shard, firstMinute+i, 1)
+			b.Collector, b.LogId, b.Index, b.Shards = "c", 1, uint64(i+1), 3
+			if err := sink.take(t.Context(), []*schemas.Batch{b}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := influx.sum("out_octets"); got != 600 {
+		t.Errorf("the series add up to %d octets, want 600", got)
+	}
+	for id := range influx.points {
+		if strings.Contains(id, "late=") {
+			t.Fatalf("%s is late, and its shard was only read after another", id)
+		}
+	}
+	if len(sink.minutes.sums) > 3*(openMinutes+2) {
+		t.Errorf("%d sums are held, want those of about %d minutes", len(sink.minutes.sums), openMinutes)
+	}
+}
+
 // takeUntil is take, or what it does until it is killed after its points were written.
 func (s *Sink) takeUntil(t *testing.T, batches []*schemas.Batch, killed bool) error {
 	t.Helper()

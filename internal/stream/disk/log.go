@@ -11,6 +11,8 @@
 //   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap.
 //
 // It does not promise that what a crash interrupted is absent: its outcome was never told to anybody.
+// Nor, where a disk refuses to be cut back and to take the seal too, and the process is killed before
+// any further append succeeded, that what was refused last is absent from the next run.
 package disk
 
 import (

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -50,28 +51,7 @@ func wantComplete(t *testing.T, r *streamtest.Checked, last uint64) {
 func TestRefusedRequests(t *testing.T) {
 	cluster := fake(t)
 	g := newRig(t, testConfig(t, cluster.ListenAddrs()[0]))
-	var mu sync.Mutex
-	turn := 0
-	cluster.ControlKey(int16(kmsg.Produce), func(request kmsg.Request) (kmsg.Response, error, bool) {
-		cluster.KeepControl()
-		mu.Lock()
-		defer mu.Unlock()
-		if turn++; turn%3 != 0 || turn > 30 {
-			return nil, nil, false
-		}
-		answer := request.ResponseKind().(*kmsg.ProduceResponse)
-		for _, topic := range request.(*kmsg.ProduceRequest).Topics {
-			refused := kmsg.NewProduceResponseTopic()
-			refused.Topic, refused.TopicID = topic.Topic, topic.TopicID
-			for _, partition := range topic.Partitions {
-				p := kmsg.NewProduceResponseTopicPartition()
-				p.Partition, p.ErrorCode = partition.Partition, kerr.NotEnoughReplicas.Code
-				refused.Partitions = append(refused.Partitions, p)
-			}
-			answer.Topics = append(answer.Topics, refused)
-		}
-		return answer, nil, true
-	})
+	cluster.ControlKey(int16(kmsg.Produce), refuse(30, func(turn int) bool { return turn%3 == 0 }, cluster))
 	const groups = 40
 	appendGroups(t, g, 1, groups)
 	r := open(t, g, nil)
@@ -103,6 +83,63 @@ func TestTopicIsMadeAnew(t *testing.T) {
 	appendGroups(t, g, 13, 20)
 	r.Read(t, 4*10)
 	wantComplete(t, r, 20)
+}
+
+// The topic is emptied under the same name, as by a broker that comes back without its disk: offsets
+// run backwards, or a request fails and the partition is found shorter than it was.
+func TestTopicIsEmptied(t *testing.T) {
+	for _, failing := range []bool{false, true} {
+		t.Run(fmt.Sprintf("failing=%v", failing), func(t *testing.T) {
+			cluster := fake(t)
+			cfg := testConfig(t, cluster.ListenAddrs()[0])
+			cfg.Patience = 30 * time.Second
+			g := newRig(t, cfg)
+			appendGroups(t, g, 1, 10)
+			r := open(t, g, nil)
+			r.Read(t, 4*10)
+			if err := cluster.DeleteTopic(g.source.batchesTopic()); err != nil {
+				t.Fatal(err)
+			}
+			if err := cluster.CreateTopic(g.source.batchesTopic(), 3, nil); err != nil {
+				t.Fatal(err)
+			}
+			if failing {
+				cluster.ControlKey(int16(kmsg.Produce), refuse(3, func(int) bool { return true }, cluster))
+			}
+			appendGroups(t, g, 11, 20)
+			r.Read(t, 4*10)
+			wantComplete(t, r, 20)
+			fresh := open(t, g, nil)
+			fresh.Read(t, 4*20) // also what had been read before is there again
+			wantComplete(t, fresh, 20)
+		})
+	}
+}
+
+// refuse answers the chosen ones of the first requests with an error, without doing them.
+func refuse(first int, chosen func(turn int) bool, cluster *kfake.Cluster) func(kmsg.Request) (kmsg.Response, error, bool) {
+	var mu sync.Mutex
+	turn := 0
+	return func(request kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		mu.Lock()
+		defer mu.Unlock()
+		if turn++; turn > first || !chosen(turn) {
+			return nil, nil, false
+		}
+		answer := request.ResponseKind().(*kmsg.ProduceResponse)
+		for _, topic := range request.(*kmsg.ProduceRequest).Topics {
+			refused := kmsg.NewProduceResponseTopic()
+			refused.Topic, refused.TopicID = topic.Topic, topic.TopicID
+			for _, partition := range topic.Partitions {
+				p := kmsg.NewProduceResponseTopicPartition()
+				p.Partition, p.ErrorCode = partition.Partition, kerr.NotEnoughReplicas.Code
+				refused.Partitions = append(refused.Partitions, p)
+			}
+			answer.Topics = append(answer.Topics, refused)
+		}
+		return answer, nil, true
+	}
 }
 
 func TestConfirmationsReachTheLogOnDisk(t *testing.T) {
