@@ -2,9 +2,11 @@ package ledger
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -341,11 +343,24 @@ func (w *world) drawOwnership(t *rapid.T) {
 	w.own(key, list...)
 }
 
+// worldsAtMost keeps the test below half a minute, unless -rapid.checks asks for another number.
+func worldsAtMost() int {
+	const standard = 100
+	if checks := flag.Lookup("rapid.checks"); checks != nil && checks.Value.String() != strconv.Itoa(standard) {
+		return math.MaxInt
+	}
+	return 25
+}
+
 // TestSumsAreTheTruthWhateverComesBetween books, seals, tells, closes and changes owners in any order,
 // late and early, and compares the feed and the statements with the truth.
 func TestSumsAreTheTruthWhateverComesBetween(t *testing.T) {
 	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
+		runs := 0
 		rapid.Check(t, func(t *rapid.T) {
+			if runs++; runs > worldsAtMost() {
+				return
+			}
 			emptyWorld(t, db)
 			w := newWorld(t, db)
 			w.drawOwnership(t)

@@ -231,3 +231,26 @@ func FuzzReadFiles(f *testing.F) {
 		}
 	})
 }
+
+// TestAnEndThatIsMovedTwiceIsAChangeFromTheFirst asks only after both.
+func TestAnEndThatIsMovedTwiceIsAChangeFromTheFirst(t *testing.T) {
+	inv := inventory.New(storetest.SQLite(t, clock.NewManual(now)))
+	mustImport(t, inv, example(t)...)
+	before := snapshot(t, inv).Version
+	for _, until := range []string{"2026-10-12T00:00:00Z", "2026-10-20T00:00:00Z"} {
+		mustImport(t, inv, yaml(`ownership: [{service: s1, key: "address:192.0.2.9", from: 2026-01-31T00:00:00Z, until: `+until+`}]`))
+	}
+	changes, err := inv.OwnershipChanges(context.Background(), before, snapshot(t, inv).Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []time.Time{time.Date(2026, 10, 20, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		covered := false
+		for _, c := range changes {
+			covered = covered || !at.Before(c.From) && (c.To.IsZero() || at.Before(c.To))
+		}
+		if !covered {
+			t.Errorf("%s is in no change: %+v", at, changes)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package inventory
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -250,6 +249,3 @@ func changesBetween(superseded, recorded []ownedSpan) []Change {
 	}
 	return changes
 }
-
-// noRow says that a query for one row found none.
-func noRow(err error) bool { return errors.Is(err, sql.ErrNoRows) }
