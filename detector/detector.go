@@ -45,7 +45,7 @@ type Config struct {
 
 // DefaultConfig has five-minute slots and the shipped rules.
 func DefaultConfig() Config {
-	return Config{Slot: 5 * time.Minute, Checkpoint: 30 * time.Second, Silence: 15 * time.Minute}
+	return Config{Slot: 5 * time.Minute, Checkpoint: time.Minute, Silence: 15 * time.Minute}
 }
 
 // Validate names the key that is wrong.

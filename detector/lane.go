@@ -15,6 +15,7 @@ type lane struct {
 	receive bool
 	guest   bool
 	rules   []*rule.Rule
+	prints  []uint64 // of the rules
 	// columns are what a cell sums, by name; col is each rule's (traffic), or sketch its sketch.
 	columns []string
 	take    []func(*schemas.Tally) float64
@@ -87,7 +88,7 @@ func cellOf(r *rule.Rule, slot time.Duration) (cell time.Duration, receive bool)
 }
 
 func (l *lane) addRule(r *rule.Rule) {
-	l.rules = append(l.rules, r)
+	l.rules, l.prints = append(l.rules, r), append(l.prints, r.Print(time.Duration(l.cell)))
 	window, _ := r.Cells(time.Duration(l.cell))
 	l.window = max(l.window, int64(window))
 	l.keep = min(max(l.window, int64(lateMost)/l.cell), 2000)

@@ -85,7 +85,7 @@ func (d *Detector) encode(s *subject) ([]byte, error) {
 			lane.Cells = append(lane.Cells, savedCell{c.index, c.sums, c.sketches})
 		}
 		for k, c := range ls.conditions {
-			saved := savedCondition{State: c.Append(nil, l.rules[k])}
+			saved := savedCondition{State: c.Append(nil, l.prints[k])}
 			if ls.models[k] != nil {
 				saved.Model = ls.models[k].Append(nil)
 			}

@@ -57,14 +57,14 @@ func (r *Rule) Print(cell time.Duration) uint64 {
 	return h.Sum64()
 }
 
-// Append appends the condition's state to dst.
+// Append appends the condition's state to dst. print is the rule's Print.
 //
 // Layout: version, fingerprint of the rule (8), flags, state, HoldFrom, Began, newest cell (8 each,
 // little-endian), then the observed and the beyond bits as runs: uvarint lengths of runs of equal
 // bits, the first run being of zeros, from the oldest cell of the window on.
-func (c *Condition) Append(dst []byte, r *Rule) []byte {
+func (c *Condition) Append(dst []byte, print uint64) []byte {
 	dst = append(dst, stateVersion)
-	dst = binary.LittleEndian.AppendUint64(dst, r.Print(c.Slots.cell))
+	dst = binary.LittleEndian.AppendUint64(dst, print)
 	var flags byte
 	for i, on := range []bool{c.Slots.started, c.Machine.Holding, c.Machine.Open, c.Machine.Learned} {
 		if on {
@@ -120,13 +120,23 @@ func (s *Slots) bits(which int) []uint64 {
 func (s *Slots) appendRuns(dst []byte, which int) []byte {
 	words := s.bits(which)
 	on, run := false, uint64(0)
-	for i := range int64(s.window) {
-		word, bit := s.place(s.newest - int64(s.window) + 1 + i)
-		if (words[word]&bit != 0) != on {
-			dst = binary.AppendUvarint(dst, run)
-			on, run = !on, 0
+	word, bit := s.place(s.newest + 1) // the oldest cell of the ring is where the next one will be
+	for left := s.window; left > 0; {
+		if bit == 1 && left >= 64 && (word+1)*64 <= s.window && (on && words[word] == ^uint64(0) || !on && words[word] == 0) {
+			run, left, word = run+64, left-64, word+1 // a word of nothing else, as most are
+		} else {
+			if (words[word]&bit != 0) != on {
+				dst = binary.AppendUvarint(dst, run)
+				on, run = !on, 0
+			}
+			run, left, bit = run+1, left-1, bit<<1
+			if bit == 0 {
+				word, bit = word+1, 1
+			}
 		}
-		run++
+		if word*64 >= s.window || word == s.window/64 && bit == 1<<(s.window&63) {
+			word, bit = 0, 1
+		}
 	}
 	return binary.AppendUvarint(dst, run)
 }

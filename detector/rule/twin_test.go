@@ -64,7 +64,7 @@ func TestSlotsAgainstTwin(t *testing.T) {
 					w.newest = newest
 				}
 			case 2:
-				again, err := rule.ReadCondition(r, time.Minute, c.Append(nil, r))
+				again, err := rule.ReadCondition(r, time.Minute, c.Append(nil, r.Print(time.Minute)))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -147,17 +147,17 @@ func TestSlotsAndSamplesAgree(t *testing.T) {
 func FuzzReadCondition(f *testing.F) {
 	r := &rule.Rule{Name: "r", Metric: rule.CPURatio, For: 100 * time.Minute, Clear: rule.Clear{Over: 10 * time.Minute}}
 	c := rule.NewCondition(r, time.Minute)
-	f.Add(c.Append(nil, r))
+	f.Add(c.Append(nil, r.Print(time.Minute)))
 	for i := range int64(170) {
 		c.Close(r, i, i%7 > 0, i%3 > 0)
 	}
-	f.Add(c.Append(nil, r))
+	f.Add(c.Append(nil, r.Print(time.Minute)))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := rule.ReadCondition(r, time.Minute, text)
 		if err != nil {
 			return
 		}
-		again, err := rule.ReadCondition(r, time.Minute, c.Append(nil, r))
+		again, err := rule.ReadCondition(r, time.Minute, c.Append(nil, r.Print(time.Minute)))
 		if err != nil || again.Slots.Text() != c.Slots.Text() || again.Machine != c.Machine {
 			t.Fatalf("written and read back it is another: %v", err)
 		}
