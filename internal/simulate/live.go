@@ -12,7 +12,7 @@ const (
 	AbuseLasts = 20 * time.Minute
 
 	// FloodPacketsPerSecond leave the flooding service, and ScanFlowsPerSecond the scanning one.
-	FloodPacketsPerSecond = 60_000
+	FloodPacketsPerSecond = 120_000
 	ScanFlowsPerSecond    = 150
 )
 
