@@ -36,15 +36,39 @@ type lab struct {
 
 func newLab(t *testing.T, rules string) *lab {
 	t.Helper()
+	c := clock.NewManual(begin)
+	return newLabOn(t, c, storetest.SQLite(t, c), rules)
+}
+
+// newLabOn is newLab on a store that takes its time from c.
+func newLabOn(t *testing.T, c *clock.Manual, db *store.DB, rules string) *lab {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "rules.yaml")
 	if err := os.WriteFile(path, []byte(rules), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, clock: clock.NewManual(begin), cfg: detector.DefaultConfig()}
+	l := &lab{t: t, clock: c, cfg: detector.DefaultConfig(), db: db}
 	l.cfg.Rules = path
-	l.db = storetest.SQLite(t, l.clock)
 	l.restart()
 	return l
+}
+
+// TestOnEveryStore is a life with restarts, on SQLite and on PostgreSQL.
+func TestOnEveryStore(t *testing.T) {
+	c := clock.NewManual(begin)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		from := c.Now().Truncate(time.Hour).Add(time.Hour)
+		l := newLabOn(t, c, db, packetsRule)
+		l.play(from, from.Add(3*time.Hour), 2000)
+		l.restart()
+		l.play(from.Add(3*time.Hour), from.Add(6*time.Hour), 2000)
+		l.restart()
+		l.one()
+		l.play(from.Add(6*time.Hour), from.Add(9*time.Hour), 0)
+		if i := l.one(); i.State != incident.Resolved || i.ResolvedBy != incident.Detector {
+			t.Errorf("%+v", i)
+		}
+	})
 }
 
 // restart begins a new detector on the same store, without closing the old one: as after a kill.

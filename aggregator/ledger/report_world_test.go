@@ -349,7 +349,7 @@ func worldsAtMost() int {
 	if checks := flag.Lookup("rapid.checks"); checks != nil && checks.Value.String() != strconv.Itoa(standard) {
 		return math.MaxInt
 	}
-	return 25
+	return 40
 }
 
 // TestSumsAreTheTruthWhateverComesBetween books, seals, tells, closes and changes owners in any order,

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"hostmeter/internal/httpapi"
@@ -85,6 +84,3 @@ func (d *Desk) customerNames(ctx context.Context) (httpapi.Names, error) {
 	}
 	return names, nil
 }
-
-// errNoSuchMonth says that no period of any service ends in a month.
-var errNoSuchMonth = errors.New("no period ends in this month")
