@@ -13,6 +13,7 @@ import (
 	"hostmeter/detector/notify"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
+	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
 )
 
@@ -139,4 +140,28 @@ func TestTheEndOfWhatWasToldIsToldInASilence(t *testing.T) {
 	if err := json.Unmarshal(received.got[1].body, &last); err != nil || last.Type != "incident.resolved" || last.Data.State != "resolved" {
 		t.Fatalf("%s: %v", received.got[1].body, err)
 	}
+}
+
+// TestOnEveryStore: two receivers, one of which refuses, on SQLite and on PostgreSQL.
+func TestOnEveryStore(t *testing.T) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		received, refuses := &sink{}, &sink{answers: []int{410}}
+		var cfg notify.Config
+		for _, s := range []*sink{received, refuses} {
+			server := httptest.NewServer(s)
+			t.Cleanup(server.Close)
+			cfg.Webhooks = append(cfg.Webhooks, notify.WebhookConfig{URL: server.URL, Secret: config.NewSecret(secret)})
+		}
+		sender, err := notify.New(cfg, notify.Deps{DB: db, Clock: c})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := open(t, db, incident.New(db, cfg.Receivers()...))
+		send(t, sender)
+		sent, err := incident.New(db).Notifications(context.Background(), id)
+		if err != nil || len(sent) != 2 || sent[0].Outcome != "sent" || sent[1].Outcome != "refused" || len(received.got) != 1 {
+			t.Fatalf("%+v, %v", sent, err)
+		}
+	})
 }
