@@ -18,8 +18,15 @@ var ErrNewer = errors.New("ledger was written by a newer hostmeter")
 // Migrate brings the schema up to date, each migration in a transaction of its own that also
 // remembers it: a killed migration is run again from its beginning.
 //
+// Several processes may call it at once: one migrates, the others wait for it.
+//
 // Errors: ErrNewer, the driver's.
 func (db *DB) Migrate(ctx context.Context) error {
+	unlock, err := db.lockMigrations(ctx)
+	if err != nil {
+		return fmt.Errorf("wait for other processes' migrations: %w", err)
+	}
+	defer unlock()
 	names, err := migrationNames()
 	if err != nil {
 		return err
@@ -39,6 +46,29 @@ func (db *DB) Migrate(ctx context.Context) error {
 		}
 	}
 	return db.refuseNewer(ctx, known)
+}
+
+// migrationLock is the key of PostgreSQL's advisory lock, "hostmete" in ASCII.
+const migrationLock = 0x686f73746d657465
+
+// lockMigrations keeps other processes from migrating until unlock is called. On SQLite the one writer
+// is lock enough. The lock belongs to a connection of its own, and ends with it.
+func (db *DB) lockMigrations(ctx context.Context) (unlock func(), err error) {
+	if db.dialect != PostgreSQL {
+		return func() {}, nil
+	}
+	conn, err := db.writer.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.ExecContext(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock)) // else it ends with the connection
+		_ = conn.Close()
+	}, nil
 }
 
 func migrationNames() ([]string, error) {

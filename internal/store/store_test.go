@@ -99,3 +99,31 @@ func TestTransactionHasOneTime(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestProcessesThatStartTogetherMigrateOnce opens one new database as several processes do at once.
+func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
+	for name, dsn := range map[string]func(*testing.T) string{
+		"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "ledger.db") },
+		"postgres": storetest.EmptyPostgres,
+	} {
+		t.Run(name, func(t *testing.T) {
+			shared := dsn(t)
+			ended := make(chan error)
+			const processes = 6
+			for range processes {
+				go func() {
+					db, err := store.Open(context.Background(), shared, clock.Real{})
+					if err == nil {
+						err = errors.Join(db.Migrate(context.Background()), db.Close())
+					}
+					ended <- err
+				}()
+			}
+			for range processes {
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}

@@ -18,7 +18,8 @@ type exporter struct {
 	number int
 	// settings of its line in the configuration, where it needs any.
 	settings string
-	// mayDrop says that the exporter itself drops packets under load and tells nobody.
+	// mayDrop says that the switch in the exporter drops packets under load that its port has counted,
+	// and tells nobody.
 	mayDrop bool
 }
 
@@ -35,10 +36,10 @@ var bridgeExporters = []exporter{
 
 var ovsExporters = []exporter{
 	// Open vSwitch counts layer 2 in NetFlow v5, against the format's convention.
-	{name: "ovs-v5", number: 19, settings: ", octets: layer2"},
+	{name: "ovs-v5", number: 19, settings: ", octets: layer2", mayDrop: true},
 	// It tells every packet at ingress and again at each egress, and while the bridge floods at its own
 	// port too: an edge with two customers' ports, not a single sighting.
-	{name: "ovs-ipfix", number: 20, settings: ", mode: edge, customer_interfaces: [1, 2]"},
+	{name: "ovs-ipfix", number: 20, settings: ", mode: edge, customer_interfaces: [1, 2]", mayDrop: true},
 	{name: "ovs-sflow", number: 21, mayDrop: true},
 }
 

@@ -33,8 +33,9 @@ const shortRules = `rules:
 // one is halted, one sends frames.
 func TestHypervisorCPUAndInterfaces(t *testing.T) {
 	uri := need(t, "HOSTMETER_TEST_LIBVIRT")
+	t.Setenv("STATE", need(t, "HOSTMETER_TEST_LIBVIRT_STATE"))
 	virsh := func(args ...string) string {
-		return script(t, "libvirt-up.sh", append([]string{"virsh", "--state", need(t, "HOSTMETER_TEST_LIBVIRT_STATE")}, args...)...)
+		return script(t, "libvirt-up.sh", append([]string{"virsh"}, args...)...)
 	}
 	virsh("suspend", "talk1")
 	t.Cleanup(func() { virsh("resume", "talk1") })

@@ -57,6 +57,12 @@ func open(t testing.TB, dsn string, c clock.Clock) *store.DB {
 	return db
 }
 
+// EmptyPostgres returns the DSN of a database that nobody has migrated yet, or skips the test.
+func EmptyPostgres(t *testing.T) string {
+	t.Helper()
+	return postgres(t)
+}
+
 // postgres makes a database for one test and returns its DSN.
 func postgres(t *testing.T) string {
 	t.Helper()
