@@ -264,3 +264,38 @@ func TestReportRefusesWhatIsNoMonth(t *testing.T) {
 		t.Fatalf("two reports of one month differ: %v\n%s\n%s", err, first.String(), second.String())
 	}
 }
+
+// TestClosedPeriodsKeepTheirPriceAndPlan changes both behind a closed month.
+func TestClosedPeriodsKeepTheirPriceAndPlan(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		meter := "address:10.1.0.1"
+		w.own(meter, ownedTime{"london", 0, farMinute})
+		w.send(sentTally{meter, schemas.ClassExternal, 60, 2_000_000_001, 0})
+		w.seal(35 * 24 * time.Hour) // Nov 5
+		w.close()
+		err := w.ledger.db.Update(context.Background(), func(tx *store.Tx) error { // what an import would refuse
+			if _, err := tx.Exec(context.Background(), `UPDATE price SET amount = '7'`); err != nil {
+				return err
+			}
+			_, err := tx.Exec(context.Background(), `UPDATE inventory_state SET version = version + 1`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.importText(`services: [{id: london, customer: c2, plan: anniversary, place: london, opened: 2026-01-20}]`)
+		w.send(sentTally{meter, schemas.ClassExternal, 90, 1_000_000_000, 0})
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("closed %+v", closed)
+		}
+		row := find(t, w.report("2026-10"), "london", 2)
+		if row.AmountExVAT.String() != "0.5" || row.UnitPrice.String() != "0.5" || row.Customer != "c1" || row.Plan != "month" || row.BillableOctets != 1_000_000_000 {
+			t.Fatalf("adjustment: %+v", row)
+		}
+		// The new schedule's period is [Oct 20, Nov 20): what was closed already is cut off.
+		next := find(t, w.report("2026-11"), "london", 0)
+		if next.PeriodFrom.Format(time.RFC3339) != "2026-11-01T00:00:00Z" || next.PeriodTo.Format(time.RFC3339) != "2026-11-20T00:00:00Z" || next.Customer != "c2" {
+			t.Fatalf("next period: %+v", next)
+		}
+	})
+}
