@@ -287,7 +287,7 @@ func (d *Detector) Checkpoint(ctx context.Context) error {
 	}
 	changed := len(d.actions) > 0
 	for _, s := range d.bySubject {
-		s.dirty = false
+		s.dirty, s.closed = false, false
 	}
 	d.actions, d.removed = nil, nil
 	d.savedAt = d.deps.Clock.Now()
@@ -310,7 +310,7 @@ func (d *Detector) closeByHand(open map[string]bool) {
 	for id, at := range d.openSites {
 		if !open[id] {
 			at.subject.lanes[at.lane].conditions[at.k].Machine.CloseByHand()
-			at.subject.dirty = true
+			at.subject.dirty, at.subject.closed = true, true
 			delete(d.openSites, id)
 		}
 	}

@@ -35,7 +35,7 @@ func (d *Detector) after(ctx context.Context, s *subject, ls *laneState, k int, 
 	if events == 0 {
 		return
 	}
-	s.dirty = true
+	s.dirty, s.closed = true, s.closed || !ls.lane.receive
 	machine := &ls.conditions[k].Machine
 	r := ls.lane.rules[k]
 	id := incident.NewID(r.Name, s.id, machine.Began)

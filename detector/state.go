@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"hostmeter/detector/baseline"
@@ -15,11 +16,16 @@ import (
 	"hostmeter/internal/stream"
 )
 
-// savedSubject is a row of detector_state. Lanes and rules are found again by what they are, so that a
-// changed rules file keeps the state of every rule that did not change.
-type savedSubject struct {
-	Each      rule.Each   `json:"each"`
-	Shard     uint32      `json:"shard"`
+// savedClosed is the column closed of detector_state. Lanes and rules are found again by what they are,
+// so that a changed rules file keeps the state of every rule that did not change.
+type savedClosed struct {
+	Each  rule.Each   `json:"each"`
+	Shard uint32      `json:"shard"`
+	Lanes []savedLane `json:"lanes"`
+}
+
+// savedOpen is the column open: what is not closed yet, and receive lanes altogether.
+type savedOpen struct {
 	Exporters []savedTold `json:"exporters"`
 	LastTold  int64       `json:"last"`
 	Lanes     []savedLane `json:"lanes"`
@@ -35,12 +41,12 @@ type savedLane struct {
 	Receive    bool                      `json:"receive,omitempty"`
 	Guest      bool                      `json:"guest,omitempty"`
 	Started    bool                      `json:"started,omitempty"`
-	Next       int64                     `json:"next"`
-	Columns    []string                  `json:"columns"`
+	Next       int64                     `json:"next,omitempty"`
+	Columns    []string                  `json:"columns,omitempty"`
 	Sketches   []rule.Metric             `json:"sketches,omitempty"`
 	Cells      []savedCell               `json:"cells,omitempty"`
-	Kept       kept                      `json:"kept"`
-	Conditions map[string]savedCondition `json:"conditions"`
+	Kept       []byte                    `json:"kept,omitempty"`
+	Conditions map[string]savedCondition `json:"conditions,omitempty"`
 }
 
 type savedCell struct {
@@ -71,85 +77,120 @@ type savedThrough struct {
 	Silent bool  `json:"silent,omitempty"`
 }
 
-func (d *Detector) encode(s *subject) ([]byte, error) {
-	row := savedSubject{Each: s.each, Shard: s.shard, LastTold: s.lastTold}
+func (d *Detector) encodeClosed(s *subject) ([]byte, error) {
+	row := savedClosed{Each: s.each, Shard: s.shard}
+	for i := range s.lanes {
+		if ls := &s.lanes[i]; !ls.lane.receive {
+			lane := ls.lane.saved()
+			lane.Columns, lane.Sketches, lane.Kept = ls.lane.columns, ls.lane.sketchs, ls.kept.encode(len(ls.lane.columns))
+			lane.Conditions = ls.encodeConditions()
+			row.Lanes = append(row.Lanes, lane)
+		}
+	}
+	return json.Marshal(row)
+}
+
+func (d *Detector) encodeOpen(s *subject) ([]byte, error) {
+	row := savedOpen{LastTold: s.lastTold}
 	for _, t := range s.exporters {
 		row.Exporters = append(row.Exporters, savedTold{d.progress.names[t.exporter], t.at})
 	}
 	for i := range s.lanes {
 		ls := &s.lanes[i]
-		l := ls.lane
-		lane := savedLane{Cell: l.cell, Receive: l.receive, Guest: l.guest, Started: ls.started, Next: ls.next,
-			Columns: l.columns, Sketches: l.sketchs, Kept: ls.kept, Conditions: map[string]savedCondition{}}
+		lane := ls.lane.saved()
+		lane.Started, lane.Next, lane.Columns, lane.Sketches = ls.started, ls.next, ls.lane.columns, ls.lane.sketchs
 		for _, c := range ls.cells {
 			lane.Cells = append(lane.Cells, savedCell{c.index, c.sums, c.sketches})
 		}
-		for k, c := range ls.conditions {
-			saved := savedCondition{State: c.Append(nil, l.prints[k])}
-			if ls.models[k] != nil {
-				saved.Model = ls.models[k].Append(nil)
-			}
-			lane.Conditions[l.rules[k].Name] = saved
+		if ls.lane.receive {
+			lane.Conditions = ls.encodeConditions()
 		}
 		row.Lanes = append(row.Lanes, lane)
 	}
 	return json.Marshal(row)
 }
 
-func (d *Detector) decode(id string, text []byte) (*subject, error) {
-	var row savedSubject
-	if err := json.Unmarshal(text, &row); err != nil {
+func (l *lane) saved() savedLane {
+	return savedLane{Cell: l.cell, Receive: l.receive, Guest: l.guest}
+}
+
+func (ls *laneState) encodeConditions() map[string]savedCondition {
+	out := make(map[string]savedCondition, len(ls.conditions))
+	for k, c := range ls.conditions {
+		saved := savedCondition{State: c.Append(nil, ls.lane.prints[k])}
+		if ls.models[k] != nil {
+			saved.Model = ls.models[k].Append(nil)
+		}
+		out[ls.lane.rules[k].Name] = saved
+	}
+	return out
+}
+
+func (d *Detector) decode(id string, closedText, openText []byte) (*subject, error) {
+	var closed savedClosed
+	if err := json.Unmarshal(closedText, &closed); err != nil {
 		return nil, err
 	}
-	lanes := d.lanes[row.Each]
+	var open savedOpen
+	if err := json.Unmarshal(openText, &open); err != nil {
+		return nil, err
+	}
+	lanes := d.lanes[closed.Each]
 	if len(lanes) == 0 {
 		return nil, nil // no rule looks at it any more
 	}
-	s := newSubject(id, row.Each, 1, lanes)
-	s.shard, s.lastTold = row.Shard, row.LastTold
-	for _, t := range row.Exporters {
+	s := newSubject(id, closed.Each, 1, lanes)
+	s.dirty, s.closed = false, false
+	s.shard, s.lastTold = closed.Shard, open.LastTold
+	for _, t := range open.Exporters {
 		s.exporters = append(s.exporters, told{d.progress.id(t.Exporter), t.At})
 	}
 	for i := range s.lanes {
-		for _, saved := range row.Lanes {
-			l := s.lanes[i].lane
-			if l.cell == saved.Cell && l.receive == saved.Receive && l.guest == saved.Guest {
-				s.lanes[i].restore(saved)
+		for _, saved := range closed.Lanes {
+			if s.lanes[i].lane.is(saved) {
+				s.lanes[i].restoreClosed(saved)
+			}
+		}
+		for _, saved := range open.Lanes {
+			if s.lanes[i].lane.is(saved) {
+				s.lanes[i].restoreOpen(saved)
 			}
 		}
 	}
 	return s, nil
 }
 
-func (ls *laneState) restore(saved savedLane) {
+func (l *lane) is(saved savedLane) bool {
+	return l.cell == saved.Cell && l.receive == saved.Receive && l.guest == saved.Guest
+}
+
+func (ls *laneState) restoreOpen(saved savedLane) {
 	ls.started, ls.next = saved.Started, saved.Next
-	if equal(saved.Columns, ls.lane.columns) && equal(saved.Sketches, ls.lane.sketchs) {
-		ls.kept = saved.Kept
+	if slices.Equal(saved.Columns, ls.lane.columns) && slices.Equal(saved.Sketches, ls.lane.sketchs) {
 		for _, c := range saved.Cells {
 			ls.cells = append(ls.cells, cell{c.Index, c.Sums, c.Sketches})
 		}
 	}
+	ls.restoreConditions(saved)
+}
+
+func (ls *laneState) restoreClosed(saved savedLane) {
+	if slices.Equal(saved.Columns, ls.lane.columns) {
+		ls.kept = readKept(saved.Kept, len(ls.lane.columns))
+	}
+	ls.restoreConditions(saved)
+}
+
+func (ls *laneState) restoreConditions(saved savedLane) {
 	for k, r := range ls.lane.rules {
-		condition, err := rule.ReadCondition(r, time.Duration(ls.lane.cell), saved.Conditions[r.Name].State)
-		if err == nil {
+		of := saved.Conditions[r.Name]
+		if condition, err := rule.ReadCondition(r, time.Duration(ls.lane.cell), of.State); err == nil {
 			ls.conditions[k] = condition
 		}
-		if model, err := baseline.Read(saved.Conditions[r.Name].Model); err == nil && ls.models[k] != nil {
+		if model, err := baseline.Read(of.Model); err == nil && ls.models[k] != nil {
 			ls.models[k] = model
 		}
 	}
-}
-
-func equal[T comparable](a, b []T) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 func (p *progress) encode() ([]byte, error) {
@@ -252,18 +293,18 @@ func (d *Detector) loadWatermarks(ctx context.Context, tx *store.Tx) error {
 }
 
 func (d *Detector) loadSubjects(ctx context.Context, tx *store.Tx) error {
-	rows, err := tx.Query(ctx, `SELECT subject, state FROM detector_state ORDER BY subject`)
+	rows, err := tx.Query(ctx, `SELECT subject, closed, open FROM detector_state ORDER BY subject`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var id string
-		var text []byte
-		if err := rows.Scan(&id, &text); err != nil {
+		var closed, open []byte
+		if err := rows.Scan(&id, &closed, &open); err != nil {
 			return err
 		}
-		s, err := d.decode(id, text)
+		s, err := d.decode(id, closed, open)
 		if err != nil {
 			return fmt.Errorf("state of %s: %w", id, err)
 		}
@@ -362,23 +403,41 @@ func (d *Detector) saveSubjects(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	upsert, err := tx.Prepare(ctx, `INSERT INTO detector_state (subject, state) VALUES (?, ?)
-		ON CONFLICT (subject) DO UPDATE SET state = excluded.state`)
+	insert, err := tx.Prepare(ctx, `INSERT INTO detector_state (subject, closed, open) VALUES (?, ?, ?)
+		ON CONFLICT (subject) DO UPDATE SET closed = excluded.closed, open = excluded.open`)
 	if err != nil {
 		return err
 	}
-	defer upsert.Close()
+	defer insert.Close()
+	update, err := tx.Prepare(ctx, `UPDATE detector_state SET open = ? WHERE subject = ?`)
+	if err != nil {
+		return err
+	}
+	defer update.Close()
 	for _, s := range d.bySubject {
 		if !s.dirty {
 			continue
 		}
-		text, err := d.encode(s)
-		if err != nil {
-			return fmt.Errorf("state of %s: %w", s.id, err)
-		}
-		if _, err := upsert.ExecContext(ctx, s.id, text); err != nil {
+		if err := d.saveSubject(ctx, s, insert, update); err != nil {
 			return fmt.Errorf("write state of %s: %w", s.id, err)
 		}
 	}
 	return nil
+}
+
+func (d *Detector) saveSubject(ctx context.Context, s *subject, insert, update *sql.Stmt) error {
+	open, err := d.encodeOpen(s)
+	if err != nil {
+		return err
+	}
+	if !s.closed {
+		_, err := update.ExecContext(ctx, open, s.id)
+		return err
+	}
+	closed, err := d.encodeClosed(s)
+	if err != nil {
+		return err
+	}
+	_, err = insert.ExecContext(ctx, s.id, closed, open)
+	return err
 }

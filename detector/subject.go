@@ -2,6 +2,8 @@ package detector
 
 import (
 	"cmp"
+	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -19,7 +21,8 @@ type subject struct {
 	exporters []told
 	lastTold  int64
 	tops      *tops // of busy subjects
-	dirty     bool
+	// dirty: something changed since the last checkpoint; closed: also what is in event lanes.
+	dirty, closed bool
 }
 
 // told is when an exporter last told of the subject, in event time.
@@ -49,15 +52,15 @@ type cell struct {
 // kept holds the sums of closed cells that came near a threshold: what late data is added to, and what
 // evidence shows. Smaller cells count as zero there.
 type kept struct {
-	Cells []int64   `json:"c,omitempty"`
-	Sums  []float32 `json:"s,omitempty"`
+	Cells []int64
+	Sums  []float32
 }
 
 // keptShare is how near to its threshold a cell must come to be kept: a sixteenth.
 const keptShare = 16
 
 func newSubject(id string, each rule.Each, shards uint32, lanes []*lane) *subject {
-	s := &subject{id: id, each: each, lanes: make([]laneState, len(lanes)), shard: anyShard}
+	s := &subject{id: id, each: each, lanes: make([]laneState, len(lanes)), shard: anyShard, dirty: true, closed: true}
 	if !each.Owned() {
 		s.shard = schemas.ShardOf(id, max(1, shards))
 	}
@@ -241,4 +244,39 @@ func (k *kept) get(index int64, l *lane) cell {
 		}
 	}
 	return c
+}
+
+// encode writes the cells as differences and the sums as they are; stride is the number of sums a cell.
+func (k *kept) encode(stride int) []byte {
+	if len(k.Cells) == 0 {
+		return nil
+	}
+	var out []byte
+	last := int64(0)
+	for i, index := range k.Cells {
+		out = binary.AppendVarint(out, index-last)
+		last = index
+		for _, v := range k.Sums[i*stride : (i+1)*stride] {
+			out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
+		}
+	}
+	return out
+}
+
+// readKept reads what encode wrote, up to where it ends in the middle of a cell.
+func readKept(text []byte, stride int) (k kept) {
+	last := int64(0)
+	for {
+		step, n := binary.Varint(text)
+		if n <= 0 || len(text)-n < 4*stride {
+			return k
+		}
+		text = text[n:]
+		last += step
+		k.Cells = append(k.Cells, last)
+		for range stride {
+			k.Sums = append(k.Sums, math.Float32frombits(binary.LittleEndian.Uint32(text)))
+			text = text[4:]
+		}
+	}
 }

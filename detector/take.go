@@ -139,6 +139,7 @@ func (d *Detector) put(ctx context.Context, s *subject, ls *laneState, index int
 		return
 	}
 	d.metrics.late.WithLabelValues("corrected").Inc()
+	s.dirty, s.closed = true, true
 	c := ls.kept.get(index, ls.lane)
 	add(&c)
 	ls.keep(&c)
@@ -272,7 +273,7 @@ func (d *Detector) closeLane(ctx context.Context, s *subject, ls *laneState, f *
 		ls.next = max(ls.next, min(firstCell(ls, end), end-l.window-1))
 	}
 	for ; ls.next < end; ls.next++ {
-		s.dirty = true
+		s.dirty, s.closed = true, true
 		c := ls.find(ls.next)
 		observed := d.observed(s, l, f, ls.next)
 		for k, condition := range ls.conditions {

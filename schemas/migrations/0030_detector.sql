@@ -54,10 +54,12 @@ CREATE TABLE notification (
 );
 CREATE INDEX notification_due ON notification (state, next_at);
 CREATE INDEX notification_incident ON notification (incident, created_at);
--- All that is known of one meter, or of one owner: its windows, its machines, its open cells.
+-- All that is known of one meter, or of one owner: closed holds its windows and machines, which change
+-- when a slot is closed, and open what changes with each batch.
 CREATE TABLE detector_state (
 	subject TEXT NOT NULL PRIMARY KEY,
-	state   {{blob}} NOT NULL
+	closed  {{blob}} NOT NULL,
+	open    {{blob}} NOT NULL
 );
 CREATE TABLE detector_watermark (
 	collector TEXT NOT NULL,
