@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh SET...   install what the tests with real servers need, from Debian's packages
 #
-# Sets: postgres kafka libvirt netlab browser lint. A set whose programs are there already costs
+# Sets: postgres kafka libvirt netlab browser alertmanager lint. A set whose programs are there already costs
 # nothing. Needs root and a package registry; without them it says what is missing and exits 1.
 set -euo pipefail
 say() { echo "install: $*" >&2; }
@@ -11,6 +11,7 @@ declare -A PACKAGES=(
   [libvirt]="libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 nasm iproute2 softflowd"
   [netlab]="softflowd pmacct fprobe openvswitch-switch tshark iperf3 iputils-ping ethtool socat jq iproute2 python3"
   [browser]="chromium fonts-dejavu-core"
+  [alertmanager]="prometheus-alertmanager"
   [lint]="shellcheck"
 )
 declare -A PROGRAMS=(
@@ -19,6 +20,7 @@ declare -A PROGRAMS=(
   [libvirt]="libvirtd virsh qemu-system-x86_64 nasm ip softflowd"
   [netlab]="softflowd pmacctd fprobe ovs-vswitchd socat jq ip python3 ethtool"
   [browser]="chromium"
+  [alertmanager]="prometheus-alertmanager"
   [lint]="shellcheck"
 )
 present() {

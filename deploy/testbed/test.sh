@@ -49,6 +49,7 @@ influx() { INFLUX_VERSION=$1 $BED/influx-up.sh "$STATE/influx" $((PORT + 3)); }
 libvirt() { $BED/install.sh libvirt && mkdir -p "$STATE/lv" && $BED/libvirt-up.sh up --state "$STATE/lv" --netns hmlv --spin 1 --halt 2 --talk 1; }
 netlab() { $BED/install.sh netlab && [ "$(id -u)" = 0 ] && ip netns add hmprobe && ip netns del hmprobe; }
 browser() { $BED/install.sh browser; }
+alertmanager() { $BED/install.sh alertmanager; }
 
 start_influx() { # version
   server "influxdb $1" influx "$1" || return 0
@@ -68,6 +69,7 @@ start_servers() {
     export HOSTMETER_TEST_LIBVIRT HOSTMETER_TEST_LIBVIRT_STATE=$STATE/lv HOSTMETER_TEST_LIBVIRT_NETNS=hmlv
   fi
   server netlab netlab && export HOSTMETER_TEST_NETLAB=1 || true
+  server alertmanager alertmanager || true
   server browser browser && export HOSTMETER_TEST_BROWSER=1 || true
 }
 report_missing() {

@@ -16,11 +16,12 @@ const (
 	talkVNIC  = "vnic:00000000-0000-4000-8000-000000000004/52:54:00:00:00:04"
 )
 
-// shortRules is the shipped CPU rule with windows of seconds.
+// shortRules is the shipped CPU rule with windows of seconds, and a threshold that a spinning guest
+// passes on a host whose cores are busy with other tests too.
 const shortRules = `rules:
   - name: sustained-cpu
     metric: cpu_ratio
-    above: 0.90
+    above: 0.20
     for: 40s
     at_least: 0.60
     coverage: 0.60
