@@ -39,7 +39,7 @@ var ovsExporters = []exporter{
 	{name: "ovs-v5", number: 19, settings: ", octets: layer2", mayDrop: true},
 	// It tells every packet at ingress and again at each egress, and while the bridge floods at its own
 	// port too: an edge with two customers' ports, not a single sighting.
-	{name: "ovs-ipfix", number: 20, settings: ", mode: edge, customer_interfaces: [1, 2]", mayDrop: true},
+	{name: "ovs-ipfix", number: 20, settings: ", mode: edge, customer_interfaces: [101, 102]", mayDrop: true},
 	{name: "ovs-sflow", number: 21, mayDrop: true},
 }
 
