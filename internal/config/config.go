@@ -29,10 +29,16 @@ func Read(path string, into any) error {
 	return nil
 }
 
+var strictly = []yaml.DecodeOption{yaml.Strict(), yaml.DisallowUnknownField()}
+
 // Decode is Read for a text that is in memory. An empty text changes nothing.
 func Decode(text []byte, into any) error {
-	decoder := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict(), yaml.DisallowUnknownField())
+	decoder := yaml.NewDecoder(bytes.NewReader(text), strictly...)
 	if err := decoder.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		var placed yaml.Error
+		if !errors.As(err, &placed) { // of a type of our own, which does not know where it stands
+			return locate(text, into, err)
+		}
 		return errors.New(strings.TrimSpace(yaml.FormatError(err, false, true)))
 	}
 	var second any

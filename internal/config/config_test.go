@@ -16,6 +16,13 @@ type sample struct {
 	Every  time.Duration `yaml:"every"`
 	Buffer config.Size   `yaml:"buffer"`
 	Token  config.Secret `yaml:"token"`
+	Sizes  []config.Size `yaml:"sizes"`
+	Parts  []part        `yaml:"parts"`
+}
+
+type part struct {
+	Name string      `yaml:"name"`
+	Size config.Size `yaml:"size"`
 }
 
 func TestDecode(t *testing.T) {
@@ -47,9 +54,12 @@ func TestDecodeErrorsNameLineAndKey(t *testing.T) {
 		}
 	}
 	f("listen: a\nlisten_on: b\n", "[2:1]", "listen_on")
-	f("buffer: 3 XB\n", "3 XB", "MiB")
-	f("every: soon\n", "soon")
-	f("token: env:HOSTMETER_NO_SUCH_VARIABLE\n", "HOSTMETER_NO_SUCH_VARIABLE")
+	f("buffer: 3 XB\n", "[1:9] buffer: ", "3 XB", "MiB")
+	f("listen: a\nevery: soon\n", "[2:8] every: ", "soon")
+	f("token: env:HOSTMETER_NO_SUCH_VARIABLE\n", "[1:8] token: ", "HOSTMETER_NO_SUCH_VARIABLE")
+	f("sizes: [1 kB, 2 XB]\nlisten: a\n", "[1:15] sizes[1]: ", "2 XB")
+	f("buffer: 3 XB\nsizes: [1 kB, 2 XB]\n", "[1:9] buffer: ", "3 XB") // the first of two
+	f("parts:\n- {name: a, size: 1 kB}\n- name: b\n  size: 3 XB\n", "[4:9] parts[1].size: ", "3 XB")
 	f("listen: a\n---\nlisten: b\n", "second document")
 }
 
