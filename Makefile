@@ -2,9 +2,12 @@
 SHELL       := /bin/bash
 VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TAGS        := libvirt_dlopen
-GOFLAGS_ALL := -tags $(TAGS) -trimpath -ldflags "-X hostmeter/internal/telemetry.Version=$(VERSION)"
+GOFLAGS_ALL := -tags $(TAGS) -ldflags "-X hostmeter/internal/telemetry.Version=$(VERSION)"
 BIN         := bin/hostmeter
 FUZZTIME    ?= 10s
+
+# Everywhere the same, so that a build and the tests share what is compiled.
+export GOFLAGS += -trimpath
 
 # Without a C compiler everything but the libvirt source is built, and says so when one is configured.
 ifeq ($(shell command -v $${CC:-cc} 2>/dev/null),)
