@@ -40,6 +40,9 @@ type Deps struct {
 	// StateDir is a folder for the sources' positions. Empty: a restart knows nothing of what was
 	// before, and declares no loss.
 	StateDir string
+	// Sockets are bound ones that outlive this collector, of the service manager or of the collector
+	// before a reload. nil: the collector binds its own.
+	Sockets *udp.Sockets
 }
 
 // Collector is safe for concurrent use.
@@ -71,9 +74,10 @@ type Collector struct {
 	restoredHosts []*schemas.SourcePosition
 	records       []schemas.FlowRecord // of one datagram
 
-	openOnce sync.Once
-	openErr  error
-	sockets  []*udp.Socket
+	openOnce   sync.Once
+	openErr    error
+	sockets    []*udp.Socket
+	ownSockets bool // Close closes the kept ones too
 }
 
 // New returns a collector that touches nothing until it is fed, opened or run.
@@ -96,10 +100,14 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("register the collector's metrics: %w", err)
 	}
+	ownSockets := deps.Sockets == nil
+	if ownSockets {
+		deps.Sockets = &udp.Sockets{}
+	}
 	table := tally.DefaultConfig()
 	table.Local, table.Assigned = cfg.Local, cfg.Assigned
 	c := &Collector{
-		cfg: cfg, deps: deps, metrics: m,
+		cfg: cfg, deps: deps, metrics: m, ownSockets: ownSockets,
 		allow:     newAllowList(cfg.Exporters),
 		state:     newState(),
 		table:     tally.New(table),
@@ -145,7 +153,7 @@ func (c *Collector) open(ctx context.Context) error {
 		}
 	}
 	for i, cfg := range c.cfg.UDP {
-		socket, err := udp.Listen(ctx, cfg, udp.Deps{
+		socket, err := c.deps.Sockets.Listen(ctx, cfg, udp.Deps{
 			Logger: c.deps.Logger, Clock: c.deps.Clock,
 			Dropped: func(n uint64) { c.metrics.kernelDrops.Add(float64(n)) },
 		})
@@ -156,7 +164,11 @@ func (c *Collector) open(ctx context.Context) error {
 		c.deps.Logger.Info("listening for flows", "listen", socket.LocalAddr().String(),
 			"receive_buffer_bytes", socket.ReceiveBuffer())
 	}
-	return nil
+	closed, err := c.deps.Sockets.DropUnread()
+	for _, at := range closed {
+		c.deps.Logger.Info("a socket that the configuration does not name is closed", "listen", at.String())
+	}
+	return err
 }
 
 // Addresses are where the open collector listens, in the order of the configuration.
@@ -168,11 +180,14 @@ func (c *Collector) Addresses() []netip.AddrPort {
 	return out
 }
 
-// Close closes the sockets, and not the log, which it was given. It may be called twice.
+// Close closes the sockets, but not those that it was given, nor the log. It may be called twice.
 func (c *Collector) Close() error {
 	var errs []error
 	for _, s := range c.sockets {
 		errs = append(errs, s.Close())
+	}
+	if c.ownSockets {
+		errs = append(errs, c.deps.Sockets.Close())
 	}
 	return errors.Join(errs...)
 }

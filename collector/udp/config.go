@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 
 	"hostmeter/internal/config"
@@ -47,6 +48,17 @@ func (c Config) Validate() error {
 		return errors.New("receive_buffer: below 0")
 	}
 	return nil
+}
+
+// address is Listen of a valid configuration; an empty host is the IPv6 wildcard.
+func (c Config) address() netip.AddrPort {
+	host, port, _ := net.SplitHostPort(c.Listen)
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		addr = netip.IPv6Unspecified()
+	}
+	n, _ := strconv.ParseUint(port, 10, 16)
+	return netip.AddrPortFrom(addr, uint16(n))
 }
 
 func (c Config) receiveBuffer() int {

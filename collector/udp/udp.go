@@ -46,30 +46,44 @@ type Socket struct {
 	dropped   atomic.Uint64
 	dropsSeen uint32 // the kernel's own count, which wraps; of the serving goroutine and Close
 	dropsMu   sync.Mutex
+	released  func(dropsSeen uint32) // set where Sockets keeps the socket
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// Listen binds the socket. What the kernel grants of the receive buffer is logged when it is less
-// than what was asked for.
+// Listen binds a socket that ends with its reader; Sockets.Listen keeps it. What the kernel grants of
+// the receive buffer is logged when it is less than what was asked for.
 //
 // Errors: of Config.Validate, and what the system said, with the address.
 func Listen(ctx context.Context, cfg Config, deps Deps) (*Socket, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	conn, err := bind(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newSocket(conn, cfg, deps)
+}
+
+func bind(ctx context.Context, cfg Config) (*net.UDPConn, error) {
+	var listener net.ListenConfig
+	packets, err := listener.ListenPacket(ctx, "udp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen on udp %s: %w", cfg.Listen, err)
+	}
+	return packets.(*net.UDPConn), nil
+}
+
+// newSocket prepares a bound connection for reading, and owns it.
+func newSocket(conn *net.UDPConn, cfg Config, deps Deps) (*Socket, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
 	if deps.Clock == nil {
 		deps.Clock = clock.Real{}
 	}
-	var listener net.ListenConfig
-	packets, err := listener.ListenPacket(ctx, "udp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen on udp %s: %w", cfg.Listen, err)
-	}
-	s := &Socket{conn: packets.(*net.UDPConn), deps: deps, asked: cfg.receiveBuffer()}
+	s := &Socket{conn: conn, deps: deps, asked: cfg.receiveBuffer()}
 	if err := s.prepare(); err != nil {
 		_ = s.conn.Close()
 		return nil, fmt.Errorf("prepare udp socket %s: %w", cfg.Listen, err)
@@ -102,6 +116,9 @@ func (s *Socket) Close() error {
 	s.closeOnce.Do(func() {
 		s.pollDrops()
 		s.closeErr = s.conn.Close()
+		if s.released != nil {
+			s.released(s.seenDrops())
+		}
 	})
 	return s.closeErr
 }
@@ -144,6 +161,17 @@ func (s *Socket) addDrops(kernel uint32) {
 	if s.deps.Dropped != nil {
 		s.deps.Dropped(uint64(n))
 	}
+}
+
+// pollDrops reads the socket's drop counter itself: the one in the control messages is as old as
+// the datagram that it came with, and none comes after the last.
+func (s *Socket) pollDrops() { s.addDrops(s.kernelDrops()) }
+
+// seenDrops is the kernel's own count as far as it has been taken over.
+func (s *Socket) seenDrops() uint32 {
+	s.dropsMu.Lock()
+	defer s.dropsMu.Unlock()
+	return s.dropsSeen
 }
 
 // clockOffset is what has to be added to the machine's time to get the time of the program's clock.

@@ -45,19 +45,21 @@ func (s *Socket) prepare() error {
 	})
 }
 
-// pollDrops reads the socket's drop counter itself: the one in the control messages is as old as
-// the datagram that it came with, and none comes after the last.
-func (s *Socket) pollDrops() {
-	_ = s.control(func(fd int) error { // a closed socket has told its drops before
+// kernelDrops reads the kernel's running count of what it dropped at the socket, of 32 bits; of a
+// closed socket it is what was seen last.
+func (s *Socket) kernelDrops() uint32 {
+	drops := s.seenDrops()
+	_ = s.control(func(fd int) error {
 		var info [16]uint32 // SK_MEMINFO_VARS is 9 so far
 		size := uint32(unsafe.Sizeof(info))
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 		if errno == 0 && size >= 36 {
-			s.addDrops(info[8]) // SK_MEMINFO_DROPS
+			drops = info[8] // SK_MEMINFO_DROPS
 		}
 		return nil
 	})
+	return drops
 }
 
 func (s *Socket) control(f func(fd int) error) error {

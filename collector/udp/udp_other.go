@@ -15,7 +15,7 @@ func (s *Socket) prepare() error {
 	return s.conn.SetReadBuffer(s.asked)
 }
 
-func (s *Socket) pollDrops() {}
+func (s *Socket) kernelDrops() uint32 { return 0 }
 
 func (s *Socket) receive(ctx context.Context, handle Handler) error {
 	payload := make([]byte, 1<<16)
