@@ -9,7 +9,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"hostmeter/aggregator"
 	"hostmeter/aggregator/series"
 	"hostmeter/collector"
+	"hostmeter/collector/udp"
 	"hostmeter/detector"
 	"hostmeter/detector/notify"
 	"hostmeter/internal/clock"
@@ -68,24 +68,8 @@ type App struct {
 	series     *series.Sink
 	server     *httpapi.Server
 	notice     string // stands above every page; empty in a real installation
-}
-
-// RunParts loads a configuration file and runs the parts of it until ctx is done. The log goes to w.
-func RunParts(ctx context.Context, path string, parts Parts, w io.Writer) error {
-	cfg, err := LoadConfig(path)
-	if err != nil {
-		return err
-	}
-	logger, err := cfg.Telemetry.NewLogger(w)
-	if err != nil {
-		return wrong(fmt.Errorf("telemetry.%w", err), "")
-	}
-	a := New(cfg, parts, clock.Real{}, logger)
-	defer a.Close()
-	if err := a.Open(ctx); err != nil {
-		return err
-	}
-	return a.Run(ctx)
+	sockets    *udp.Sockets
+	reload     func(context.Context) error // nil where nothing can be read again
 }
 
 // New returns a process that has touched nothing yet.
@@ -148,7 +132,7 @@ func (a *App) openCollector(ctx context.Context) error {
 	var err error
 	a.collector, err = collector.New(a.cfg.Collector, collector.Deps{
 		Log: a.tail, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
-		StateDir: filepath.Join(a.cfg.Data, "collector"),
+		StateDir: filepath.Join(a.cfg.Data, "collector"), Sockets: a.sockets,
 	})
 	if err != nil {
 		return err

@@ -1,9 +1,12 @@
 package app
 
 import (
+	"encoding"
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -91,5 +94,49 @@ func TestMissingConfigurationSaysWhatToDo(t *testing.T) {
 	var hinted *HintError
 	if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint, "config example") {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// keysOf lists the keys of a configuration as the reference writes them: collector.udp[].listen.
+func keysOf(t reflect.Type, prefix string) (keys []string) {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return keysOf(t.Elem(), prefix)
+	case t.Kind() == reflect.Slice:
+		return keysOf(t.Elem(), prefix+"[]")
+	case t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		for i := range t.NumField() {
+			name, option, _ := strings.Cut(t.Field(i).Tag.Get("yaml"), ",")
+			switch {
+			case option == "inline":
+				keys = append(keys, keysOf(t.Field(i).Type, prefix)...)
+			case prefix == "":
+				keys = append(keys, keysOf(t.Field(i).Type, name)...)
+			default:
+				keys = append(keys, keysOf(t.Field(i).Type, prefix+"."+name)...)
+			}
+		}
+		return keys
+	}
+	return []string{prefix}
+}
+
+func TestTheReferenceListsEveryKey(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, match := range regexp.MustCompile("(?m)^\\| `([a-z_.\\[\\]]+)` ").FindAllStringSubmatch(string(text), -1) {
+		listed[match[1]] = true
+	}
+	for _, key := range keysOf(reflect.TypeFor[Config](), "") {
+		if !listed[key] {
+			t.Errorf("%s is not in docs/reference/configuration.md", key)
+		}
+		delete(listed, key)
+	}
+	for key := range listed {
+		t.Errorf("docs/reference/configuration.md lists %s, which is no key", key)
 	}
 }

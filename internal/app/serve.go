@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"hostmeter/internal/httpapi"
@@ -45,7 +46,22 @@ func (a *App) backend() httpapi.Backend {
 	return httpapi.Backend{
 		Usage: usageReader{d}, Records: recordReader{d}, Reports: reporter{d}, Summary: summarizer{d},
 		Incidents: incidentDesk{d}, Inventory: inventoryDesk{d}, Exporters: exporters, Meters: meterReader{d},
-		Readiness: a.readiness, OwnerNames: d.customerNames,
+		Readiness: a.readiness, OwnerNames: d.customerNames, Reload: a.reloader(),
+	}
+}
+
+// reloader answers a request of the API; nil where nothing can be read again.
+func (a *App) reloader() func(context.Context) error {
+	if a.reload == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		err := a.reload(ctx)
+		var hinted *HintError
+		if errors.As(err, &hinted) {
+			return &httpapi.InvalidError{Message: hinted.Error(), Hint: hinted.Hint}
+		}
+		return err
 	}
 }
 

@@ -59,8 +59,26 @@ func need(t *testing.T, variable string) string {
 type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
-	output *bytes.Buffer
+	output *output
 	done   chan error
+}
+
+// output is what a process says; it may be read while the process runs.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // start starts a component of hostmeter with a configuration file.
@@ -70,7 +88,7 @@ func start(t *testing.T, component, config string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(path, component, "-c", config), output: &bytes.Buffer{}, done: make(chan error, 1)}
+	p := &process{t: t, cmd: exec.Command(path, component, "-c", config), output: &output{}, done: make(chan error, 1)}
 	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
