@@ -190,7 +190,7 @@ func (a *Aggregator) WaitFor(ctx context.Context, want stream.Watermarks) error 
 		if err != nil {
 			return err
 		}
-		if reaches(have, want) {
+		if have.Reach(want) {
 			return nil
 		}
 		timer := time.NewTimer(lookAgain)
@@ -203,13 +203,4 @@ func (a *Aggregator) WaitFor(ctx context.Context, want stream.Watermarks) error 
 		}
 		timer.Stop()
 	}
-}
-
-func reaches(have, want stream.Watermarks) bool {
-	for key, index := range want {
-		if have[key] < index {
-			return false
-		}
-	}
-	return true
 }

@@ -126,7 +126,7 @@ func (d *Detector) WaitFor(ctx context.Context, want stream.Watermarks) error {
 	}
 	for {
 		d.mu.Lock()
-		done, changed := reaches(d.saved, want), d.changed
+		done, changed := d.saved.Reach(want), d.changed
 		d.mu.Unlock()
 		if done {
 			return nil
@@ -139,21 +139,12 @@ func (d *Detector) WaitFor(ctx context.Context, want stream.Watermarks) error {
 	}
 }
 
-func reaches(have, want stream.Watermarks) bool {
-	for key, index := range want {
-		if have[key] < index {
-			return false
-		}
-	}
-	return true
-}
-
 // awaited says that a checkpoint now would end somebody's wait.
 func (d *Detector) awaited() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.wants = slices.DeleteFunc(d.wants, func(want stream.Watermarks) bool { return reaches(d.saved, want) })
-	return slices.ContainsFunc(d.wants, func(want stream.Watermarks) bool { return reaches(d.position, want) })
+	d.wants = slices.DeleteFunc(d.wants, func(want stream.Watermarks) bool { return d.saved.Reach(want) })
+	return slices.ContainsFunc(d.wants, func(want stream.Watermarks) bool { return d.position.Reach(want) })
 }
 
 // Close checkpoints what Process took, if Run did not. It may be called twice, and not while Run runs.

@@ -18,7 +18,8 @@ func TestForecast(t *testing.T) {
 		}
 	}
 	f(1000, 0, 0, false)                                 // the first instant divides by nothing
-	f(1000, 7*time.Hour, 0, false)                       // less than a hundredth
+	f(1000, 24*time.Hour-1, 0, false)                    // not yet a day
+	f(1000, 24*time.Hour, 30_000, true)                  // a day
 	f(1000, 72*time.Hour, 10_000, true)                  // a tenth
 	f(5_000_000_000_000, 360*time.Hour, 10e12, true)     // half
 	f(1000, 720*time.Hour, 1000, true)                   // over

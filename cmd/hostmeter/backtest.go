@@ -18,7 +18,7 @@ detector's own code. Prints a JSON line per interval: kind "condition" is when t
 is what a person would have been told.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return app.Backtest(cmd.Context(), options, cmd.OutOrStdout())
+			return app.Backtest(cmd.Context(), options, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&options.Rules, "rules", "", "rules file (required)")

@@ -27,6 +27,9 @@ func TestRealAlertmanager(t *testing.T) {
 		program = "prometheus-alertmanager"
 	}
 	program, err := exec.LookPath(program)
+	if err != nil && os.Getenv("CI") == "true" {
+		t.Fatal("prometheus-alertmanager is not installed: run the tests by `make test`, which installs it")
+	}
 	if err != nil {
 		t.Skip("NOT TESTED AGAINST A REAL ALERTMANAGER: prometheus-alertmanager is not installed, and HOSTMETER_TEST_ALERTMANAGER is not set")
 	}

@@ -3,7 +3,9 @@ package app
 import (
 	"cmp"
 	"context"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"hostmeter/aggregator/ledger"
@@ -67,6 +69,7 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 // exporterHealth gathers what is known of one exporter.
 type exporterHealth struct {
 	row                 httpapi.Exporter
+	protocols           []string
 	activeTimeout       time.Duration
 	first               time.Time
 	dropped, held, lost counts
@@ -91,7 +94,7 @@ func (d exporterWatcher) addAccounts(ctx context.Context, byName map[string]*exp
 		if h.first.IsZero() {
 			h.first = a.Hour
 		}
-		h.row.Protocol = a.Protocol
+		h.addProtocol(a.Protocol)
 		h.dropped.add(a.Dropped)
 		h.held.add(a.Held)
 		h.lost.add(a.Lost)
@@ -108,6 +111,14 @@ func (d exporterWatcher) addAccounts(ctx context.Context, byName map[string]*exp
 		}
 		return nil
 	})
+}
+
+// addProtocol notes a protocol that the exporter speaks; sFlow's counters are no other one.
+func (h *exporterHealth) addProtocol(protocol string) {
+	protocol = strings.TrimSuffix(protocol, "-counters")
+	if !slices.Contains(h.protocols, protocol) {
+		h.protocols = append(h.protocols, protocol)
+	}
 }
 
 func (d exporterWatcher) addCompleteness(ctx context.Context, byName map[string]*exporterHealth) error {
@@ -134,6 +145,8 @@ func (d exporterWatcher) addCompleteness(ctx context.Context, byName map[string]
 }
 
 func (h *exporterHealth) finish() {
+	slices.Sort(h.protocols)
+	h.row.Protocol = strings.Join(h.protocols, ", ")
 	h.row.Dropped, h.row.Held, h.row.Lost = h.dropped.list(), h.held.list(), h.lost.list()
 	if seconds := float64(60 * h.observedMinutes); seconds > 0 {
 		h.row.DatagramsPerSec = float64(h.datagrams) / seconds

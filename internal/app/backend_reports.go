@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -154,26 +153,20 @@ func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time
 	return out
 }
 
-// forecastAfter is how much of a period must be over before a straight line says anything.
-const forecastAfter = 24 * time.Hour
-
 // forecast draws a straight line from the period's begin through now to its end, and rates what that
 // comes to. Both are nil while it is too early to tell.
 func forecast(snapshot *inventory.Snapshot, row statement.Row, now time.Time) (used, amount *decimal.Decimal) {
-	elapsed, length := min(now.Sub(row.PeriodFrom), row.PeriodTo.Sub(row.PeriodFrom)), row.PeriodTo.Sub(row.PeriodFrom)
-	if elapsed < forecastAfter {
+	period := rating.Period{From: row.PeriodFrom, To: row.PeriodTo}
+	in, known := rating.Forecast(period, uint64(max(row.InOctets, 0)), now)
+	out, alsoKnown := rating.Forecast(period, uint64(max(row.OutOctets, 0)), now)
+	if !known || !alsoKnown {
 		return nil, nil
 	}
 	contract, err := snapshot.Contract(row.Service, now)
 	if err != nil {
 		return nil, nil
 	}
-	line := func(octets int64) uint64 {
-		grown := new(big.Int).Mul(big.NewInt(max(octets, 0)), big.NewInt(int64(length)))
-		return grown.Quo(grown, big.NewInt(int64(elapsed))).Uint64()
-	}
-	charge, err := rating.Rate(contract, rating.Period{From: row.PeriodFrom, To: row.PeriodTo},
-		rating.Usage{InOctets: line(row.InOctets), OutOctets: line(row.OutOctets)}, snapshot.Prices())
+	charge, err := rating.Rate(contract, period, rating.Usage{InOctets: in, OutOctets: out}, snapshot.Prices())
 	if err != nil {
 		return nil, nil
 	}

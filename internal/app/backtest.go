@@ -20,8 +20,9 @@ type BacktestOptions struct {
 	JSON          bool
 }
 
-// Backtest runs rules over stored series and prints a JSON line per interval.
-func Backtest(_ context.Context, options BacktestOptions, w io.Writer) error {
+// Backtest runs rules over stored series and prints a JSON line per interval; what was left out is
+// told to notices.
+func Backtest(_ context.Context, options BacktestOptions, w, notices io.Writer) error {
 	text, err := os.ReadFile(options.Rules)
 	if err != nil {
 		return wrong(fmt.Errorf("read rules: %w", err), "name the file with --rules")
@@ -32,7 +33,8 @@ func Backtest(_ context.Context, options BacktestOptions, w io.Writer) error {
 	}
 	out := bufio.NewWriter(w)
 	encoder := json.NewEncoder(out)
-	if err := backtest.Run(rules, options.Series, backtest.Options{MaxHold: options.MaxHold}, func(r backtest.Result) error {
+	notice := func(text string) { _, _ = fmt.Fprintln(notices, "hostmeter:", text) }
+	if err := backtest.Run(rules, options.Series, backtest.Options{MaxHold: options.MaxHold, Notice: notice}, func(r backtest.Result) error {
 		return encoder.Encode(r)
 	}); err != nil {
 		return err

@@ -117,7 +117,7 @@ func (d *demo) openReader(ctx context.Context, consumer string) (*dayReader, err
 
 // readUntil hands batches to f until everything up to end has been handed on.
 func readUntil(ctx context.Context, r *dayReader, end stream.Watermarks, f func(context.Context, []*schemas.Batch) error) error {
-	for !reaches(r.seen, end) {
+	for !r.seen.Reach(end) {
 		batches, err := r.Next(ctx, 256)
 		if err != nil {
 			return err
@@ -130,15 +130,6 @@ func readUntil(ctx context.Context, r *dayReader, end stream.Watermarks, f func(
 		}
 	}
 	return nil
-}
-
-func reaches(seen, end stream.Watermarks) bool {
-	for key, index := range end {
-		if seen[key] < index {
-			return false
-		}
-	}
-	return true
 }
 
 // writeReports writes what finance, billing and the NOC would ask for, for every month that has ended.

@@ -32,6 +32,16 @@ func KeyOf(b *schemas.Batch) Key {
 // Watermarks hold, for each sequence, the index of the last batch that was dealt with.
 type Watermarks map[Key]uint64
 
+// Reach is true if everything up to end has been dealt with.
+func (w Watermarks) Reach(end Watermarks) bool {
+	for key, index := range end {
+		if w[key] < index {
+			return false
+		}
+	}
+	return true
+}
+
 // Log takes batches from a collector.
 type Log interface {
 	// Append gives each batch the log's id and the next index of its shard, and writes them. On
