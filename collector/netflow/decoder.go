@@ -19,7 +19,8 @@ type Decoder struct {
 	domains    map[domainKey]*domain
 	held       holding
 	running    runningTotals
-	generation uint64
+	generation uint64  // of sampling rates
+	revision   uint64  // of State
 	fields     []field // of the template being read
 	values     values  // of the record being read
 }
@@ -129,7 +130,7 @@ func (d *Decoder) streamOf(key domainKey, port uint16, at time.Time) (*domain, *
 		d.stats.Dropped[DroppedDomains]++
 		return nil, nil, ErrDomains
 	}
-	return dom, dom.session(port, at, d.limits.SessionsPerDomain), nil
+	return dom, d.sessionOf(dom, port, at), nil
 }
 
 func (d *Decoder) count(lost *int64, ses *session, number, units, uptime uint32, open bool) {

@@ -63,12 +63,13 @@ func (d *Decoder) forgetDomain(at time.Time) bool {
 		return false
 	}
 	delete(d.domains, oldest.key)
+	d.revision++
 	return true
 }
 
-// session returns the session of a port, made anew where needed; the one that was silent longest
+// sessionOf returns the session of a port, made anew where needed; the one that was silent longest
 // gives way.
-func (dom *domain) session(port uint16, at time.Time, limit int) *session {
+func (d *Decoder) sessionOf(dom *domain, port uint16, at time.Time) *session {
 	for _, s := range dom.sessions {
 		if s.port == port {
 			s.seen = at
@@ -76,7 +77,7 @@ func (dom *domain) session(port uint16, at time.Time, limit int) *session {
 		}
 	}
 	s := &session{port: port, templates: make(map[uint16]*template), seen: at}
-	if len(dom.sessions) < limit {
+	if len(dom.sessions) < d.limits.SessionsPerDomain {
 		dom.sessions = append(dom.sessions, s)
 		return s
 	}
@@ -87,6 +88,7 @@ func (dom *domain) session(port uint16, at time.Time, limit int) *session {
 		}
 	}
 	dom.sessions[oldest] = s
+	d.revision++
 	return s
 }
 
@@ -125,11 +127,12 @@ func same(a, b *program) bool {
 }
 
 // forget takes a template out of a session.
-func (s *session) forget(id uint16) bool {
+func (d *Decoder) forget(s *session, id uint16) bool {
 	t := s.templates[id]
 	if t == nil {
 		return false
 	}
+	d.revision++
 	s.fields -= len(t.program.fields)
 	delete(s.templates, id)
 	return true
@@ -137,8 +140,8 @@ func (s *session) forget(id uint16) bool {
 
 // room makes sure that a template of so many fields fits, by forgetting templates that were not
 // refreshed or used for a long time. It says false where all are alive.
-func (s *session) room(fields int, at time.Time, limits Limits) bool {
-	for len(s.templates) >= limits.TemplatesPerDomain || s.fields+fields > limits.FieldsPerDomain {
+func (d *Decoder) room(s *session, fields int, at time.Time) bool {
+	for len(s.templates) >= d.limits.TemplatesPerDomain || s.fields+fields > d.limits.FieldsPerDomain {
 		var oldest uint16
 		var seen time.Time
 		for id, t := range s.templates {
@@ -146,10 +149,10 @@ func (s *session) room(fields int, at time.Time, limits Limits) bool {
 				oldest, seen = id, t.seen
 			}
 		}
-		if len(s.templates) == 0 || at.Sub(seen) < limits.HeldAge {
+		if len(s.templates) == 0 || at.Sub(seen) < d.limits.HeldAge {
 			return false
 		}
-		s.forget(oldest)
+		d.forget(s, oldest)
 	}
 	return true
 }

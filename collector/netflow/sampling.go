@@ -142,8 +142,9 @@ func samplerOf(has set, v *values) uint64 {
 
 // learn takes what one option record says of sampling and of the exporter's boot time.
 func (d *Decoder) learn(dom *domain, has set, v *values) {
-	if has.has(toSystemInit) {
+	if has.has(toSystemInit) && dom.systemInit != v[toSystemInit] {
 		dom.systemInit = v[toSystemInit]
+		d.revision++
 	}
 	if has&statesRate == 0 {
 		return
@@ -170,6 +171,7 @@ func (d *Decoder) learn(dom *domain, has set, v *values) {
 	}
 	if dom.rates.set(s, told, d.limits.Samplers) {
 		d.generation++
+		d.revision++
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 func nextPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), a.Port()+1) }
 
+func nextPorts(n uint16) netip.AddrPort { return netip.AddrPortFrom(from.Addr(), from.Port()+n) }
+
 func wantRate(t *testing.T, what string, r schemas.FlowRecord, numerator, denominator uint32, origin schemas.SamplingOrigin) {
 	t.Helper()
 	if r.SamplingNumerator != numerator || r.SamplingDenominator != denominator || r.SamplingOrigin != origin {

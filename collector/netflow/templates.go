@@ -82,8 +82,8 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 		d.stats.Dropped[why]++
 		return dst
 	}
-	ses.forget(id)
-	if len(fields) > d.limits.FieldsPerTemplate || !ses.room(len(fields), h.receivedAt, d.limits) ||
+	d.forget(ses, id)
+	if len(fields) > d.limits.FieldsPerTemplate || !d.room(ses, len(fields), h.receivedAt) ||
 		d.fieldsTotal()+len(fields) > d.limits.FieldsTotal {
 		d.stats.Templates--
 		d.stats.Dropped[DroppedTemplateLimit]++
@@ -91,6 +91,7 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 	}
 	ses.templates[id] = &template{program: p, seen: h.receivedAt}
 	ses.fields += len(fields)
+	d.revision++
 	return d.unhold(dst, dom, id)
 }
 
@@ -108,13 +109,13 @@ func (d *Decoder) fieldsTotal() (n int) {
 // one that does means it, and its data waits for the next template instead of being misread.
 func (d *Decoder) withdraw(ses *session, id uint16) {
 	if id != 2 && id != 3 {
-		if ses.forget(id) {
+		if d.forget(ses, id) {
 			d.stats.Withdrawals++
 		}
 		return
 	}
 	for known, t := range ses.templates {
-		if t.program.options == (id == 3) && ses.forget(known) {
+		if t.program.options == (id == 3) && d.forget(ses, known) {
 			d.stats.Withdrawals++
 		}
 	}
