@@ -168,6 +168,74 @@ func TestCounters(t *testing.T) {
 	f("the first of two equal fields", counters{octets: 10}, id(1), id(1))
 }
 
+func TestOnlyLayer2(t *testing.T) {
+	f := func(frames, packets uint32, want uint64) {
+		t.Helper()
+		r := decode(t, newDecoder(), from, IPFIX(0, 1, seconds, TemplateIPFIX(256, Field{ID: 352, Length: 4}, Field{ID: 2, Length: 4}), Set(256, U32(frames), U32(packets))))
+		if r[0].Octets != want || r[0].OctetsL2 != uint64(frames) {
+			t.Errorf("%d octets of %d frames: %d at layer 3, want %d", frames, packets, r[0].Octets, want)
+		}
+	}
+	f(1000, 10, 860)
+	f(140, 10, 0)
+	f(139, 10, 139) // no frames are so short: it cannot count them
+}
+
+// TestFirewallEvents holds Cisco's NSEL: updates tell differences, the end of a flow its total.
+func TestFirewallEvents(t *testing.T) {
+	const deleted, updated = 2, 5
+	fields := []Field{{ID: 148, Length: 4}, {ID: 8, Length: 4}, {ID: 12, Length: 4}, {ID: 233, Length: 1}, {ID: 323, Length: 8},
+		{ID: 231, Length: 4}, {ID: 232, Length: 4}, {ID: 298, Length: 4}}
+	type event struct {
+		id, at, kind            uint32
+		octets, reverse, packet uint32
+	}
+	f := func(name string, wantOctets, wantReverse, wantPackets uint64, events ...event) {
+		t.Helper()
+		d := newDecoder()
+		decode(t, d, from, V9(0, 1, 1, seconds, Template9(256, fields...)))
+		var octets, reverse, packets uint64
+		for _, e := range events {
+			for _, r := range decode(t, d, from, V9(0, 1, 1, seconds, Set(256, U32(e.id), Address("192.0.2.9"), Address("198.51.100.7"), U8(uint8(e.kind)),
+				U64(uint64(seconds+e.at)*1000), U32(e.octets), U32(e.reverse), U32(e.packet)))) {
+				octets, reverse, packets = octets+r.Octets, reverse+r.ReverseOctets, packets+r.Packets
+			}
+		}
+		if octets != wantOctets || reverse != wantReverse || packets != wantPackets {
+			t.Errorf("%s: %d, %d octets, %d packets, want %d, %d, %d", name, octets, reverse, packets, wantOctets, wantReverse, wantPackets)
+		}
+	}
+	f("a short flow", 900, 90, 9, event{1, 0, deleted, 900, 90, 9})
+	f("updates and a total", 900, 90, 9, event{1, 0, updated, 500, 50, 5}, event{1, 60, updated, 400, 40, 4}, event{1, 61, deleted, 900, 90, 9})
+	f("what came behind the last update", 950, 90, 9, event{1, 0, updated, 900, 90, 9}, event{1, 61, deleted, 950, 90, 9})
+	f("the last update behind the end", 900, 90, 9, event{1, 0, updated, 500, 50, 5}, event{1, 60, deleted, 900, 90, 9}, event{1, 60, updated, 400, 40, 4})
+	f("an update behind the end of a short flow", 900, 90, 9, event{1, 60, deleted, 900, 90, 9}, event{1, 60, updated, 900, 90, 9})
+	f("two flows", 1800, 180, 18, event{1, 0, updated, 900, 90, 9}, event{2, 1, deleted, 900, 90, 9}, event{1, 2, deleted, 900, 90, 9})
+	f("a number used again", 1500, 150, 15, event{1, 0, updated, 900, 90, 9}, event{1, 1, deleted, 900, 90, 9}, event{1, 70, updated, 600, 60, 6}, event{1, 71, deleted, 600, 60, 6})
+	f("an end that is no total", 1000, 100, 10, event{1, 0, updated, 900, 90, 9}, event{1, 61, deleted, 100, 10, 1})
+	f("creation and denial count as they stand", 30, 3, 2, event{1, 0, 1, 10, 1, 1}, event{1, 1, 3, 20, 2, 1})
+}
+
+// TestRunningTotalsAreOfTheirTime: what a flow added since its last record is not spread over the time
+// before that.
+func TestRunningTotalsAreOfTheirTime(t *testing.T) {
+	d := newDecoder()
+	decode(t, d, from, IPFIX(0, 1, seconds, TemplateIPFIX(256, Field{ID: 8, Length: 4}, Field{ID: 85, Length: 8}, Field{ID: 150, Length: 4}, Field{ID: 151, Length: 4})))
+	f := func(end, total, wantStart uint32, wantOctets uint64) {
+		t.Helper()
+		r := decode(t, d, from, IPFIX(0, 1, seconds, Set(256, Address("192.0.2.9"), U64(uint64(total)), U32(seconds-600), U32(seconds-600+end))))
+		if got := r[0].FlowStart - (seconds-600)*1e9; got != int64(wantStart)*1e9 || r[0].Octets != wantOctets {
+			t.Errorf("the record of %d s begins at %d s with %d octets, want %d, %d", end, got/1e9, r[0].Octets, wantStart, wantOctets)
+		}
+	}
+	f(60, 1000, 0, 1000)
+	f(120, 5000, 60, 4000)
+	f(120, 5000, 120, 0) // sent twice
+	f(90, 3000, 0, 0)    // overtaken by a later total, which holds it
+	f(300, 9000, 120, 4000)
+	f(360, 700, 300, 700) // began anew
+}
+
 func TestRunningTotals(t *testing.T) {
 	d := newDecoder()
 	fields := []Field{{ID: 8, Length: 4}, {ID: 12, Length: 4}, {ID: 85, Length: 8}, {ID: 85, Length: 8, PEN: 29305}, {ID: 152, Length: 8}}

@@ -65,7 +65,9 @@ const (
 	toScopeInterface
 	toScopeDomain
 	toScopeOther
-	toFrame // data link frame section: the slow path only
+	toProbability   // bits of a float
+	toFirewallEvent // NSEL
+	toFrame         // data link frame section: the slow path only
 	toHeader
 	targetCount
 )
@@ -81,7 +83,7 @@ func (s set) has(t target) bool { return s>>t&1 == 1 }
 func (s set) with(t target) set { return s | 1<<t }
 
 // Sampling information of any kind that states a rate.
-const statesRate = set(1)<<toSamplingInterval | set(1)<<toSamplerInterval | set(1)<<toPacketInterval | set(1)<<toSamplingPopulation
+const statesRate = set(1)<<toSamplingInterval | set(1)<<toSamplerInterval | set(1)<<toPacketInterval | set(1)<<toSamplingPopulation | set(1)<<toProbability
 
 // fieldTargets maps the information elements below 512 without an enterprise number.
 // Source: IANA IPFIX registry; RFC 3954 section 8 for the numbers that it shares with v9.
@@ -130,6 +132,7 @@ var fieldTargets = [512]target{
 	197: toFragmentFlags,
 	231: toInitiatorOctets,
 	232: toResponderOctets,
+	233: toFirewallEvent,
 	252: toInPhysical,
 	253: toOutPhysical,
 	298: toInitiatorPackets,
@@ -139,8 +142,14 @@ var fieldTargets = [512]target{
 	306: toPacketSpace,
 	309: toSamplingSize,
 	310: toSamplingPopulation,
+	311: toProbability,
+	312: toOctetsL2, // of the one packet that a section is of
 	313: toHeader,
 	315: toFrame,
+	322: toEndSeconds, // of an observation: an event, or the one packet
+	323: toEndMilliseconds,
+	324: toEndMicroseconds,
+	325: toEndNanoseconds,
 	352: toOctetsL2,
 }
 
@@ -220,6 +229,8 @@ func fits(t target, length uint16) bool {
 		return length == 4
 	case toSource6, toDestination6:
 		return length == 16
+	case toProbability:
+		return length == 4 || length == 8
 	case toFrame, toHeader:
 		return length > 0
 	case toScopeOther:

@@ -40,6 +40,8 @@ type plan struct {
 	inInterface, outInterface                 target
 	start, end                                target
 	source4, source6, ownRate, running, frame bool
+	events                                    bool // of a firewall
+	layer2                                    bool // octets are told at layer 2 alone
 }
 
 // compile turns the fields of a template into a program, or tells why that cannot be: its records
@@ -84,7 +86,8 @@ func compile(fields []field, options bool, version uint16) (p *program, reason R
 // planOf chooses among fields that tell the same thing in different ways.
 //
 // Octets: the delta (1), else the initiator's (231), else the running total (85), else those after
-// a middlebox (23), which some exporters send alone and others beside 1 for the same packets.
+// a middlebox (23), which some exporters send alone and others beside 1 for the same packets. Where
+// layer 2 (352) is all that is told, an Ethernet header a packet is taken off.
 func planOf(has set) plan {
 	var p plan
 	p.octets = firstOf(has, toOctets, toInitiatorOctets, toTotalOctets, toPostOctets)
@@ -101,6 +104,7 @@ func planOf(has set) plan {
 	p.reverseOctetsRun = p.reverseOctets == toReverseTotalOctets
 	p.reversePacketsRun = p.reversePackets == toReverseTotalPackets
 	p.running = p.octetsRun || p.packetsRun || p.reverseOctetsRun || p.reversePacketsRun
+	p.events = has.has(toFirewallEvent) && (p.octets == toInitiatorOctets || p.reverseOctets == toResponderOctets)
 	p.inInterface = firstOf(has, toInInterface, toInPhysical)
 	p.outInterface = firstOf(has, toOutInterface, toOutPhysical)
 	p.start = firstOf(has, toStartMilliseconds, toStartMicroseconds, toStartNanoseconds, toStartSeconds, toStartUptime, toStartDelta)
@@ -109,6 +113,7 @@ func planOf(has set) plan {
 	p.source6 = has.has(toSource6) || has.has(toDestination6)
 	p.ownRate = has&statesRate != 0
 	p.frame = (has.has(toFrame) || has.has(toHeader)) && p.octets == toNothing
+	p.layer2 = p.octets == toNothing && p.packets != toNothing && has.has(toOctetsL2) && !p.frame
 	return p
 }
 

@@ -2,6 +2,7 @@ package netflow
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"net/netip"
 
 	"hostmeter/collector/sflow/frame"
@@ -53,14 +54,29 @@ func (d *Decoder) take(dst []schemas.FlowRecord, dom *domain, p *program, h *hea
 	addresses(rec, p, v)
 	details(rec, p.has, v)
 	times(rec, p, dom, h, v)
+	if pl.layer2 {
+		rec.Octets = withoutEthernet(rec.OctetsL2, rec.Packets)
+	}
 	if pl.frame {
 		fromSection(rec, p.has, section)
 	}
 	if pl.running {
 		d.running.difference(rec, p, v)
 	}
+	if pl.events {
+		d.running.event(rec, p, v)
+	}
 	d.rateOf(rec, dom, p, v)
 	return dst
+}
+
+// withoutEthernet takes 14 octets a packet off a count of frames, which leaves out their FCS (RFC 7012,
+// layer2OctetDeltaCount). Frames that cannot be so short are left as they are.
+func withoutEthernet(octets, packets uint64) uint64 {
+	if high, header := bits.Mul64(packets, 14); high == 0 && header <= octets {
+		return octets - header
+	}
+	return octets
 }
 
 // addresses prefers IPv4 where a template has both families, unless only IPv6 is filled in.

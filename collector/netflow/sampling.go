@@ -1,6 +1,10 @@
 package netflow
 
-import "hostmeter/schemas"
+import (
+	"math"
+
+	"hostmeter/schemas"
+)
 
 // rate is a sampling rate as a fraction; the zero value is unknown.
 type rate struct{ numerator, denominator uint32 }
@@ -90,9 +94,9 @@ func (r *rates) namesSampler() bool {
 // statedRate reads the rate out of a record or an option record; unknown where it states none.
 //
 // interval and space (305, 306): (interval+space)/interval, the interval itself where there is no
-// space. size and population (309, 310): population/size. Else the sampling interval (34) or the
-// sampler's (50). 0 states nothing.
-// Source: RFC 5477 sections 8.2.2 to 8.2.6; RFC 3954 section 8.
+// space. size and population (309, 310): population/size. probability (311): its inverse. Else the
+// sampling interval (34) or the sampler's (50). 0 states nothing.
+// Source: RFC 5477 sections 8.2.2 to 8.2.7; RFC 3954 section 8.
 func statedRate(has set, v *values) rate {
 	if has.has(toPacketInterval) && v[toPacketInterval] > 0 {
 		interval := v[toPacketInterval]
@@ -104,6 +108,11 @@ func statedRate(has set, v *values) rate {
 	if has.has(toSamplingPopulation) && has.has(toSamplingSize) && v[toSamplingSize] > 0 {
 		return reduced(v[toSamplingPopulation], v[toSamplingSize])
 	}
+	if has.has(toProbability) {
+		if told := inverse(v[toProbability]); told != (rate{}) {
+			return told
+		}
+	}
 	if has.has(toSamplingInterval) && v[toSamplingInterval] > 0 {
 		return reduced(v[toSamplingInterval], 1)
 	}
@@ -111,6 +120,33 @@ func statedRate(has set, v *values) rate {
 		return reduced(v[toSamplerInterval], 1)
 	}
 	return rate{}
+}
+
+// statesZero tells that every field that could state a rate is 0.
+func statesZero(has set, v *values) bool {
+	for _, t := range [...]target{toSamplingInterval, toSamplerInterval, toPacketInterval, toSamplingPopulation, toProbability} {
+		if has.has(t) && v[t] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// inverse turns the bits of a probability, as a float64 or a float32, into a rate: to the whole number
+// that a float32 cannot tell from it, else to thousandths. The float comes from the wire and ends here.
+func inverse(bits uint64) rate {
+	p := math.Float64frombits(bits)
+	if bits>>32 == 0 {
+		p = float64(math.Float32frombits(uint32(bits)))
+	}
+	if !(p > 0 && p <= 1) || p < 1.0/math.MaxUint32 {
+		return rate{}
+	}
+	whole := math.Round(1 / p)
+	if math.Abs(whole*p-1) < 1e-6 {
+		return rate{uint32(whole), 1}
+	}
+	return reduced(uint64(math.Round(1000/p)), 1000)
 }
 
 // reduced returns n/d in lowest terms; unknown where that is below 1 or does not fit 32 bits.
@@ -150,7 +186,8 @@ func (d *Decoder) learn(dom *domain, has set, v *values) {
 		return
 	}
 	told := statedRate(has, v)
-	if told == (rate{}) {
+	off := told == (rate{}) && statesZero(has, v)
+	if told == (rate{}) && !off {
 		return
 	}
 	s := scope{kind: scopeSystem}
@@ -168,6 +205,13 @@ func (d *Decoder) learn(dom *domain, has set, v *values) {
 			return
 		}
 		dom = other
+	}
+	if off {
+		// 0 tells nothing by itself; where a rate was told before, sampling was switched off.
+		if _, known := dom.rates.told[s]; !known {
+			return
+		}
+		told = rate{1, 1}
 	}
 	if dom.rates.set(s, told, d.limits.Samplers) {
 		d.generation++

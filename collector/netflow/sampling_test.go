@@ -1,6 +1,7 @@
 package netflow_test
 
 import (
+	"math"
 	"net/netip"
 	"testing"
 
@@ -43,6 +44,19 @@ func TestRateInTheRecord(t *testing.T) {
 	f("10 and 25: not whole", 7, 2, []Field{{ID: 305, Length: 4}, {ID: 306, Length: 4}}, U32(10), U32(25))
 	f("size and population", 256, 1, []Field{{ID: 309, Length: 4}, {ID: 310, Length: 4}}, U32(4), U32(1024))
 	f("a population below the size", 0, 0, []Field{{ID: 309, Length: 4}, {ID: 310, Length: 4}}, U32(4), U32(2))
+	probability := func(p float64) []byte { return U64(math.Float64bits(p)) }
+	f("probability", 1000, 1, []Field{{ID: 311, Length: 8}}, probability(0.001))
+	f("probability, reduced to a float32", 1000, 1, []Field{{ID: 311, Length: 4}}, U32(math.Float32bits(0.001)))
+	f("probability of 1", 1, 1, []Field{{ID: 311, Length: 8}}, probability(1))
+	f("a rate that is not whole", 5, 2, []Field{{ID: 311, Length: 8}}, probability(0.4))
+	f("a probability that is none", 0, 0, []Field{{ID: 311, Length: 8}}, probability(1.5))
+	f("a probability of nothing", 0, 0, []Field{{ID: 311, Length: 8}}, probability(math.NaN()))
+	f("a probability below 2^-32", 0, 0, []Field{{ID: 311, Length: 8}}, probability(1e-12))
+	f("a probability of 0 and a rate", 7, 1, []Field{{ID: 311, Length: 8}, {ID: 34, Length: 1}}, U64(0), U8(7))
+	f("34 in eight octets", 512, 1, []Field{{ID: 34, Length: 8}}, U64(512))
+	f("34 beyond 32 bits", 0, 0, []Field{{ID: 34, Length: 8}}, U64(1<<40))
+	f("305 and 306 in one, three octets", 64, 1, []Field{{ID: 305, Length: 1}, {ID: 306, Length: 3}}, U8(1), []byte{0, 0, 63})
+	f("34 and 35, unsampled", 1, 1, []Field{{ID: 34, Length: 4}, {ID: 35, Length: 1}}, U32(1), U8(0))
 	f("a size of 0", 0, 0, []Field{{ID: 309, Length: 4}, {ID: 310, Length: 4}}, U32(0), U32(2))
 }
 
@@ -112,7 +126,11 @@ func TestRateByScope(t *testing.T) {
 	f("two interfaces", map[uint32]uint32{3: 100, 4: 200, 5: 0}, perInterface, Set(301, U32(3), U32(100)), Set(301, U32(4), U32(200)))
 	f("interface before system", map[uint32]uint32{3: 100, 5: 50}, system, perInterface, Set(300, U32(0), U32(50), U8(1)), Set(301, U32(3), U32(100)))
 	f("the latest counts", map[uint32]uint32{3: 70}, system, Set(300, U32(0), U32(50), U8(1)), Set(300, U32(0), U32(70), U8(1)))
-	f("0 is not told", map[uint32]uint32{3: 50}, system, Set(300, U32(0), U32(50), U8(1)), Set(300, U32(0), U32(0), U8(1)))
+	f("1 is unsampled", map[uint32]uint32{3: 1}, system, Set(300, U32(0), U32(1), U8(1)))
+	f("0 tells nothing", map[uint32]uint32{3: 0}, system, Set(300, U32(0), U32(0), U8(1)))
+	f("0 behind a rate switches sampling off", map[uint32]uint32{3: 1}, system, Set(300, U32(0), U32(50), U8(1)), Set(300, U32(0), U32(0), U8(1)))
+	f("0 of one interface leaves the other", map[uint32]uint32{3: 1, 4: 200}, perInterface,
+		Set(301, U32(3), U32(100), U32(4), U32(200)), Set(301, U32(3), U32(0)))
 }
 
 // TestRateOfSelector is softflowd's IPFIX: 305 = 1, 306 = 9 by selector id.
