@@ -11,41 +11,55 @@ import (
 	"github.com/netsampler/goflow2/v2/decoders/sflow"
 )
 
-// told is what goflow2 reads of a datagram.
+// told is what goflow2 reads of datagrams.
 type told struct {
-	records, octets, packets uint64
-	locals                   map[uint32]bool
-	ends                     map[uint64]bool // of the flows, as on the wire
-	sequence                 uint32
+	records   uint64
+	locals    map[uint32]traffic
+	lengths   map[uint32]int // of flows, in milliseconds
+	templates int
+	sequence  uint32
+	domain    uint32
 }
 
-func (d *told) address(a uint32) {
-	if a>>16 == 10<<8|50 {
-		d.locals[a] = true
+// record adds one record to the sums of its local end.
+func (d *told) record(source, destination uint32, octets, packets uint64) {
+	d.records++
+	if isLocal(source) == isLocal(destination) {
+		return
 	}
+	address := source
+	if isLocal(destination) {
+		address = destination
+	}
+	sum := d.locals[address]
+	if address == source {
+		sum.outOctets += octets
+		sum.outPackets += packets
+	} else {
+		sum.inOctets += octets
+		sum.inPackets += packets
+	}
+	d.locals[address] = sum
 }
+
+func isLocal(a uint32) bool { return a>>16 == 10<<8|50 }
 
 func (d *told) sets(sets []interface{}) {
 	for _, s := range sets {
+		if t, ok := s.(netflow.TemplateFlowSet); ok {
+			d.templates += len(t.Records)
+		}
 		data, ok := s.(netflow.DataFlowSet)
 		if !ok {
 			continue
 		}
 		for _, r := range data.Records {
-			d.records++
+			fields := map[uint16]uint64{}
 			for _, v := range r.Values {
-				n := number(v.Value.([]byte))
-				switch v.Type {
-				case 1:
-					d.octets += n
-				case 2:
-					d.packets += n
-				case 8, 12:
-					d.address(uint32(n))
-				case 21, 153:
-					d.ends[n] = true
-				}
+				fields[v.Type] = number(v.Value.([]byte))
 			}
+			d.record(uint32(fields[8]), uint32(fields[12]), fields[1], fields[2])
+			d.lengths[uint32(fields[21]-fields[22]+fields[153]-fields[152])]++
 		}
 	}
 }
@@ -65,33 +79,27 @@ func (d *told) decode(t *testing.T, protocol string, templates netflow.NetFlowTe
 	case "netflow5":
 		var p netflowlegacy.PacketNetFlowV5
 		err = netflowlegacy.DecodeMessageVersion(buffer, &p)
-		d.sequence = p.FlowSequence
+		d.sequence, d.domain = p.FlowSequence, uint32(p.EngineType)<<8|uint32(p.EngineId)
 		for _, r := range p.Records {
-			d.records++
-			d.octets += uint64(r.DOctets)
-			d.packets += uint64(r.DPkts)
-			d.address(uint32(r.SrcAddr))
-			d.address(uint32(r.DstAddr))
-			d.ends[uint64(r.Last)] = true
+			d.record(uint32(r.SrcAddr), uint32(r.DstAddr), uint64(r.DOctets), uint64(r.DPkts))
+			d.lengths[r.Last-r.First]++
 		}
 	case "sflow5":
 		var p sflow.Packet
 		err = sflow.DecodeMessageVersion(buffer, &p)
-		d.sequence = p.SequenceNumber
+		d.sequence, d.domain = p.SequenceNumber, p.SubAgentId
 		for _, s := range p.Samples {
 			sample := s.(sflow.FlowSample)
 			raw := sample.Records[0].Data.(sflow.SampledHeader)
-			d.records++
-			d.packets += uint64(sample.SamplingRate)
-			d.octets += uint64(raw.FrameLength) - uint64(raw.Stripped) - 14
-			d.address(binary.BigEndian.Uint32(raw.HeaderData[26:]))
-			d.address(binary.BigEndian.Uint32(raw.HeaderData[30:]))
+			rate := uint64(sample.SamplingRate)
+			d.record(binary.BigEndian.Uint32(raw.HeaderData[26:]), binary.BigEndian.Uint32(raw.HeaderData[30:]),
+				rate*(uint64(raw.FrameLength)-uint64(raw.Stripped)-14), rate)
 		}
 	default:
 		var v9 netflow.NFv9Packet
 		var ipfix netflow.IPFIXPacket
 		err = netflow.DecodeMessageVersion(buffer, templates, &v9, &ipfix)
-		d.sequence = max(v9.SequenceNumber, ipfix.SequenceNumber)
+		d.sequence, d.domain = max(v9.SequenceNumber, ipfix.SequenceNumber), max(v9.SourceId, ipfix.ObservationDomainId)
 		d.sets(v9.FlowSets)
 		d.sets(ipfix.FlowSets)
 	}
@@ -100,47 +108,81 @@ func (d *told) decode(t *testing.T, protocol string, templates netflow.NetFlowTe
 	}
 }
 
-func TestAnotherDecoderReadsWhatIsSaidToBeSent(t *testing.T) {
-	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	// The sequence number of the datagram after one round of the pool, by each protocol's rule.
-	sequences := map[string]uint32{"netflow5": 2010, "netflow9": 85, "ipfix": 2000, "sflow5": 335}
-	for _, protocol := range []string{"netflow5", "netflow9", "ipfix", "sflow5"} {
-		t.Run(protocol, func(t *testing.T) {
-			pool, err := NewPool(protocol)
+// TestAnotherDecoderReadsWhatTheLedgerSays decodes a whole round of each pool, and then some.
+func TestAnotherDecoderReadsWhatTheLedgerSays(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	const templates, more = 50, 100
+	// How many datagrams of templates there are, and the sequence number after the first 1000
+	// datagrams of data and those, by each protocol's rule.
+	want := map[string]struct {
+		templates int
+		sequence  uint32
+	}{
+		"netflow5": {0, 30_000},
+		"netflow9": {templates, 1000 + 4},
+		"ipfix":    {templates, 20_000},
+		"sflow5":   {0, 1001},
+	}
+	for _, p := range protocols {
+		t.Run(p.name, func(t *testing.T) {
+			pool, err := NewPool(p.name, templates)
 			if err != nil {
 				t.Fatal(err)
 			}
-			templates := netflow.CreateTemplateSystem()
-			got := told{locals: map[uint32]bool{}, ends: map[uint64]bool{}}
+			h := header{millis: at(now), agent: 127<<24 | 1<<16 | 1, domain: 3}
+			known := netflow.CreateTemplateSystem()
+			got := told{locals: map[uint32]traffic{}, lengths: map[uint32]int{}}
+			for _, payload := range pool.Templates {
+				pool.patchTemplate(payload, &h)
+				h.sequenced++
+				if len(payload) > templateOctets+40 {
+					t.Errorf("a datagram of templates has %d octets", len(payload))
+				}
+				got.decode(t, p.name, known, payload)
+			}
+			if got.templates != want[p.name].templates {
+				t.Errorf("%d templates, want %d", got.templates, want[p.name].templates)
+			}
+			for i := range len(pool.Data) + more {
+				got.decode(t, p.name, known, pool.Next(&h).Payload)
+				if i == 1000 && got.sequence != want[p.name].sequence {
+					t.Errorf("sequence number %d, want %d", got.sequence, want[p.name].sequence)
+				}
+			}
 			var sent Sent
-			if d := pool.NextTemplates(at); d != nil {
-				got.decode(t, protocol, templates, d.Payload)
+			sent.count(pool)
+			if got.records != sent.Records || got.domain != 3 {
+				t.Errorf("goflow2 reads %d records of domain %d, want %d of 3", got.records, got.domain, sent.Records)
 			}
-			for range pool.Data {
-				d := pool.Next(at)
-				sent.add(d)
-				got.decode(t, protocol, templates, d.Payload)
-			}
-			if got.records != sent.Records || got.octets != sent.Octets || got.packets != sent.Packets {
-				t.Errorf("goflow2 reads %d records, %d octets, %d packets; %+v is said to be sent", got.records, got.octets, got.packets, sent)
-			}
-			if len(got.locals) != localAddresses {
-				t.Errorf("%d local addresses, want %d", len(got.locals), localAddresses)
-			}
-			end := map[string]uint64{"netflow5": uint64(uptime(at)), "netflow9": uint64(uptime(at)), "ipfix": uint64(at.UnixMilli())}
-			if want, ok := end[protocol]; ok && (len(got.ends) != 1 || !got.ends[want]) {
-				t.Errorf("flows end at %v, want %d alone", got.ends, want)
-			}
-			got.decode(t, protocol, templates, pool.Next(at).Payload)
-			if got.sequence != sequences[protocol] {
-				t.Errorf("sequence number %d, want %d", got.sequence, sequences[protocol])
+			compareWithLedger(t, pool, sent, got)
+			if p.name != "sflow5" && (len(got.lengths) < 1000 || got.lengths[0] > int(got.records)/100) {
+				t.Errorf("flows have %d different lengths, %d of nothing", len(got.lengths), got.lengths[0])
 			}
 		})
 	}
 }
 
+// compareWithLedger checks each address and the sums over them.
+func compareWithLedger(t *testing.T, pool *Pool, sent Sent, got told) {
+	t.Helper()
+	if len(got.locals) != localAddresses {
+		t.Errorf("%d local addresses, want %d", len(got.locals), localAddresses)
+	}
+	var octets, packets uint64
+	for n, want := range pool.byAddress() {
+		if have := got.locals[10<<24|50<<16|uint32(n)]; have != want {
+			t.Fatalf("address %d: goflow2 reads %+v, the ledger says %+v", n, have, want)
+		}
+		octets += want.inOctets + want.outOctets
+		packets += want.inPackets + want.outPackets
+	}
+	if octets != sent.Octets || packets != sent.Packets {
+		t.Errorf("the ledger's addresses have %d octets, %d packets; its sums are %+v", octets, packets, sent)
+	}
+}
+
 func TestUnknownProtocolIsRefused(t *testing.T) {
-	if _, err := NewPool("netflow7"); err == nil {
+	if _, err := NewPool("netflow7", 1); err == nil {
 		t.Error("netflow7 has a pool")
 	}
 }

@@ -11,8 +11,11 @@ import (
 // linkRawIP is the pcap link type of packets that begin with the IP header.
 const linkRawIP = 101
 
-// writeCapture writes a pcap file of at least so many records, as if they had been sent at a rate up
-// to now.
+// captureTemplates is how often templates are repeated in a capture.
+const captureTemplates = 10 * time.Second
+
+// writeCapture writes a pcap file of at least so many records of one stream, as if they had been sent at
+// a rate up to now.
 //
 // Errors: of the file.
 func writeCapture(name string, p *Pool, from netip.Addr, to netip.AddrPort, records uint64, perSecond float64) (sent Sent, err error) {
@@ -37,24 +40,27 @@ func writeCapture(name string, p *Pool, from netip.Addr, to netip.AddrPort, reco
 	length := time.Duration(float64(records) / perSecond * float64(time.Second))
 	start := time.Now().Add(-length)
 	templates := time.Time{}
-	for sent.Records < records {
-		at := start.Add(time.Duration(float64(sent.Records) / perSecond * float64(time.Second)))
-		if at.Sub(templates) >= templatesEvery {
-			templates = at
-			if d := p.NextTemplates(at); d != nil {
-				if err := writePacket(w, at, from, to, d.Payload); err != nil {
+	h := header{agent: 192<<24 | 2<<8 | 1, domain: 1}
+	for h.records < records {
+		now := start.Add(time.Duration(float64(h.records) / perSecond * float64(time.Second)))
+		h.millis = at(now)
+		if len(p.Templates) > 0 && now.Sub(templates) >= captureTemplates {
+			templates = now
+			for _, payload := range p.Templates {
+				p.patchTemplate(payload, &h)
+				if err := writePacket(w, now, from, to, payload); err != nil {
 					return sent, err
 				}
-				sent.add(d)
+				h.sequenced++
+				sent.Templates++
 			}
 		}
-		d := p.Next(at)
-		if err := writePacket(w, at, from, to, d.Payload); err != nil {
+		if err := writePacket(w, now, from, to, p.Next(&h).Payload); err != nil {
 			return sent, err
 		}
-		sent.add(d)
 	}
 	sent.Seconds = length.Seconds()
+	sent.count(p)
 	return sent, w.Flush()
 }
 

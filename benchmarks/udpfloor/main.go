@@ -1,28 +1,37 @@
+//go:build linux
+
 // Command udpfloor receives datagrams and counts them, and does nothing else: what receiving alone
 // costs on this machine, as the control of a comparison.
 package main
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"unsafe"
 
-	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 )
 
 const (
 	batch  = 64
 	buffer = 32 << 20
+	// stride is more than the longest payload, and no power of two: see the collector's socket.
+	stride = 1<<16 + 2112
 )
 
+type counted struct {
+	Datagrams uint64 `json:"datagrams"`
+	Octets    uint64 `json:"payload_octets"`
+}
+
 func main() {
-	listen := flag.String("listen", "127.0.0.1:2055", "HOST:PORT")
+	listen := flag.String("listen", "127.0.0.1:2055", "HOST:PORT, IPv4")
 	flag.Parse()
 	if err := run(*listen); err != nil {
 		fmt.Fprintln(os.Stderr, "udpfloor: error:", err)
@@ -32,40 +41,74 @@ func main() {
 
 // run counts until SIGTERM and prints what it counted.
 func run(listen string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	address, err := net.ResolveUDPAddr("udp4", listen)
+	fd, err := bind(listen)
 	if err != nil {
 		return err
 	}
-	conn, err := net.ListenUDP("udp4", address)
+	var stopped atomic.Bool
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		stopped.Store(true)
+	}()
+	sums, err := receive(fd, &stopped)
 	if err != nil {
 		return err
 	}
-	context.AfterFunc(ctx, func() { conn.Close() })
-	if err := conn.SetReadBuffer(buffer); err != nil {
-		return err
+	return json.NewEncoder(os.Stdout).Encode(sums)
+}
+
+// bind returns a socket that waits at most a tenth of a second.
+func bind(listen string) (int, error) {
+	at, err := netip.ParseAddrPort(listen)
+	if err != nil {
+		return -1, err
 	}
-	messages := make([]ipv4.Message, batch)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer); err != nil {
+			return -1, os.NewSyscallError("setsockopt SO_RCVBUF", err)
+		}
+	}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}); err != nil {
+		return -1, os.NewSyscallError("setsockopt SO_RCVTIMEO", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: at.Addr().As4(), Port: int(at.Port())}); err != nil {
+		return -1, os.NewSyscallError("bind", err)
+	}
+	return fd, nil
+}
+
+func receive(fd int, stopped *atomic.Bool) (sums counted, err error) {
+	var messages [batch]struct {
+		header unix.Msghdr
+		length uint32
+	}
+	var vectors [batch]unix.Iovec
+	payloads := make([]byte, batch*stride)
 	for i := range messages {
-		messages[i].Buffers = [][]byte{make([]byte, 65536)}
+		vectors[i].Base = &payloads[i*stride]
+		vectors[i].SetLen(1 << 16)
+		messages[i].header.Iov = &vectors[i]
+		messages[i].header.SetIovlen(1)
 	}
-	var counted struct {
-		Datagrams uint64 `json:"datagrams"`
-		Octets    uint64 `json:"payload_octets"`
-	}
-	reader := ipv4.NewPacketConn(conn)
-	for {
-		n, err := reader.ReadBatch(messages, 0)
-		if errors.Is(err, net.ErrClosed) {
-			return json.NewEncoder(os.Stdout).Encode(counted)
+	for !stopped.Load() {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[0])),
+			batch, unix.MSG_WAITFORONE, 0, 0)
+		if errno == unix.EAGAIN || errno == unix.EINTR {
+			continue
 		}
-		if err != nil {
-			return err
+		if errno != 0 {
+			return sums, os.NewSyscallError("recvmmsg", errno)
 		}
-		for _, m := range messages[:n] {
-			counted.Datagrams++
-			counted.Octets += uint64(m.N)
+		sums.Datagrams += uint64(n)
+		for i := range int(n) {
+			sums.Octets += uint64(messages[i].length)
 		}
 	}
+	return sums, nil
 }

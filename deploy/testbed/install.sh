@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh SET...   install what the tests with real servers need, from Debian's packages
 #
-# Sets: postgres kafka libvirt netlab browser alertmanager lint. A set whose programs are there already costs
+# Sets: postgres kafka libvirt netlab browser alertmanager lint peers. A set whose programs are there already costs
 # nothing. Needs root and a package registry; without them it says what is missing and exits 1.
 set -euo pipefail
 say() { echo "install: $*" >&2; }
@@ -13,6 +13,7 @@ declare -A PACKAGES=(
   [browser]="chromium fonts-dejavu-core"
   [alertmanager]="prometheus-alertmanager"
   [lint]="shellcheck"
+  [peers]="nfdump nfdump-sflow pmacct fastnetmon jq curl"
 )
 declare -A PROGRAMS=(
   [postgres]="" # its programs are in a folder of their own: looked for below
@@ -22,6 +23,7 @@ declare -A PROGRAMS=(
   [browser]="chromium"
   [alertmanager]="prometheus-alertmanager"
   [lint]="shellcheck"
+  [peers]="nfcapd sfcapd nfdump nfacctd sfacctd fastnetmon jq curl"
 )
 present() {
   local p
