@@ -92,34 +92,43 @@ func (d *Decoder) sessionOf(dom *domain, port uint16, at time.Time) *session {
 	return s
 }
 
-// find returns the program for data of a port: the session's own, else the one that other ports of
-// the domain agree on; nil where there is none or they differ.
-func (dom *domain) find(port, id uint16) *program {
+// liveFor is how long after its last datagram a session's templates can contradict another's.
+const liveFor = 10 * time.Minute
+
+// find returns the program for data that a port sent: the session's own, else the one that the other
+// ports of the domain agree on; nil where there is none, or two layouts are alive at the time at.
+func (dom *domain) find(port, id uint16, at time.Time) *program {
 	var found *program
+	agreed := true
 	for _, s := range dom.sessions {
-		t := s.templates[id]
-		switch {
+		switch t := s.templates[id]; {
 		case t == nil:
 		case s.port == port:
 			return t.program
 		case found == nil:
 			found = t.program
 		case !same(found, t.program):
-			// Two layouts are alive: only the own session's template tells which is meant. Go
-			// on looking for it.
-			return ownProgram(dom, port, id)
+			agreed = false
+		}
+	}
+	if agreed {
+		return found
+	}
+	return dom.findLive(id, at)
+}
+
+// findLive leaves out sessions that ended: an exporter that began anew uses other ports.
+func (dom *domain) findLive(id uint16, at time.Time) (found *program) {
+	for _, s := range dom.sessions {
+		switch t := s.templates[id]; {
+		case t == nil || at.Sub(s.seen) > liveFor:
+		case found == nil:
+			found = t.program
+		case !same(found, t.program):
+			return nil
 		}
 	}
 	return found
-}
-
-func ownProgram(dom *domain, port, id uint16) *program {
-	for _, s := range dom.sessions {
-		if t := s.templates[id]; s.port == port && t != nil {
-			return t.program
-		}
-	}
-	return nil
 }
 
 func same(a, b *program) bool {

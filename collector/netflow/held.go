@@ -103,16 +103,19 @@ func (d *Decoder) Expire(at time.Time) {
 	}
 }
 
-// unhold decodes the sets that waited for a template that has now come, the oldest first.
-func (d *Decoder) unhold(dst []schemas.FlowRecord, dom *domain, id uint16) []schemas.FlowRecord {
+// unhold decodes the sets that waited for a template that has come at the time at, the oldest first.
+func (d *Decoder) unhold(dst []schemas.FlowRecord, dom *domain, id uint16, at time.Time) []schemas.FlowRecord {
 	key := heldKey{dom.key, id}
 	waiting := d.held.byKey[key]
 	if len(waiting) == 0 {
 		return dst
 	}
 	still := waiting[:0]
+	port, p := waiting[0].port, dom.find(waiting[0].port, id, at)
 	for _, s := range waiting {
-		p := dom.find(s.port, id)
+		if s.port != port { // thousands may wait: look once for those of a port in a row
+			port, p = s.port, dom.find(s.port, id, at)
+		}
 		if p == nil {
 			still = append(still, s)
 			continue

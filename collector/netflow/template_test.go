@@ -1,6 +1,7 @@
 package netflow_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -143,6 +144,53 @@ func TestTwoLiveLayouts(t *testing.T) {
 	}
 	if r := decode(t, d, third, V9(1, 1, 1, seconds, Template9(256, basic...))); len(r) != 1 || r[0].Octets != 100 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestLayoutsOfEndedSessions: an exporter that began anew sends its templates from one new port and its
+// data from another. The old layout contradicts the new one only while its session may be alive.
+func TestLayoutsOfEndedSessions(t *testing.T) {
+	swapped := []Field{basic[0], basic[1], basic[3], basic[2]}
+	templates, data := nextPorts(1), nextPorts(2)
+	d := newDecoder()
+	decode(t, d, from, V9(0, 1, 1, seconds, Template9(256, basic...)))
+	send := func(minute int, port netip.AddrPort, set []byte) int {
+		t.Helper()
+		r, err := d.Decode(nil, port, received.Add(time.Duration(minute)*time.Minute), V9(uint32(minute), 1, 1, seconds, set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, rec := range r {
+			if rec.Octets != 100 {
+				t.Errorf("minute %d: %+v", minute, rec)
+			}
+		}
+		return len(r)
+	}
+	send(1, templates, Template9(256, swapped...))
+	if n := send(2, data, Set(256, flow(7, 100))); n != 0 || d.Stats().HeldSets != 1 {
+		t.Errorf("%d records while two layouts are alive", n)
+	}
+	if n := send(9, templates, Template9(256, swapped...)); n != 0 {
+		t.Errorf("%d records while two layouts are alive", n)
+	}
+	if n := send(11, templates, Template9(256, swapped...)); n != 1 || d.Stats().HeldSets != 0 {
+		t.Errorf("%d records with the refresh after the old session ended, want the one that waited", n)
+	}
+	if n := send(12, data, Set(256, flow(7, 100))); n != 1 {
+		t.Errorf("%d records, want 1", n)
+	}
+}
+
+// TestCountOfV9IsNotBelieved: some exporters write the number of sets, some 1, some nothing.
+func TestCountOfV9IsNotBelieved(t *testing.T) {
+	for _, count := range []uint16{0, 1, 2, 7, 65535} {
+		b := V9(0, 1, 1, seconds, Template9(256, basic...), Set(256, flow(1, 1), flow(2, 1)), Set(256, flow(3, 1)), Template9(257, basic...), Set(257, flow(4, 1)))
+		copy(b[2:], U16(count))
+		d := newDecoder()
+		if r := decode(t, d, from, b); len(r) != 4 || octetsOf(r) != 10 || len(d.Stats().DroppedCounts()) != 0 {
+			t.Errorf("a count of %d: %d records, dropped %v", count, len(r), d.Stats().DroppedCounts())
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 	if known := ses.templates[id]; known != nil {
 		if known.program.options == options && slices.Equal(known.program.fields, fields) {
 			known.seen = h.receivedAt
-			return dst
+			return d.unhold(dst, dom, id, h.receivedAt) // what waits because another layout was alive
 		}
 	}
 	p, why, ok := compile(fields, options, h.version)
@@ -92,7 +92,7 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 	ses.templates[id] = &template{program: p, seen: h.receivedAt}
 	ses.fields += len(fields)
 	d.revision++
-	return d.unhold(dst, dom, id)
+	return d.unhold(dst, dom, id, h.receivedAt)
 }
 
 // fieldsTotal counts the fields of all templates; new templates are rare.

@@ -84,9 +84,11 @@ func (s *Stream) fill(number, units uint32) int64 {
 	return 0
 }
 
-// Expected returns the next number and the highest uptime; ok is false where that is not known.
+// Expected returns the next number and the highest uptime; ok is false before the first datagram. Behind
+// a datagram with records that could not be counted the number is a lower bound: a stream that
+// resumes there declares those records lost, and no others.
 func (s *Stream) Expected() (number, uptime uint32, ok bool) {
-	return s.expected, s.uptime, s.known && !s.open
+	return s.expected, s.uptime, s.known
 }
 
 // Resume is a stream that goes on from what Expected returned.
