@@ -177,6 +177,7 @@ func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagra
 	} else {
 		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
 	}
+	c.table.Touch(s.handle, c.records, at)
 	for i := range c.records {
 		if s.exporter.cfg.Octets == OctetsLayer2 {
 			toLayer3(&c.records[i])

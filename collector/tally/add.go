@@ -25,10 +25,16 @@ type way struct {
 	source, destination         end
 	sourcePort, destinationPort uint16
 	protocol, flags             uint8
-	fragment                    bool
 	direction                   schemas.FlowDirection
 	in, out                     schemas.IfIndex
-	octets, packets, squares    uint64
+	octets, packets             uint64
+	is                          observed // of each part
+}
+
+// part is what a way adds to each of its meters in one minute.
+type part struct {
+	octets, packets uint64
+	is              observed
 }
 
 // Add books one record of an exporter. Its fields are not changed, and nothing of it is kept.
@@ -37,14 +43,14 @@ type way struct {
 // the rate of its HeldKey; give it a rate and SamplingDefault before Add to book it at once.
 func (t *Table) Add(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) {
 	received := receivedAt.UnixNano()
-	g := e.groupOf(rec, floorMinute(received)/60)
+	g := t.groupOf(e, rec, floorMinute(received)/60)
 	if max(rec.Octets, rec.Packets, rec.ReverseOctets, rec.ReversePackets, rec.OctetsL2) > octetsMax {
 		g.sums.implausible++
 		return
 	}
 	when, clamped := t.when(rec, received)
 	// Two ends in two ways of at most so many minutes each.
-	if need := 4 * int(when.last-when.first+1); len(t.cells)+need > t.config.Cells {
+	if need := 4 * int(when.last-when.first+1); t.index.used+need > t.config.Cells {
 		g.sums.full++
 		return
 	}
@@ -66,14 +72,17 @@ func (t *Table) Add(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) 
 	w := way{
 		source: t.end(rec.Source), destination: t.end(rec.Destination),
 		sourcePort: rec.SourcePort, destinationPort: rec.DestinationPort,
-		protocol: rec.IPProtocol, flags: rec.TCPFlags, fragment: rec.Fragment,
+		protocol: rec.IPProtocol, flags: rec.TCPFlags,
 		direction: rec.Direction, in: rec.InInterface, out: rec.OutInterface,
-		octets: rec.Octets, packets: rec.Packets,
 	}
+	if rec.Fragment {
+		w.is = isFragment
+	}
+	w.carry(rec.Octets, rec.Packets)
 	t.book(g, &w, &when)
 	if rec.ReverseOctets|rec.ReversePackets != 0 {
 		w.turn()
-		w.octets, w.packets = rec.ReverseOctets, rec.ReversePackets
+		w.carry(rec.ReverseOctets, rec.ReversePackets)
 		t.book(g, &w, &when)
 	}
 }
@@ -100,6 +109,18 @@ func (t *Table) end(addr netip.Addr) end {
 	e := end{address: numberOf(addr), v4: addr.Is4(), valid: true}
 	e.prefix = t.local.find(e.address, e.v4)
 	return e
+}
+
+// carry sets what a way carries.
+func (w *way) carry(octets, packets uint64) {
+	w.octets, w.packets = octets, packets
+	w.is &^= isSingle | isMany
+	switch {
+	case packets == 1:
+		w.is |= isSingle
+	case packets > 1:
+		w.is |= isMany
+	}
 }
 
 // turn makes a way the opposite one: what an exporter saw at ingress, it sees the answers of at
@@ -153,37 +174,69 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 		}
 		return
 	}
-	if g.numerator != g.denominator || !g.known() {
-		w.squares = squaresOf(w.octets, w.packets)
-	} else {
-		w.squares = 0
-	}
 	class := uint8(classExternal)
 	if w.source.local() && w.destination.local() {
 		class = classInternal
 	}
 	both := (b.source || b.port) && b.destination
+	key := cellKey{group: g.id, minute: int32(when.first), class: class, both: both}
+	if when.first == when.last && w.packets <= packetsMost {
+		t.bookPart(key, w, &part{w.octets, w.packets, isBegin}, b)
+		return
+	}
+	t.bookParts(g, key, w, when, b)
+}
+
+// bookPart adds the part of a way in the key's minute to the meters where it counts.
+func (t *Table) bookPart(key cellKey, w *way, p *part, b bookings) {
+	if b.source {
+		t.observe(t.meter(key, &w.source), observationOf(w, p, true))
+	}
+	if b.port {
+		t.observe(portOf(key, w), observationOf(w, p, true))
+	}
+	if b.destination {
+		t.observe(t.meter(key, &w.destination), observationOf(w, p, false))
+	}
+}
+
+// packetsMost is how many packets an observation can hold.
+const packetsMost = 1<<32 - 1
+
+// bookParts spreads a way over its minutes. What an observation cannot say by itself is added to the
+// cell's traffic at once: the part's share of the squares of a sampled way, and packets beyond packetsMost.
+func (t *Table) bookParts(g *group, key cellKey, w *way, when *stretch, b bookings) {
+	var squares uint64
+	if g.sampled() {
+		squares = squaresOf(w.octets, w.packets)
+	}
 	for minute := when.first; minute <= when.last; minute++ {
-		p := part{
-			octets:  when.share(w.octets, minute),
-			packets: when.share(w.packets, minute),
-			squares: when.share(w.squares, minute),
-		}
+		key.minute = int32(minute)
+		p := part{octets: when.share(w.octets, minute), packets: when.share(w.packets, minute)}
 		if minute == when.first {
-			p.flows = 1
+			p.is = isBegin
 		}
-		key := cellKey{group: g, minute: int32(minute), class: class, both: both}
+		if squares == 0 && p.packets <= packetsMost {
+			t.bookPart(key, w, &p, b)
+			continue
+		}
+		share := when.share(squares, minute)
 		if b.source {
-			t.into(t.meter(key, &w.source), w, p, true)
+			t.addAtOnce(t.meter(key, &w.source), observationOf(w, &p, true), p.packets, share)
 		}
 		if b.port {
-			key.meter, key.kind = number{0, uint64(w.in)}, meterPort
-			t.into(key, w, p, true)
+			t.addAtOnce(portOf(key, w), observationOf(w, &p, true), p.packets, share)
 		}
 		if b.destination {
-			t.into(t.meter(key, &w.destination), w, p, false)
+			t.addAtOnce(t.meter(key, &w.destination), observationOf(w, &p, false), p.packets, share)
 		}
 	}
+}
+
+// portOf completes a key by the customer's port that a way came in by.
+func portOf(key cellKey, w *way) cellKey {
+	key.meter, key.kind = number{0, uint64(w.in)}, meterPort
+	return key
 }
 
 // meter completes a key by a local end's meter.
@@ -199,59 +252,25 @@ func (t *Table) meter(key cellKey, e *end) cellKey {
 	return key
 }
 
-// into adds a part of a way to one cell.
-func (t *Table) into(key cellKey, w *way, p part, out bool) {
-	c := t.cellOf(key)
-	d, remote, remotePort := &c.in, &w.source, w.sourcePort
-	if out {
-		d, remote, remotePort = &c.out, &w.destination, w.destinationPort
-	}
-	d.octets += p.octets
-	d.packets += p.packets
-	d.flows += p.flows
-	d.squares = addSaturated(d.squares, p.squares)
-	if !t.config.NoDetail {
-		t.detail(d, w, p, out, remote, remotePort)
-	}
-	if !c.busy && !key.both && t.isBusy(c, d.octets) {
-		c.busy = true
-		t.busy = append(t.busy, c)
+// observe writes an observation down in a cell.
+func (t *Table) observe(key cellKey, o observation) {
+	c, number := t.cellOf(&key)
+	c.observations[c.n] = o
+	c.n++
+	c.pending += o.octets
+	if c.n == observationsMost || c.pending >= t.groups[key.group].busy {
+		t.settle(c, number)
 	}
 }
 
-// isBusy says whether so many unscaled octets of a cell are many.
-func (t *Table) isBusy(c *cell, octets uint64) bool {
-	g := c.key.group
-	if g.numerator == g.denominator {
-		return g.known() && octets >= t.config.BusyOctets
-	}
-	return scaleRoughly(octets, g.numerator, g.denominator) >= t.config.BusyOctets
-}
-
-// detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
-func (t *Table) detail(d *direction, w *way, p part, out bool, remote *end, remotePort uint16) {
-	if d.detail == nil {
-		d.detail = new(detail)
-	}
-	x := d.detail
-	x.features.add(w, p, out)
-	if remote.valid {
-		x.addresses.add(hashAddress(remote.address, remote.v4), &t.sketches)
-	}
-	ported := w.protocol == protocolTCP || w.protocol == protocolUDP || w.protocol == protocolSCTP
-	if ported && !w.fragment {
-		x.ports.add(hashPort(remotePort), &t.sketches)
-	}
-	if d.octets < t.config.PeerOctets {
-		return
-	}
-	if x.peers == nil {
-		x.peers = new(peers)
-	}
-	if remote.valid {
-		x.peers.addresses.add(peerKey{remote.address, remote.v4}, p.octets, p.packets)
-	}
-	if ported {
-		x.peers.ports.add(portKey{w.protocol, remotePort}, p.octets, p.packets)
-	}
+// addAtOnce adds an observation to a cell's traffic, behind what the cell has observed before. packets
+// are those of o, which may be more than it can hold.
+func (t *Table) addAtOnce(key cellKey, o observation, packets, squares uint64) {
+	c, number := t.cellOf(&key)
+	x := t.trafficOf(c)
+	c.addUp(t, t.groups[key.group], x)
+	o.packets = uint32(min(packets, packetsMost))
+	x.add(t, &o, squares)
+	x.direction(&o).packets += packets - uint64(o.packets)
+	t.settle(c, number)
 }

@@ -2,6 +2,7 @@ package tally
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
 
 	"hostmeter/schemas"
@@ -77,13 +78,16 @@ type groupKey struct {
 // group holds the sums of a groupKey that are not tallies. Nothing in it is multiplied by the rate.
 type group struct {
 	key      groupKey
+	id       uint32 // in Table.groups
 	exporter *Exporter
 	// numerator/denominator is the rate, 0/0 while unknown; origin says who told it.
 	numerator, denominator uint32
 	origin                 schemas.SamplingOrigin
-	cells                  int
-	sums                   sums
-	scalers                scalers
+	// busy is from how many octets, not multiplied, a cell is busy.
+	busy    uint64
+	cells   int
+	sums    sums
+	scalers scalers
 }
 
 // sums of the records of a group since the last flush.
@@ -119,6 +123,39 @@ type heldCounts struct{ records, octets int64 }
 // known says that the group's rate is known.
 func (g *group) known() bool { return g.numerator != 0 }
 
+// sampled says that what is added up may be multiplied: the sum has a variance.
+func (g *group) sampled() bool { return g.numerator != g.denominator || !g.known() }
+
+// newGroup makes a group of an exporter.
+func (t *Table) newGroup(e *Exporter, key groupKey, origin schemas.SamplingOrigin) *group {
+	g := &group{key: key, exporter: e, numerator: key.numerator, denominator: key.denominator, origin: origin, busy: ^uint64(0)}
+	if g.known() {
+		g.busy = busyAt(t.config.BusyOctets, g.numerator, g.denominator)
+	}
+	if n := len(t.freeGroups); n > 0 {
+		g.id = t.freeGroups[n-1]
+		t.freeGroups = t.freeGroups[:n-1]
+		t.groups[g.id] = g
+	} else {
+		g.id = uint32(len(t.groups))
+		t.groups = append(t.groups, g)
+	}
+	e.groups[key] = g
+	return g
+}
+
+// busyAt is the least number that is at least octets when it is multiplied by numerator/denominator.
+func busyAt(octets uint64, numerator, denominator uint32) uint64 {
+	n, d := uint64(numerator), uint64(denominator)
+	high, low := bits.Mul64(octets, d)
+	low, carry := bits.Add64(low, n-1, 0)
+	if high += carry; high >= n {
+		return ^uint64(0)
+	}
+	quotient, _ := bits.Div64(high, low, n)
+	return quotient
+}
+
 func newExporter(config ExporterConfig) *Exporter {
 	e := &Exporter{
 		config: config,
@@ -151,7 +188,7 @@ func (e *Exporter) customer(index schemas.IfIndex) bool {
 }
 
 // groupOf returns the group of a record that was received in an hour.
-func (e *Exporter) groupOf(rec *schemas.FlowRecord, hour int64) *group {
+func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group {
 	key := groupKey{hour: hour, numerator: rec.SamplingNumerator, denominator: rec.SamplingDenominator}
 	origin := rec.SamplingOrigin
 	switch {
@@ -167,8 +204,7 @@ func (e *Exporter) groupOf(rec *schemas.FlowRecord, hour int64) *group {
 	}
 	g := e.groups[key]
 	if g == nil {
-		g = &group{key: key, exporter: e, numerator: key.numerator, denominator: key.denominator, origin: origin}
-		e.groups[key] = g
+		g = t.newGroup(e, key, origin)
 		rate := key
 		rate.hour = 0
 		if carried, ok := e.carry[rate]; ok {

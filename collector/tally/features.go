@@ -59,82 +59,76 @@ type features struct {
 	miningFlows, routerScanFlows, dnsPackets, dnsOctets, singlePacketFlows uint64
 }
 
-// part is what a record adds to one direction of one meter in one minute.
-type part struct {
-	octets, packets, squares uint64
-	flows                    uint64 // 1 in the flow's first minute, else 0
-}
-
-// add counts a part of a way. out is true for traffic that leaves the meter.
-func (f *features) add(w *way, p part, out bool) {
-	ownPort, remotePort := w.destinationPort, w.sourcePort
-	if out {
-		ownPort, remotePort = w.sourcePort, w.destinationPort
+// add counts an observation.
+func (f *features) add(o *observation) {
+	packets, flows := uint64(o.packets), uint64(0)
+	if o.has(isBegin) {
+		flows = 1
 	}
-	if w.fragment {
-		f.fragments += p.packets
+	if o.has(isFragment) {
+		f.fragments += packets
 	}
-	if w.packets == 1 {
-		f.singlePacketFlows += p.flows
+	if o.has(isSingle) {
+		f.singlePacketFlows += flows
 	}
-	remote := portGroups[remotePort]
-	switch w.protocol {
+	remote := portGroups[o.remotePort]
+	switch o.protocol {
 	case protocolTCP:
-		f.addTCP(w, p, remote)
+		f.addTCP(o, packets, flows, remote)
 	case protocolUDP:
-		f.udpPackets += p.packets
-		f.udpOctets += p.octets
-		f.udpFlows += p.flows
-		if out && portGroups[ownPort]&groupAmplifier != 0 {
-			f.amplifierOctets += p.octets
-			f.amplifierPackets += p.packets
+		f.udpPackets += packets
+		f.udpOctets += o.octets
+		f.udpFlows += flows
+		if o.has(isOut) && portGroups[o.ownPort]&groupAmplifier != 0 {
+			f.amplifierOctets += o.octets
+			f.amplifierPackets += packets
 		}
 	case protocolICMP, protocolICMPv6:
-		f.icmpPackets += p.packets
+		f.icmpPackets += packets
 		return
 	default:
 		return
 	}
 	if remote&groupDNS != 0 {
-		f.dnsPackets += p.packets
-		f.dnsOctets += p.octets
+		f.dnsPackets += packets
+		f.dnsOctets += o.octets
 	}
 }
 
-func (f *features) addTCP(w *way, p part, remote portGroup) {
-	f.tcpPackets += p.packets
-	f.tcpFlows += p.flows
-	synOnly := w.flags == flagSYN
+func (f *features) addTCP(o *observation, packets, flows uint64, remote portGroup) {
+	f.tcpPackets += packets
+	f.tcpFlows += flows
+	synOnly := o.flags == flagSYN
 	switch {
 	case synOnly:
-		f.synPackets += p.packets
-		f.synOnlyFlows += p.flows
-	case w.flags&flagSYN != 0 && (w.packets > 1 || w.flags&flagACK == 0):
-		f.synPackets += p.flows
+		f.synPackets += packets
+		f.synOnlyFlows += flows
+	case o.flags&flagSYN != 0 && (o.has(isMany) || o.flags&flagACK == 0):
+		f.synPackets += flows
 	}
 	if remote == 0 {
 		return
 	}
 	if remote&groupSMTP != 0 {
-		f.smtpFlows += p.flows
-		if w.flags&^(flagSYN|flagRST) != 0 {
-			f.smtpEstablishedFlows += p.flows
+		f.smtpFlows += flows
+		if o.flags&^(flagSYN|flagRST) != 0 {
+			f.smtpEstablishedFlows += flows
 		}
 	}
 	if remote&groupTelnet != 0 {
-		f.telnetFlows += p.flows
+		f.telnetFlows += flows
 	}
 	if remote&groupSSH != 0 {
-		f.sshFlows += p.flows
+		f.sshFlows += flows
 	}
 	if remote&groupRDP != 0 {
-		f.rdpFlows += p.flows
+		f.rdpFlows += flows
 	}
 	if remote&groupMining != 0 {
-		f.miningFlows += p.flows
+		f.miningFlows += flows
 	}
 	if remote&groupRouter != 0 && synOnly {
-		f.routerScanFlows += p.flows
+		f.routerScanFlows += flows
 	}
 }
 

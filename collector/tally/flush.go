@@ -52,13 +52,12 @@ type flush struct {
 
 func (f *flush) busy() {
 	t := f.table
-	for _, c := range t.busy {
-		if c.key.group.known() { // else it became busy and then waits: the next complete flush
-			f.take(c)
-			t.order[c.index] = nil
-			delete(t.cells, c.key)
-			t.recycle(c)
-		}
+	for _, number := range t.busy {
+		c := t.cells.at(number)
+		f.take(c)
+		t.order[c.order] = 0
+		t.index.remove(c.key.hash(), number)
+		t.recycle(c, number)
 	}
 	t.busy = t.busy[:0]
 	f.accountsOut()
@@ -67,40 +66,38 @@ func (f *flush) busy() {
 func (f *flush) all() {
 	t := f.table
 	kept := t.order[:0]
-	for _, c := range t.order {
-		switch {
-		case c == nil:
-		case !c.key.group.known():
-			c.index = len(kept)
-			c.busy = false
-			kept = append(kept, c)
-		default:
-			f.take(c)
-			if c.key.kind == meterText {
-				delete(t.ports, portCellKey{c.text, c.key.group, c.key.minute})
-			} else {
-				delete(t.cells, c.key)
-			}
-			t.recycle(c)
+	t.index.clear()
+	for _, entry := range t.order {
+		if entry == 0 {
+			continue
 		}
+		number := entry - 1
+		c := t.cells.at(number)
+		if !t.groups[c.key.group].known() {
+			c.order = uint32(len(kept))
+			kept = append(kept, entry)
+			t.index.add(c.key.hash(), number)
+			continue
+		}
+		f.take(c)
+		t.recycle(c, number)
 	}
-	clear(t.order[len(kept):])
 	t.order, t.busy = kept, t.busy[:0]
+	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)
 	}
 	f.accountsOut()
 }
 
-// freeMax is how many cells are kept for use again.
-const freeMax = 1 << 17
-
-func (t *Table) recycle(c *cell) {
-	c.key.group.cells--
-	*c = cell{}
-	if len(t.free) < freeMax {
-		t.free = append(t.free, c)
+// ports takes what counters told, whose rate is always known.
+func (f *flush) ports() {
+	for _, c := range f.table.portOrder {
+		f.takePort(c)
+		c.key.group.cells--
 	}
+	clear(f.table.ports)
+	f.table.portOrder = f.table.portOrder[:0]
 }
 
 // account returns the account of a group in this flush.
@@ -168,10 +165,15 @@ func joinCounts(a, b []*schemas.Count) []*schemas.Count {
 
 // take makes a tally of a cell.
 func (f *flush) take(c *cell) {
-	g := c.key.group
-	a := f.account(g)
+	t := f.table
+	g := t.groups[c.key.group]
+	x := &t.scratch
+	if c.traffic != 0 {
+		x = t.traffic[c.traffic-1]
+	}
+	c.addUp(t, g, x)
 	out := &schemas.Tally{
-		Meter:    string(f.meterText(c)),
+		Meter:    string(f.meterText(c, g)),
 		Minute:   int64(c.key.minute),
 		Class:    uint32(c.key.class),
 		Exporter: f.exporters[g.exporter],
@@ -182,19 +184,23 @@ func (f *flush) take(c *cell) {
 		octetsIn, packetsIn = &g.scalers.bothIn, &g.scalers.packetsIn
 		octetsOut, packetsOut = &g.scalers.bothOut, &g.scalers.packetsOut
 	}
-	out.In = f.traffic(g, &c.in, octetsIn, packetsIn)
-	out.Out = f.traffic(g, &c.out, octetsOut, packetsOut)
+	out.In = f.traffic(g, &x.in, octetsIn, packetsIn)
+	out.Out = f.traffic(g, &x.out, octetsOut, packetsOut)
+	a := f.account(g)
 	if c.key.both {
 		a.OctetsBoth += out.Out.GetOctets() // the other end stands in in
 	} else {
 		a.OctetsOnce += out.In.GetOctets() + out.Out.GetOctets()
 	}
 	f.out.Tallies = append(f.out.Tallies, out)
+	if c.traffic == 0 {
+		x.clear(t)
+	}
 }
 
 // traffic makes one direction of a tally; nil where there was none.
 func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
-	if d.octets|d.packets|d.flows == 0 && d.detail == nil && d.reportedOctets == 0 {
+	if d.empty() {
 		return nil
 	}
 	n, m := g.numerator, g.denominator
@@ -206,7 +212,7 @@ func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schema
 	out := &schemas.Traffic{
 		Octets: scaledOctets, Packets: scaledPackets,
 		Flows:          scaleRoughly(d.flows, n, m),
-		ReportedOctets: max(d.reportedOctets, d.octets), ReportedPackets: d.packets,
+		ReportedOctets: d.octets, ReportedPackets: d.packets,
 		VarianceKib2: variance(d.squares, n, m),
 	}
 	if x := d.detail; x != nil {
@@ -220,7 +226,25 @@ func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schema
 	return out
 }
 
-func (f *flush) meterText(c *cell) schemas.MeterID {
+// takePort makes a tally of what counters told.
+func (f *flush) takePort(c *portCell) {
+	out := &schemas.Tally{
+		Meter: string(c.key.meter), Minute: int64(c.key.minute), Class: classPort,
+		Exporter: f.exporters[c.key.group.exporter], In: c.in.message(), Out: c.out.message(),
+	}
+	f.account(c.key.group).OctetsOnce += out.In.GetOctets() + out.Out.GetOctets()
+	f.out.Tallies = append(f.out.Tallies, out)
+}
+
+// message returns nil where nothing was counted.
+func (c *counters) message() *schemas.Traffic {
+	if *c == (counters{}) {
+		return nil
+	}
+	return &schemas.Traffic{Octets: c.octets, Packets: c.packets, ReportedOctets: max(c.reported, c.octets), ReportedPackets: c.packets}
+}
+
+func (f *flush) meterText(c *cell, g *group) schemas.MeterID {
 	switch c.key.kind {
 	case meterIPv4:
 		return schemas.AddressMeter(c.key.meter.address(true))
@@ -228,10 +252,8 @@ func (f *flush) meterText(c *cell) schemas.MeterID {
 		return schemas.AddressMeter(c.key.meter.address(false))
 	case meterPrefix:
 		return schemas.PrefixMeter(f.table.local.prefixes[c.key.meter.low])
-	case meterPort:
-		return schemas.PortMeter(c.key.group.exporter.config.Address, schemas.IfIndex(c.key.meter.low))
 	}
-	return c.text
+	return schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(c.key.meter.low))
 }
 
 // settle writes the sums of an exporter's groups into its accounts, and forgets groups of hours
@@ -311,6 +333,8 @@ func (f *flush) forget(e *Exporter, key groupKey, g *group) {
 		return
 	}
 	delete(e.groups, key)
+	f.table.groups[g.id] = nil
+	f.table.freeGroups = append(f.table.freeGroups, g.id)
 	if g.denominator == 1 {
 		return
 	}

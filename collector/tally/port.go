@@ -26,7 +26,7 @@ func (t *Table) AddPort(e *Exporter, meter schemas.MeterID, from, to time.Time, 
 	if delta == (PortDelta{}) {
 		return
 	}
-	g := e.unsampled(hourOf(to))
+	g := t.unsampled(e, hourOf(to))
 	end := to.UnixNano()
 	start := min(from.UnixNano(), end)
 	if end-start > int64(t.config.DurationMax) {
@@ -40,26 +40,41 @@ func (t *Table) AddPort(e *Exporter, meter schemas.MeterID, from, to time.Time, 
 	g.sums.packets += delta.InPackets + delta.OutPackets
 	for minute := when.first; minute <= when.last; minute++ {
 		c := t.portCell(portCellKey{meter, g, int32(minute)})
-		c.in.addPort(&when, minute, in, delta.InPackets, delta.InOctets)
-		c.out.addPort(&when, minute, out, delta.OutPackets, delta.OutOctets)
+		c.in.add(&when, minute, in, delta.InPackets, delta.InOctets)
+		c.out.add(&when, minute, out, delta.OutPackets, delta.OutOctets)
 	}
 }
 
 // unsampled is the group of an exporter's counters, which its configured sampling rate is not for.
-func (e *Exporter) unsampled(hour int64) *group {
+func (t *Table) unsampled(e *Exporter, hour int64) *group {
 	key := groupKey{hour: hour, numerator: 1, denominator: 1}
 	g := e.groups[key]
 	if g == nil {
-		g = &group{key: key, exporter: e, numerator: 1, denominator: 1, origin: schemas.SamplingRecord}
-		e.groups[key] = g
+		g = t.newGroup(e, key, schemas.SamplingRecord)
 	}
 	return g
 }
 
-func (d *direction) addPort(when *stretch, minute int64, octets, packets, reported uint64) {
-	d.octets += when.share(octets, minute)
-	d.packets += when.share(packets, minute)
-	d.reportedOctets += when.share(reported, minute)
+// portCellKey names a port's tally in the making.
+type portCellKey struct {
+	meter  schemas.MeterID
+	group  *group
+	minute int32
+}
+
+// portCell is a port's, or a vNIC's, tally in the making.
+type portCell struct {
+	key     portCellKey
+	in, out counters
+}
+
+// counters are one direction of a portCell. reported are the octets as the counter has them.
+type counters struct{ octets, packets, reported uint64 }
+
+func (c *counters) add(when *stretch, minute int64, octets, packets, reported uint64) {
+	c.octets += when.share(octets, minute)
+	c.packets += when.share(packets, minute)
+	c.reported += when.share(reported, minute)
 }
 
 func layer3(octets, packets, overhead uint64) uint64 {
@@ -70,14 +85,13 @@ func layer3(octets, packets, overhead uint64) uint64 {
 	return octets - over
 }
 
-func (t *Table) portCell(key portCellKey) *cell {
+func (t *Table) portCell(key portCellKey) *portCell {
 	c := t.ports[key]
 	if c == nil {
-		c = t.newCell()
-		c.key = cellKey{group: key.group, minute: key.minute, class: classPort, kind: meterText}
-		c.text = key.meter
+		c = &portCell{key: key}
 		t.ports[key] = c
-		t.admit(c)
+		t.portOrder = append(t.portOrder, c)
+		key.group.cells++
 	}
 	return c
 }

@@ -91,16 +91,23 @@ func (s *sketch) raise(hash uint64) {
 
 // take returns the sketch as a message, nil where nothing was added, and empties it.
 func (s *sketch) take(budget *int) *schemas.Sketch {
+	defer s.clear(budget)
 	if s.registers != nil {
-		out := &schemas.Sketch{Registers: s.registers[:]}
-		s.registers = nil
-		*budget += registers
-		return out
+		return &schemas.Sketch{Registers: s.registers[:]}
 	}
 	if len(s.exact) == 0 {
 		return nil
 	}
-	out := &schemas.Sketch{Exact: slices.Sorted(slices.Values(s.exact))}
-	s.exact = s.exact[:0]
+	out := &schemas.Sketch{Exact: slices.Clone(s.exact)}
+	slices.Sort(out.Exact)
 	return out
+}
+
+// clear empties the sketch, and gives its registers back to the budget.
+func (s *sketch) clear(budget *int) {
+	if s.registers != nil {
+		s.registers = nil // a message may have it
+		*budget += registers
+	}
+	s.exact = s.exact[:0]
 }

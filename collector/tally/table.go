@@ -9,27 +9,29 @@ import (
 
 // Table adds flow records up until they are flushed.
 type Table struct {
-	config    Config
-	local     *prefixTable
-	exporters []*Exporter
-	cells     map[cellKey]*cell
-	ports     map[portCellKey]*cell
-	order     []*cell // as they came; taken ones are nil
-	busy      []*cell
-	free      []*cell
-	sketches  int // octets of registers that are left
+	config     Config
+	local      *prefixTable
+	exporters  []*Exporter
+	groups     []*group // by id; nil where free
+	freeGroups []uint32
+
+	cells    cells
+	index    index
+	order    []uint32 // numbers + 1 of cells as they came; 0 is taken
+	busy     []uint32 // numbers of cells
+	sketches int      // octets of registers that are left
+
+	// traffic is what cells that were full once have added up, by number; free ones are kept.
+	traffic     []*traffic
+	freeTraffic []uint32
+	scratch     traffic // of a cell that is flushed before it was full
+
+	ports     map[portCellKey]*portCell
+	portOrder []*portCell // as they came
+
+	touching []uint32 // of Touch
+	touched  uint64
 }
-
-// meterKind tells what a cellKey's number is.
-type meterKind uint8
-
-const (
-	meterIPv4   meterKind = iota // an IPv4 address
-	meterIPv6                    // an IPv6 address
-	meterPrefix                  // low is an index of prefixTable
-	meterPort                    // low is an interface of the exporter
-	meterText                    // a cell of portCellKey
-)
 
 // The classes, by index.
 const (
@@ -40,51 +42,12 @@ const (
 
 var classTexts = [...]string{schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort}
 
-// cellKey names a cell. both tells that the octets in it stand at another meter too.
-type cellKey struct {
-	meter  number
-	group  *group
-	minute int32
-	class  uint8
-	kind   meterKind
-	both   bool
-}
-
-type portCellKey struct {
-	meter  schemas.MeterID
-	group  *group
-	minute int32
-}
-
-// cell is a tally in the making. Its sums are not multiplied by the sampling rate.
-type cell struct {
-	key     cellKey
-	text    schemas.MeterID // of meterText
-	in, out direction
-	index   int // in Table.order
-	busy    bool
-}
-
-type direction struct {
-	octets, packets, flows, squares uint64
-	reportedOctets                  uint64 // of port meters; else octets
-	detail                          *detail
-}
-
-type detail struct {
-	features  features
-	addresses sketch
-	ports     sketch
-	peers     *peers
-}
-
 // New returns an empty table.
 func New(config Config) *Table {
 	return &Table{
 		config:   config,
 		local:    newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
-		cells:    make(map[cellKey]*cell),
-		ports:    make(map[portCellKey]*cell),
+		ports:    make(map[portCellKey]*portCell),
 		sketches: config.SketchBytes,
 	}
 }
@@ -114,7 +77,7 @@ func (t *Table) Drop(e *Exporter) bool {
 }
 
 // Len is the number of cells that wait for a flush.
-func (t *Table) Len() int { return len(t.cells) + len(t.ports) }
+func (t *Table) Len() int { return t.index.used + len(t.ports) }
 
 // LocalPrefix returns the meter of a local address; ok is false for a remote one.
 func (t *Table) LocalPrefix(addr netip.Addr) (prefix netip.Prefix, ok bool) {
@@ -186,37 +149,71 @@ func weak(origin schemas.SamplingOrigin) bool {
 	return origin == schemas.SamplingUnknown || origin == schemas.SamplingDefault
 }
 
-// newCell takes a cell from the free ones.
-func (t *Table) newCell() *cell {
-	if n := len(t.free); n > 0 {
-		c := t.free[n-1]
-		t.free = t.free[:n-1]
-		return c
+// cellOf returns the cell of a key and its number, made anew where needed.
+func (t *Table) cellOf(key *cellKey) (*cell, uint32) {
+	hash := key.hash()
+	if number, ok := t.index.find(hash, key, &t.cells); ok {
+		return t.cells.at(number), number
 	}
-	slab := make([]cell, 64)
-	for i := range slab[1:] {
-		t.free = append(t.free, &slab[i+1])
-	}
-	return &slab[0]
+	number := t.cells.take()
+	c := t.cells.at(number)
+	c.key = *key
+	c.order = uint32(len(t.order))
+	t.order = append(t.order, number+1)
+	t.index.add(hash, number)
+	t.groups[key.group].cells++
+	return c, number
 }
 
-// admit makes a cell part of the order of flushing.
-func (t *Table) admit(c *cell) {
-	c.index = len(t.order)
-	t.order = append(t.order, c)
-	c.key.group.cells++
+// settle adds up what a cell has observed.
+func (t *Table) settle(c *cell, number uint32) {
+	x := t.trafficOf(c)
+	g := t.groups[c.key.group]
+	c.addUp(t, g, x)
+	if !c.busy && !c.key.both && max(x.in.octets, x.out.octets) >= g.busy {
+		c.busy = true
+		t.busy = append(t.busy, number)
+	}
 }
 
-// cellOf returns the cell of a key, made anew where needed.
-func (t *Table) cellOf(key cellKey) *cell {
-	c := t.cells[key]
-	if c == nil {
-		c = t.newCell()
-		c.key = key
-		t.cells[key] = c
-		t.admit(c)
+// addUp moves a cell's observations into traffic.
+func (c *cell) addUp(t *Table, g *group, x *traffic) {
+	sampled := g.sampled()
+	for i := range c.observations[:c.n] {
+		o := &c.observations[i]
+		var squares uint64
+		if sampled {
+			squares = squaresOf(o.octets, uint64(o.packets))
+		}
+		x.add(t, o, squares)
 	}
-	return c
+	c.n, c.pending = 0, 0
+}
+
+// trafficOf returns the traffic of a cell, made anew where needed.
+func (t *Table) trafficOf(c *cell) *traffic {
+	if c.traffic != 0 {
+		return t.traffic[c.traffic-1]
+	}
+	if n := len(t.freeTraffic); n > 0 {
+		c.traffic = t.freeTraffic[n-1] + 1
+		t.freeTraffic = t.freeTraffic[:n-1]
+	} else {
+		t.traffic = append(t.traffic, new(traffic))
+		c.traffic = uint32(len(t.traffic))
+	}
+	return t.traffic[c.traffic-1]
+}
+
+// recycle makes a flushed cell free. What it allocated beyond itself is kept for the next.
+func (t *Table) recycle(c *cell, number uint32) {
+	t.groups[c.key.group].cells--
+	if c.traffic != 0 {
+		t.traffic[c.traffic-1].clear(t)
+		t.freeTraffic = append(t.freeTraffic, c.traffic-1)
+	}
+	c.pending, c.traffic, c.n, c.busy = 0, 0, 0, false
+	t.cells.free = append(t.cells.free, number)
 }
 
 func hourOf(at time.Time) int64 { return floorMinute(at.UnixNano()) / 60 }

@@ -1,0 +1,113 @@
+package tally
+
+import "math/bits"
+
+// cellKey names a cell. Its class tells internal from external traffic, and both that the octets in
+// the cell stand at another meter too.
+type cellKey struct {
+	meter  number
+	group  uint32 // of Table.groups
+	minute int32
+	class  uint8
+	kind   meterKind
+	both   bool
+}
+
+// hash mixes all of a key into 64 bits. Who sends flows cannot choose it freely: meters are the
+// provider's own addresses.
+func (k *cellKey) hash() uint64 {
+	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93 // of SplitMix64 and of Mulvey's rrmxmx
+	rest := uint64(k.group)<<32 | uint64(uint32(k.minute))
+	kind := uint64(k.class) | uint64(k.kind)<<8
+	if k.both {
+		kind |= 1 << 16
+	}
+	h := (k.meter.low ^ bits.RotateLeft64(k.meter.high, 29) ^ kind<<40) * odd1
+	h = (h ^ h>>32 ^ rest) * odd2
+	return h ^ h>>32
+}
+
+// index finds cells by key: open addressing with linear probing. A slot has half of the hash beside
+// the cell's number, so that a search touches a cell only to see that it is the right one, and the
+// table itself, 8 octets a slot, stays in cache.
+type index struct {
+	slots []slot // a power of two, at most three quarters used
+	used  int
+}
+
+type slot struct {
+	hash uint32
+	cell uint32 // number + 1; 0 is free
+}
+
+const indexLeast = 1 << 10
+
+// find returns the number of the cell of a key.
+func (x *index) find(hash uint64, key *cellKey, cells *cells) (number uint32, ok bool) {
+	if len(x.slots) == 0 {
+		return 0, false
+	}
+	mask := uint32(len(x.slots) - 1)
+	short := uint32(hash)
+	for i := short & mask; ; i = (i + 1) & mask {
+		s := x.slots[i]
+		if s.cell == 0 {
+			return 0, false
+		}
+		if s.hash == short && cells.at(s.cell-1).key == *key {
+			return s.cell - 1, true
+		}
+	}
+}
+
+// add puts a cell in that is not there.
+func (x *index) add(hash uint64, cell uint32) {
+	if 4*(x.used+1) > 3*len(x.slots) {
+		x.grow()
+	}
+	x.used++
+	x.put(slot{uint32(hash), cell + 1})
+}
+
+func (x *index) put(s slot) {
+	mask := uint32(len(x.slots) - 1)
+	i := s.hash & mask
+	for x.slots[i].cell != 0 {
+		i = (i + 1) & mask
+	}
+	x.slots[i] = s
+}
+
+func (x *index) grow() {
+	before := x.slots
+	x.slots = make([]slot, max(indexLeast, 2*len(before)))
+	for _, s := range before {
+		if s.cell != 0 {
+			x.put(s)
+		}
+	}
+}
+
+// clear takes all cells out.
+func (x *index) clear() {
+	clear(x.slots)
+	x.used = 0
+}
+
+// remove takes a cell out, and closes the gap for those that were put behind it.
+func (x *index) remove(hash uint64, cell uint32) {
+	mask := uint32(len(x.slots) - 1)
+	i := uint32(hash) & mask
+	for x.slots[i].cell != cell+1 {
+		i = (i + 1) & mask
+	}
+	x.used--
+	for next := (i + 1) & mask; x.slots[next].cell != 0; next = (next + 1) & mask {
+		// What stands at next may move to i if its home is not between them.
+		if home := x.slots[next].hash & mask; (next-home)&mask >= (next-i)&mask {
+			x.slots[i] = x.slots[next]
+			i = next
+		}
+	}
+	x.slots[i] = slot{}
+}
