@@ -58,7 +58,7 @@ func (d *Decoder) take(dst []schemas.FlowRecord, dom *domain, p *program, h *hea
 		rec.Octets = withoutEthernet(rec.OctetsL2, rec.Packets)
 	}
 	if pl.frame {
-		fromSection(rec, p.has, section)
+		d.fromSection(rec, p.has, section)
 	}
 	if pl.running {
 		d.running.difference(rec, p, v)
@@ -160,9 +160,10 @@ func (d *Decoder) rateOf(rec *schemas.FlowRecord, dom *domain, p *program, v *va
 }
 
 // fromSection counts one packet by the section of it that the record carries (RFC 5477): a template
-// with dataLinkFrameSection or ipHeaderPacketSection and no counters.
-func fromSection(rec *schemas.FlowRecord, has set, section []byte) {
-	var p frame.Packet
+// with dataLinkFrameSection or ipHeaderPacketSection and no counters. Where the record tells the size
+// of the frame (312), the packet in it is no longer than that.
+func (d *Decoder) fromSection(rec *schemas.FlowRecord, has set, section []byte) {
+	p := frame.Packet{Tunnels: d.tunnels}
 	ok := false
 	if has.has(toFrame) {
 		ok = p.ParseEthernet(section)
@@ -171,6 +172,10 @@ func fromSection(rec *schemas.FlowRecord, has set, section []byte) {
 	}
 	if !ok {
 		return
+	}
+	link := uint64(p.LinkOctets)
+	if size := rec.OctetsL2; size > link && (p.Octets == 0 || p.Octets > size-link) {
+		p.Octets = size - link
 	}
 	p.Fill(rec)
 	rec.Packets = 1

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hostmeter/collector/netflow/sequence"
+	"hostmeter/collector/sflow/frame"
 	"hostmeter/schemas"
 )
 
@@ -30,8 +31,15 @@ var (
 type Decoder struct {
 	limits   Limits
 	stats    Stats
+	tunnels  frame.Tunnels
 	counters []CounterSample
-	streams  map[streamKey]*sequence.Stream
+	streams  map[streamKey]*stream
+}
+
+// stream is what is followed of a sequence of datagrams or of the flow samples of a data source.
+type stream struct {
+	sequence sequence.Stream
+	pool     pool
 }
 
 // streamKey names a sequence of datagrams (source is datagrams) or of the flow samples of a source.
@@ -45,8 +53,12 @@ const datagrams = 1<<64 - 1
 
 // NewDecoder returns a decoder that has seen nothing yet.
 func NewDecoder(limits Limits) *Decoder {
-	return &Decoder{limits: limits, streams: make(map[streamKey]*sequence.Stream)}
+	return &Decoder{limits: limits, streams: make(map[streamKey]*stream)}
 }
+
+// LookInto lets the packet inside these tunnels count instead of the one outside, from the next datagram
+// on. It is meant for exporters in a provider's overlay, where the outer addresses are hosts.
+func (d *Decoder) LookInto(tunnels frame.Tunnels) { d.tunnels = tunnels }
 
 // head is what the header of a datagram says of all its samples.
 type head struct {
@@ -138,21 +150,23 @@ func (d *Decoder) sample(dst []schemas.FlowRecord, h *head, format uint32, b []b
 	return dst
 }
 
-// follow accounts for a sequence number.
-func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) {
+// follow accounts for a sequence number. It returns nil for a stream beyond the limit.
+func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) *stream {
 	s := d.streams[key]
 	if s == nil {
 		if len(d.streams) >= d.limits.Sources {
-			return
+			return nil
 		}
-		s = new(sequence.Stream)
+		s = new(stream)
 		d.streams[key] = s
 	}
-	n, restarted := s.Advance(number, 1, uptime, false)
+	n, restarted := s.sequence.Advance(number, 1, uptime, false)
 	*lost += n
 	if restarted {
 		d.stats.Restarts++
+		s.pool.known = false
 	}
+	return s
 }
 
 // Counters returns the counter samples of the last datagram. They are valid until the next Decode.

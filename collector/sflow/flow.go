@@ -46,7 +46,10 @@ func (d *Decoder) flow(dst []schemas.FlowRecord, h *head, b []byte, expanded boo
 		sampling = binary.BigEndian.Uint32(b[8:])
 		in, out = compactPort(binary.BigEndian.Uint32(b[20:])), compactPort(binary.BigEndian.Uint32(b[24:]))
 	}
-	d.follow(streamKey{h.agent, h.sub, source}, number, h.uptime, &d.stats.LostSamples)
+	if s := d.follow(streamKey{h.agent, h.sub, source}, number, h.uptime, &d.stats.LostSamples); s != nil {
+		counted := b[fixed-20:] // pool, drops
+		d.stats.LostAtAgent += s.pool.take(binary.BigEndian.Uint32(counted), binary.BigEndian.Uint32(counted[4:]), sampling)
+	}
 	dst = append(dst, schemas.FlowRecord{
 		ObservationDomain: h.sub, InInterface: in.index(), OutInterface: out.index(), Packets: 1,
 	})
@@ -91,7 +94,8 @@ const (
 // more than an agent's summary and wins, whatever their order. It counts and returns false where
 // nothing tells of the packet.
 func (d *Decoder) flowRecords(rec *schemas.FlowRecord, b []byte, count uint32) bool {
-	var header, summary frame.Packet
+	header := frame.Packet{Tunnels: d.tunnels}
+	var summary frame.Packet
 	var headerOK, summaryOK, found, cut bool
 	for ; count > 0; count-- {
 		format, data, rest, ok := nextRecord(b)
@@ -103,7 +107,7 @@ func (d *Decoder) flowRecords(rec *schemas.FlowRecord, b []byte, count uint32) b
 		switch {
 		case format == rawHeader && len(data) >= 16 && !headerOK:
 			found = true
-			headerOK = sampledHeader(&header, rec, data)
+			headerOK = d.sampledHeader(&header, rec, data)
 		case format == ethernetData && len(data) >= 4:
 			found = true
 			if rec.OctetsL2 == 0 {
@@ -151,11 +155,16 @@ const (
 	protocolIPv4     = 11
 	protocolIPv6     = 12
 	protocolMPLS     = 13
+	protocolPOS      = 14
 )
 
 // sampledHeader reads the beginning of the packet. The frame length counts even where it is not IP;
 // then it returns false.
-func sampledHeader(p *frame.Packet, rec *schemas.FlowRecord, b []byte) bool {
+//
+// Anybody can write any length into an IP header, and switches sample a packet before a router refuses
+// it: more than the frame holds is not believed. Only where the frame is said to be exactly as long
+// as what was kept of it (some agents do not tell frames' lengths) the IP header is the better witness.
+func (d *Decoder) sampledHeader(p *frame.Packet, rec *schemas.FlowRecord, b []byte) bool {
 	protocol := binary.BigEndian.Uint32(b)
 	frameLength := uint64(binary.BigEndian.Uint32(b[4:]))
 	length := min(uint64(binary.BigEndian.Uint32(b[12:])), uint64(len(b)-16))
@@ -164,19 +173,30 @@ func sampledHeader(p *frame.Packet, rec *schemas.FlowRecord, b []byte) bool {
 	switch packet := b[16 : 16+length]; protocol {
 	case protocolEthernet:
 		ok, fcs = p.ParseEthernet(packet), 4
-	case protocolPPP:
+	case protocolPPP, protocolPOS:
 		ok = p.ParsePPP(packet)
 	case protocolIPv4, protocolIPv6:
 		ok = p.ParseIP(packet)
 	case protocolMPLS:
 		ok = p.ParseMPLS(packet)
 	}
-	// Segmentation offload leaves the IP length open: then the frame tells.
-	if over := uint64(p.LinkOctets) + fcs; ok && p.Octets == 0 && frameLength > over {
-		p.Octets = frameLength - over
+	if !ok {
+		return false
 	}
-	return ok
+	link, kept := uint64(p.LinkOctets), uint64(binary.BigEndian.Uint32(b[12:]))
+	open := p.Octets == 0 // by segmentation offload: the frame tells
+	tooLong := p.Octets+link > frameLength && (kept != frameLength || kept < headerLeast)
+	if tooLong {
+		d.stats.LengthsCut++
+	}
+	if open || tooLong {
+		p.Octets = frameLength - min(frameLength, link+fcs)
+	}
+	return true
 }
+
+// headerLeast is the least of a frame that agents keep when they cut it.
+const headerLeast = 64
 
 // sampledIP reads an agent's summary of an IPv4 or IPv6 packet; size is that of an address.
 func sampledIP(b []byte, size int) frame.Packet {

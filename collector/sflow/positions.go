@@ -17,7 +17,7 @@ import (
 func (d *Decoder) Positions() []*schemas.SourcePosition {
 	var out []*schemas.SourcePosition
 	for key, s := range d.streams {
-		if number, uptime, ok := s.Expected(); ok {
+		if number, uptime, ok := s.sequence.Expected(); ok {
 			out = append(out, &schemas.SourcePosition{Key: key.text(), Values: []uint64{uint64(number), uint64(uptime)}})
 		}
 	}
@@ -33,8 +33,7 @@ func (d *Decoder) Restore(positions []*schemas.SourcePosition) {
 		if !ok || len(p.GetValues()) != 2 || len(d.streams) >= d.limits.Sources {
 			continue
 		}
-		s := sequence.Resume(uint32(p.GetValues()[0]), uint32(p.GetValues()[1]))
-		d.streams[key] = &s
+		d.streams[key] = &stream{sequence: sequence.Resume(uint32(p.GetValues()[0]), uint32(p.GetValues()[1]))}
 	}
 }
 

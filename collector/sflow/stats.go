@@ -43,6 +43,11 @@ type Stats struct {
 	// Lost is what the sequence numbers say was sent and never received. They are differences, and
 	// negative when a datagram that was counted as lost arrives late.
 	LostDatagrams, LostSamples int64
+	// LostAtAgent is what the agents say of samples that they took and could not send: those have no
+	// sequence number.
+	LostAtAgent uint64
+	// LengthsCut counts records whose IP header claimed more octets than their frame has.
+	LengthsCut uint64
 	// Restarts counts sequences that began anew.
 	Restarts uint64
 }
@@ -61,7 +66,8 @@ func (s *Stats) DroppedCounts() []*schemas.Count {
 	return out
 }
 
-// LostCounts lists what the sequence numbers say was lost, in "datagrams" and "samples".
+// LostCounts lists what the sequence numbers say was lost, in "datagrams" and "samples", and what never
+// left the agents, in "unsent_samples".
 func (s *Stats) LostCounts() []*schemas.Count {
 	var out []*schemas.Count
 	for _, c := range []struct {
@@ -71,6 +77,9 @@ func (s *Stats) LostCounts() []*schemas.Count {
 		if c.n != 0 {
 			out = append(out, &schemas.Count{Unit: c.unit, Reason: "sequence", Count: c.n})
 		}
+	}
+	if s.LostAtAgent != 0 {
+		out = append(out, &schemas.Count{Unit: "unsent_samples", Reason: "agent", Count: int64(s.LostAtAgent)})
 	}
 	return out
 }

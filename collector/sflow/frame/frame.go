@@ -1,7 +1,7 @@
 // Package frame reads the beginning of a sampled packet: link layer, IP and transport headers, as far as
 // metering needs them. It promises to stay within the octets given and to take at least one octet
-// in every turn of every loop. It does not look into tunnels: addresses and lengths are those of
-// the outermost IP header, which is what the network carried.
+// in every turn of every loop. Addresses and lengths are those of the outermost IP header, which is what
+// the network carried, unless Packet.Tunnels says to look into a provider's overlay.
 package frame
 
 import (
@@ -21,6 +21,8 @@ type Packet struct {
 	Octets                      uint64
 	// LinkOctets is the length of everything before the IP header.
 	LinkOctets int
+	// Tunnels is set by the caller: of these tunnels the inner packet counts, if there is one.
+	Tunnels Tunnels
 }
 
 // Fill writes what the packet tells into a record, all but the number of packets.
@@ -64,8 +66,7 @@ func (p *Packet) etherType(etherType uint16, b []byte, before int) bool {
 			etherType = binary.BigEndian.Uint16(b[2:])
 			b, before = b[4:], before+4
 		case typeIPv4, typeIPv6:
-			p.LinkOctets = before
-			return p.ParseIP(b)
+			return p.ip(b, before)
 		case typeMPLS, typeMPLSMC:
 			return p.mpls(b, before)
 		case typePPPoE:
@@ -100,8 +101,7 @@ func (p *Packet) mpls(b []byte, before int) bool {
 	}
 	switch b[0] >> 4 {
 	case 4, 6:
-		p.LinkOctets = before
-		return p.ParseIP(b)
+		return p.ip(b, before)
 	case 0: // the control word of an Ethernet pseudowire (RFC 4448)
 		if len(b) < 4 {
 			return false
@@ -111,10 +111,14 @@ func (p *Packet) mpls(b []byte, before int) bool {
 	return false
 }
 
-// ParsePPP reads from the protocol field on, with or without address and control.
+// ParsePPP reads from the protocol field on, with or without address and control, or Cisco's HDLC with
+// an EtherType, as packet over SONET has either.
 func (p *Packet) ParsePPP(b []byte) bool {
-	if len(b) >= 2 && b[0] == 0xff && b[1] == 3 {
+	switch {
+	case len(b) >= 2 && b[0] == 0xff && b[1] == 3:
 		return p.ppp(b[2:], 2)
+	case len(b) >= 4 && (b[0] == 0x0f || b[0] == 0x8f) && b[1] == 0:
+		return p.etherType(binary.BigEndian.Uint16(b[2:]), b[4:], 4)
 	}
 	return p.ppp(b, 0)
 }
@@ -125,8 +129,7 @@ func (p *Packet) ppp(b []byte, before int) bool {
 	}
 	switch binary.BigEndian.Uint16(b) {
 	case 0x0021, 0x0057:
-		p.LinkOctets = before + 2
-		return p.ParseIP(b[2:])
+		return p.ip(b[2:], before+2)
 	case 0x0281:
 		return p.mpls(b[2:], before+2)
 	}

@@ -7,7 +7,11 @@ import (
 
 // ParseIP reads an IPv4 or IPv6 packet by its version. It returns false where the fixed header is
 // cut short or is none.
-func (p *Packet) ParseIP(b []byte) bool {
+func (p *Packet) ParseIP(b []byte) bool { return p.ip(b, 0) }
+
+// ip reads a packet that stands behind so many octets of the frame.
+func (p *Packet) ip(b []byte, before int) bool {
+	p.LinkOctets = before
 	if len(b) == 0 {
 		return false
 	}
@@ -31,7 +35,7 @@ func (p *Packet) ipv4(b []byte) bool {
 	p.Protocol = b[9]
 	p.Source, p.Destination = netip.AddrFrom4([4]byte(b[12:16])), netip.AddrFrom4([4]byte(b[16:20]))
 	if fragment&0x1fff == 0 && len(b) > header {
-		p.transport(b[header:])
+		p.transport(b[header:], header)
 	}
 	return true
 }
@@ -41,6 +45,7 @@ const (
 	hopByHop    = 0
 	routing     = 43
 	fragmented  = 44
+	nothing     = 59
 	authentic   = 51
 	destination = 60
 	mobility    = 135
@@ -52,15 +57,17 @@ func (p *Packet) ipv6(b []byte) bool {
 	if len(b) < 40 {
 		return false
 	}
-	p.Octets = uint64(binary.BigEndian.Uint16(b[4:])) + 40
-	next := b[6]
+	payload, next := uint64(binary.BigEndian.Uint16(b[4:])), b[6]
+	p.Octets = payload + 40
 	p.Source = netip.AddrFrom16([16]byte(b[8:24])).Unmap()
 	p.Destination = netip.AddrFrom16([16]byte(b[24:40])).Unmap()
-	if p.Octets == 40 && next == hopByHop {
-		if jumbo, ok := jumboLength(b[40:]); ok {
+	if payload == 0 && next != nothing {
+		p.Octets = 0 // left open
+		if jumbo, ok := jumboLength(b[40:]); ok && next == hopByHop {
 			p.Octets = jumbo + 40
 		}
 	}
+	whole := len(b)
 	for b = b[40:]; len(b) >= 8; {
 		length := 0
 		switch next {
@@ -78,7 +85,7 @@ func (p *Packet) ipv6(b []byte) bool {
 			}
 		default:
 			p.Protocol = next
-			p.transport(b)
+			p.transport(b, whole-len(b))
 			return true
 		}
 		next = b[0]
@@ -99,8 +106,12 @@ func jumboLength(b []byte) (uint64, bool) {
 	return uint64(binary.BigEndian.Uint32(b[4:])), true
 }
 
-// transport reads ports and TCP flags as far as they are there.
-func (p *Packet) transport(b []byte) {
+// transport reads ports and TCP flags as far as they are there. headers is the length of the IP headers
+// before b.
+func (p *Packet) transport(b []byte, headers int) {
+	if p.Tunnels != 0 && p.inner(b, p.LinkOctets+headers) {
+		return
+	}
 	switch p.Protocol {
 	case 6, 17, 33, 132, 136: // TCP, UDP, DCCP, SCTP, UDP-Lite
 	default:

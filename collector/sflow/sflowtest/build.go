@@ -47,6 +47,11 @@ func Flow(sequence, source, rate, in, out uint32, records ...[]byte) []byte {
 	return Tagged(1, Join(append([][]byte{Words(sequence, source, rate, 0, 0, in, out, uint32(len(records)))}, records...)...))
 }
 
+// PooledFlow is a compact flow sample with its sample pool and drops.
+func PooledFlow(sequence, source, rate, pool, drops uint32, records ...[]byte) []byte {
+	return Tagged(1, Join(append([][]byte{Words(sequence, source, rate, pool, drops, 3, 4, uint32(len(records)))}, records...)...))
+}
+
 // ExpandedFlow is an expanded flow sample; in and out are format and value.
 func ExpandedFlow(sequence, source, rate uint32, in, out [2]uint32, records ...[]byte) []byte {
 	return Tagged(3, Join(append([][]byte{
@@ -91,6 +96,11 @@ func TCP(source, destination uint16, flags uint8) []byte {
 // UDP is a header.
 func UDP(source, destination uint16) []byte {
 	return Words(uint32(source)<<16|uint32(destination), 8<<16)
+}
+
+// VXLAN is what stands before the inner frame: the UDP header and that of the overlay.
+func VXLAN(source uint16, network uint32) []byte {
+	return Join(UDP(source, 4789), []byte{8, 0, 0, 0}, Words(network<<8))
 }
 
 // Counters is a compact counter sample with the generic counters of an interface.
