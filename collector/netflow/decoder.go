@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostmeter/collector/netflow/sequence"
+	"hostmeter/collector/sflow/frame"
 	"hostmeter/schemas"
 )
 
@@ -29,6 +30,9 @@ type Decoder struct {
 func NewDecoder(limits Limits) *Decoder {
 	return &Decoder{limits: limits, domains: make(map[domainKey]*domain), running: runningTotals{limit: limits.RunningFlows}}
 }
+
+// LookInto lets the packet inside these tunnels count where records carry sections of packets (313, 315).
+func (d *Decoder) LookInto(tunnels frame.Tunnels) { d.tunnels = tunnels }
 
 // header is what a v9 or IPFIX datagram's header says of all its sets.
 type header struct {

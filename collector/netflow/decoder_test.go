@@ -302,6 +302,22 @@ func TestSectionOfPacket(t *testing.T) {
 	}
 }
 
+func TestFrameSizeBoundsTheSection(t *testing.T) {
+	f := func(claimed, size uint16, want uint64) {
+		t.Helper()
+		frame := join(make([]byte, 12), U16(0x0800), []byte{0x45, 0}, U16(claimed), make([]byte, 5), []byte{6, 0, 0}, Address("192.0.2.9"), Address("198.51.100.7"))
+		r := decode(t, newDecoder(), from, IPFIX(0, 1, seconds, TemplateIPFIX(256, Field{ID: 312, Length: 2}, Field{ID: 315, Length: uint16(len(frame))}),
+			Set(256, U16(size), frame)))
+		if len(r) != 1 || r[0].Octets != want || r[0].Packets != 1 || r[0].OctetsL2 != uint64(size) {
+			t.Errorf("%d octets claimed in a frame of %d: %+v, want %d", claimed, size, r, want)
+		}
+	}
+	f(1400, 1414, 1400)
+	f(65535, 64, 50)
+	f(0, 1514, 1500)
+	f(1400, 0, 1400)
+}
+
 // TestBadInput holds what is refused, by which reason, and that the rest is still read.
 func TestBadInput(t *testing.T) {
 	good := Template9(300, basic...)
