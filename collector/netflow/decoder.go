@@ -20,8 +20,9 @@ type Decoder struct {
 	domains    map[domainKey]*domain
 	held       holding
 	running    runningTotals
-	generation uint64  // of sampling rates
-	revision   uint64  // of State
+	generation uint64 // of sampling rates
+	revision   uint64 // of State
+	tunnels    frame.Tunnels
 	fields     []field // of the template being read
 	values     values  // of the record being read
 }
