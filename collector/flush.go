@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"hostmeter/collector/tally"
 	"hostmeter/schemas"
 )
@@ -248,13 +246,13 @@ func (s *shard) fill(batch *schemas.Batch) {
 
 // take moves what fits. Something outsized gets a batch of its own: should a reader refuse it, what
 // others used is not refused with it.
-func take[M proto.Message](from []M, size *int, outsized func(M) bool) (taken, left []M) {
+func take[M interface{ SizeVT() int }](from []M, size *int, outsized func(M) bool) (taken, left []M) {
 	for i, m := range from {
 		alone := outsized(m)
 		if *size >= batchBytes || alone && *size > 0 {
 			return from[:i:i], from[i:]
 		}
-		*size += proto.Size(m) + 4
+		*size += m.SizeVT() + 4
 		if alone {
 			*size = batchBytes
 		}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
 
 	"hostmeter/schemas"
 )
@@ -80,13 +79,14 @@ func (l *Log) encode(batches []*schemas.Batch, buffer []byte) (*request, error) 
 		if err := l.belongs(b); err != nil {
 			return nil, err
 		}
-		before := len(r.encoded)
-		var err error
-		if r.encoded, err = (proto.MarshalOptions{}).MarshalAppend(r.encoded, b); err != nil {
-			return nil, fmt.Errorf("encode batch of shard %d: %w", b.GetShard(), err)
+		before, length := len(r.encoded), b.SizeVT()
+		if length > maxPayload-identitySize {
+			return nil, fmt.Errorf("batch of shard %d has %d octets: %w", b.GetShard(), length, ErrShard)
 		}
-		if r.lengths[i] = len(r.encoded) - before; r.lengths[i] > maxPayload-identitySize {
-			return nil, fmt.Errorf("batch of shard %d has %d octets: %w", b.GetShard(), r.lengths[i], ErrShard)
+		r.lengths[i] = length
+		r.encoded = slices.Grow(r.encoded, length)[:before+length]
+		if _, err := b.MarshalToSizedBufferVT(r.encoded[before:]); err != nil {
+			return nil, fmt.Errorf("encode batch of shard %d: %w", b.GetShard(), err)
 		}
 	}
 	return r, nil

@@ -8,7 +8,6 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -90,7 +89,7 @@ func (f *Forwarder) run(ctx context.Context) error {
 func (f *Forwarder) send(ctx context.Context, batches []*schemas.Batch) error {
 	parts := make(map[int][]message, f.partitions)
 	for _, b := range batches {
-		value, err := proto.Marshal(b)
+		value, err := b.MarshalVT()
 		if err != nil {
 			return fmt.Errorf("encode batch %d of %s: %w", b.GetIndex(), stream.KeyOf(b), err)
 		}
