@@ -38,7 +38,7 @@ func (c *Collector) Flush(ctx context.Context, at time.Time, all bool) error {
 	if err := c.appendPending(ctx, at); err != nil {
 		return err
 	}
-	c.pending = c.cut(at, all)
+	c.pending = c.cut(at, all).batches(c.cfg.ID, all)
 	return c.appendPending(ctx, at)
 }
 
@@ -58,8 +58,8 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 	return nil
 }
 
-// cut takes out of the collector what a flush writes; nil where that is nothing.
-func (c *Collector) cut(at time.Time, all bool) []*schemas.Batch {
+// cut takes out of the collector what a flush writes.
+func (c *Collector) cut(at time.Time, all bool) *cut {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b := newCut(c.cfg.Shards)
@@ -69,7 +69,7 @@ func (c *Collector) cut(at time.Time, all bool) []*schemas.Batch {
 		waiting := c.table.Len()
 		if len(busy.Tallies) == 0 && waiting < crowdedCells {
 			c.addAccounts(busy.Accounts)
-			return nil
+			return b
 		}
 		b.add(busy)
 		whole = waiting <= wholeCells || waiting >= crowdedCells
@@ -82,14 +82,14 @@ func (c *Collector) cut(at time.Time, all bool) []*schemas.Batch {
 	if whole {
 		c.cutWhole(b, at)
 	}
-	received := c.received
-	if received.from.IsZero() {
-		received = interval{at, at}
+	b.complete, b.received = c.complete, c.received
+	if b.received.from.IsZero() {
+		b.received = interval{at, at}
 	}
 	if whole {
 		c.received = interval{}
 	}
-	return b.batches(c.cfg.ID, received, c.complete, all)
+	return b
 }
 
 // cutWhole takes everything, at one moment: tallies, accounts, and the positions behind them.
@@ -170,6 +170,8 @@ type cut struct {
 	// leave only the first batches of an append behind, guests are then not counted twice, and of
 	// flows too much rather than too little is declared lost.
 	first, last []*schemas.SourcePosition
+	complete    []*schemas.Completeness
+	received    interval
 }
 
 // shard is one shard's part.
@@ -209,7 +211,7 @@ func (b *cut) addGuest(g *schemas.GuestUsage) {
 }
 
 // batches makes batches of the parts; every shard gets one if every is set.
-func (b *cut) batches(collector string, received interval, complete []*schemas.Completeness, every bool) []*schemas.Batch {
+func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 	var out []*schemas.Batch
 	for i := range b.shards {
 		s := &b.shards[i]
@@ -217,8 +219,8 @@ func (b *cut) batches(collector string, received interval, complete []*schemas.C
 		for first := true; first && every || s.left() > 0; first = false {
 			batch := &schemas.Batch{
 				Collector: collector, Shard: uint32(i), Shards: uint32(len(b.shards)),
-				ReceivedFrom: received.from.UnixNano(), ReceivedTo: received.to.UnixNano(),
-				Complete: complete,
+				ReceivedFrom: b.received.from.UnixNano(), ReceivedTo: b.received.to.UnixNano(),
+				Complete: b.complete,
 			}
 			if len(s.tallies) > 0 {
 				batch.Exporters, batch.Classes = b.exporters.texts, b.classes.texts

@@ -210,7 +210,9 @@ func (c *Collector) recover(ctx context.Context) error {
 // a batch without content to every shard, and reads until it meets them.
 func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 	now := c.deps.Clock.Now()
-	end := newCut(c.cfg.Shards).batches(c.cfg.ID, interval{now, now}, nil, true)
+	nothing := newCut(c.cfg.Shards)
+	nothing.received = interval{now, now}
+	end := nothing.batches(c.cfg.ID, true)
 	if err := c.deps.Log.Append(ctx, end); err != nil {
 		return err
 	}

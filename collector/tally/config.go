@@ -21,7 +21,8 @@ type Config struct {
 	// Cells bounds the (meter, minute, class, exporter) that wait for a flush. Records beyond it
 	// are dropped and counted; flush when Len comes near it.
 	Cells int
-	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along.
+	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The
+	// floor rises while more than a thousand meters are that busy.
 	BusyOctets uint64
 	// PeerOctets is from how many reported octets in one cell top peers and ports are followed.
 	PeerOctets uint64

@@ -130,7 +130,7 @@ func (g *group) sampled() bool { return g.numerator != g.denominator || !g.known
 func (t *Table) newGroup(e *Exporter, key groupKey, origin schemas.SamplingOrigin) *group {
 	g := &group{key: key, exporter: e, numerator: key.numerator, denominator: key.denominator, origin: origin, busy: ^uint64(0)}
 	if g.known() {
-		g.busy = busyAt(t.config.BusyOctets, g.numerator, g.denominator)
+		g.busy = busyAt(t.busyOctets, g.numerator, g.denominator)
 	}
 	if n := len(t.freeGroups); n > 0 {
 		g.id = t.freeGroups[n-1]

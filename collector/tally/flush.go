@@ -59,8 +59,32 @@ func (f *flush) busy() {
 		t.index.remove(c.key.hash(), number)
 		t.recycle(c, number)
 	}
+	t.adapt(len(t.busy))
 	t.busy = t.busy[:0]
 	f.accountsOut()
+}
+
+// busyMost is how many meters a flush of busy ones is meant to take at most. Where more have traffic
+// to speak of, as with high sampling rates on many meters, only the heaviest do.
+const busyMost = 1024
+
+// adapt moves the floor from which a meter is busy by how many the last flush took.
+func (t *Table) adapt(taken int) {
+	before := t.busyOctets
+	switch {
+	case taken > busyMost:
+		t.busyOctets = mulSaturated(before, 2)
+	case taken < busyMost/4:
+		t.busyOctets = max(before/2, t.config.BusyOctets)
+	}
+	if t.busyOctets == before {
+		return
+	}
+	for _, g := range t.groups {
+		if g != nil && g.known() {
+			g.busy = busyAt(t.busyOctets, g.numerator, g.denominator)
+		}
+	}
 }
 
 func (f *flush) all() {

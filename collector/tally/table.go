@@ -15,11 +15,13 @@ type Table struct {
 	groups     []*group // by id; nil where free
 	freeGroups []uint32
 
-	cells    cells
-	index    index
-	order    []uint32 // numbers + 1 of cells as they came; 0 is taken
-	busy     []uint32 // numbers of cells
-	sketches int      // octets of registers that are left
+	cells cells
+	index index
+	order []uint32 // numbers + 1 of cells as they came; 0 is taken
+	busy  []uint32 // numbers of cells
+	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
+	busyOctets uint64
+	sketches   int // octets of registers that are left
 
 	// traffic is what cells that were full once have added up, by number; free ones are kept.
 	traffic     []*traffic
@@ -48,7 +50,7 @@ func New(config Config) *Table {
 		config:   config,
 		local:    newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
 		ports:    make(map[portCellKey]*portCell),
-		sketches: config.SketchBytes,
+		sketches: config.SketchBytes, busyOctets: config.BusyOctets,
 	}
 }
 

@@ -2,6 +2,7 @@ package tally
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -330,5 +331,42 @@ func TestAddPort(t *testing.T) {
 	table.AddPort(e, meter, from, from, PortDelta{InOctets: 10, InPackets: 5}, PortOverhead)
 	if f := table.Flush(true); f.Tallies[0].In.Octets != 0 || f.Tallies[0].In.ReportedOctets != 10 {
 		t.Errorf("fewer octets than headers: %v", f.Tallies)
+	}
+}
+
+// Where many meters have traffic to speak of, flushes of busy meters soon take the heaviest alone, and
+// all again once they are few.
+func TestFloorOfBusyMetersFollowsTheirNumber(t *testing.T) {
+	c := DefaultConfig()
+	c.Local = prefixesOf("10.0.0.0/8")
+	table := New(c)
+	e := exporter(table, ModeSingle)
+	send := func(meters int, octets uint64) {
+		for i := range meters {
+			r := record("192.0.2.9", "198.51.100.7", octets, 1000)
+			r.Source = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+			table.Add(e, r, received)
+		}
+		r := record("10.1.0.0", "198.51.100.7", 1<<40, 1000) // a flood
+		table.Add(e, r, received)
+	}
+	for range 10 {
+		send(5000, 2<<20)
+		if f := table.Flush(false); !slices.ContainsFunc(f.Tallies, func(t *schemas.Tally) bool { return t.Meter == "address:10.1.0.0" }) {
+			t.Fatal("the flood was not taken along")
+		}
+	}
+	table.Flush(true)
+	send(5000, 2<<20)
+	if n := len(table.Flush(false).Tallies); n != 1 {
+		t.Errorf("%d meters are busy, want the flood alone", n)
+	}
+	table.Flush(true)
+	for range 10 {
+		table.Flush(false)
+	}
+	send(100, 2<<20)
+	if n := len(table.Flush(false).Tallies); n != 101 {
+		t.Errorf("%d meters are busy, want all 101", n)
 	}
 }
