@@ -87,8 +87,15 @@ type GuestReading struct {
 	// meaningless unless State is running or paused (a daemon reports its own time for a guest
 	// that is off).
 	CPUNanoseconds, StealNanoseconds uint64
-	CPUKnown                         bool // false where the guest's monitor did not answer
-	VNICs                            []VNICReading
+	CPUKnown                         bool // false where the CPU time could not be read
+	StealUnknown                     bool // true where the guest's monitor did not answer
+	// Process numbers the guest's process on its host; another number is another process, whose
+	// totals began at 0. 0: not told.
+	Process uint32
+	// Moving: paused until its migration ends, on either host. Arrived: came running from another
+	// host; before it did, its process counted the move and not the guest.
+	Moving, Arrived bool
+	VNICs           []VNICReading
 }
 
 // VNICReading holds the running totals of one virtual interface, seen from the guest, in layer 2

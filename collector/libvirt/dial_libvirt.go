@@ -31,7 +31,9 @@ const (
 )
 
 const (
-	wantedStats = libvirt.DOMAIN_STATS_STATE | libvirt.DOMAIN_STATS_CPU_TOTAL | libvirt.DOMAIN_STATS_VCPU | libvirt.DOMAIN_STATS_INTERFACE
+	// sparingStats are known to the daemon and the kernel; a guest's monitor has to tell the others.
+	sparingStats = libvirt.DOMAIN_STATS_STATE | libvirt.DOMAIN_STATS_INTERFACE
+	wantedStats  = sparingStats | libvirt.DOMAIN_STATS_CPU_TOTAL | libvirt.DOMAIN_STATS_VCPU
 	// NOWAIT leaves out what a guest's hung monitor would have to tell, and tells the rest.
 	statsFlags = libvirt.CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 )
@@ -52,10 +54,12 @@ var startEventLoop = sync.OnceValue(func() error {
 })
 
 type session struct {
-	conn   *libvirt.Connect
-	logger *slog.Logger
-	xmls   chan struct{} // tokens of calls for XML that may hang
-	calls  sync.WaitGroup
+	conn      *libvirt.Connect
+	logger    *slog.Logger
+	xmls      chan struct{} // tokens of calls for XML that may hang
+	calls     sync.WaitGroup
+	callbacks []int
+	changes   chan struct{} // holds one
 
 	mu     sync.Mutex
 	guests map[string]*targets // by UUID
@@ -63,10 +67,10 @@ type session struct {
 
 // targets is what the XML of a guest said of its interfaces.
 type targets struct {
-	id    uint // of the guest's process; another one has other interfaces
-	names []string
-	macs  map[string]string
-	read  time.Time
+	process uint32 // another one has other interfaces
+	names   []string
+	macs    map[string]string
+	read    time.Time
 }
 
 func dial(uri string, logger *slog.Logger) (connection, error) {
@@ -77,40 +81,67 @@ func dial(uri string, logger *slog.Logger) (connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{conn: conn, logger: logger, xmls: make(chan struct{}, hungMost), guests: map[string]*targets{}}
+	s := &session{conn: conn, logger: logger, xmls: make(chan struct{}, hungMost), changes: make(chan struct{}, 1), guests: map[string]*targets{}}
 	if err := conn.SetKeepAlive(keepAliveEvery, keepAliveCount); err != nil {
 		logger.Warn("the hypervisor does not answer keepalives: a hang will be seen late", "err", err)
 	}
-	// Drivers without events (test:///) work too: names, process ids and age find changes then.
-	_, _ = conn.DomainEventDeviceAddedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceAdded) { s.forget(d) })
-	_, _ = conn.DomainEventDeviceRemovedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceRemoved) { s.forget(d) })
-	_, _ = conn.DomainEventLifecycleRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventLifecycle) { s.forget(d) })
+	s.listen()
 	return s, nil
 }
 
+// listen registers for what shortens a gap in the counters or makes what is known of a guest's
+// interfaces old. Drivers without events work too: names, process ids and age find changes then.
+func (s *session) listen() {
+	keep := func(id int, err error) {
+		if err == nil {
+			s.callbacks = append(s.callbacks, id)
+		}
+	}
+	keep(s.conn.DomainEventDeviceAddedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceAdded) { s.change(d) }))
+	keep(s.conn.DomainEventDeviceRemovedRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventDeviceRemoved) { s.change(d) }))
+	keep(s.conn.DomainEventLifecycleRegister(nil, func(_ *libvirt.Connect, d *libvirt.Domain, _ *libvirt.DomainEventLifecycle) { s.change(d) }))
+	_ = s.conn.RegisterCloseCallback(func(*libvirt.Connect, libvirt.ConnectCloseReason) { s.wake() })
+}
+
 // close lets go of the connection once no call is under way on it: libvirt frees it, whoever may
-// still use it.
+// still use it. A callback that stays registered would keep it open for ever.
 func (s *session) close() {
 	go func() {
 		s.calls.Wait()
+		for _, id := range s.callbacks {
+			_ = s.conn.DomainEventDeregister(id)
+		}
+		_ = s.conn.UnregisterCloseCallback()
 		_, _ = s.conn.Close()
 	}()
 }
 
-func (s *session) forget(d *libvirt.Domain) {
-	uuid, err := d.GetUUIDString()
-	if err != nil {
-		return
+func (s *session) changed() <-chan struct{} { return s.changes }
+
+func (s *session) wake() {
+	select {
+	case s.changes <- struct{}{}:
+	default:
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.guests, uuid)
 }
 
-func (s *session) readings() ([]schemas.GuestReading, error) {
+func (s *session) change(d *libvirt.Domain) {
+	if uuid, err := d.GetUUIDString(); err == nil {
+		s.mu.Lock()
+		delete(s.guests, uuid)
+		s.mu.Unlock()
+	}
+	s.wake()
+}
+
+func (s *session) readings(what extent) ([]schemas.GuestReading, error) {
 	s.calls.Add(1)
 	defer s.calls.Done()
-	all, err := s.conn.GetAllDomainStats(nil, wantedStats, statsFlags)
+	wanted := wantedStats
+	if what == withoutMonitors {
+		wanted = sparingStats
+	}
+	all, err := s.conn.GetAllDomainStats(nil, wanted, statsFlags)
 	if err != nil {
 		return nil, err
 	}
@@ -151,22 +182,32 @@ func (s *session) reading(stats *libvirt.DomainStats) (schemas.GuestReading, err
 		_ = domain.Free()
 		return r, nil
 	}
+	if id, err := domain.GetID(); err == nil { // known to the client, no call
+		r.Process = uint32(id)
+	}
+	r.Moving, r.Arrived = migrationOf(stats.State)
 	for _, v := range stats.Vcpu {
 		if v.StateSet && v.State != libvirt.VCPU_OFFLINE {
 			r.VCPUs++
 			r.StealNanoseconds += v.Delay
 		}
 	}
-	if stats.Cpu != nil && stats.Cpu.TimeSet && r.VCPUs > 0 {
+	switch {
+	case stats.Cpu != nil && stats.Cpu.TimeSet && r.VCPUs > 0:
 		r.CPUKnown, r.CPUNanoseconds = true, stats.Cpu.Time
+	default: // its monitor hangs or is busy, or is not to be asked: the kernel knows its CPU time
+		r.StealUnknown = true
+		if info, err := domain.GetInfo(); err == nil && info.NrVirtCpu > 0 {
+			r.CPUKnown, r.CPUNanoseconds, r.VCPUs = true, info.CpuTime, uint32(info.NrVirtCpu)
+		}
 	}
-	r.VNICs = s.vnics(domain, uuid, stats.Net)
+	r.VNICs = s.vnics(domain, uuid, r.Process, stats.Net)
 	return r, nil
 }
 
 // vnics takes over, and frees, the domain. An interface whose MAC cannot be learnt now is left out,
 // and its next reading has what it carried.
-func (s *session) vnics(domain *libvirt.Domain, uuid string, nets []libvirt.DomainStatsNet) []schemas.VNICReading {
+func (s *session) vnics(domain *libvirt.Domain, uuid string, process uint32, nets []libvirt.DomainStatsNet) []schemas.VNICReading {
 	var names []string
 	for _, n := range nets {
 		names = append(names, n.Name)
@@ -175,7 +216,7 @@ func (s *session) vnics(domain *libvirt.Domain, uuid string, nets []libvirt.Doma
 		_ = domain.Free()
 		return nil
 	}
-	macs := s.macs(domain, uuid, names)
+	macs := s.macs(domain, uuid, process, names)
 	var out []schemas.VNICReading
 	for _, n := range nets {
 		mac := macs[n.Name]
@@ -190,12 +231,11 @@ func (s *session) vnics(domain *libvirt.Domain, uuid string, nets []libvirt.Doma
 	return out
 }
 
-func (s *session) macs(domain *libvirt.Domain, uuid string, names []string) map[string]string {
-	id, _ := domain.GetID() // known to the client, no call
+func (s *session) macs(domain *libvirt.Domain, uuid string, process uint32, names []string) map[string]string {
 	s.mu.Lock()
 	known := s.guests[uuid]
 	s.mu.Unlock()
-	if known != nil && known.id == id && slices.Equal(known.names, names) && time.Since(known.read) < xmlAge {
+	if known != nil && known.process == process && slices.Equal(known.names, names) && time.Since(known.read) < xmlAge {
 		_ = domain.Free()
 		return known.macs
 	}
@@ -213,16 +253,32 @@ func (s *session) macs(domain *libvirt.Domain, uuid string, names []string) map[
 		var macs map[string]string
 		if macs, err = targetsOf(text); err == nil {
 			s.mu.Lock()
-			s.guests[uuid] = &targets{id: id, names: names, macs: macs, read: time.Now()}
+			s.guests[uuid] = &targets{process: process, names: names, macs: macs, read: time.Now()}
 			s.mu.Unlock()
 			return macs
 		}
 	}
 	s.logger.Warn("a guest's interfaces cannot be told apart now", "meter", string(schemas.GuestMeter(uuid)), "err", err)
-	if known != nil && known.id == id && slices.Equal(known.names, names) {
+	if known != nil && known.process == process && slices.Equal(known.names, names) {
 		return known.macs // older than it should be, and nothing says that it changed
 	}
 	return nil
+}
+
+// migrationOf says whether a guest that is on waits for its migration to end, and whether it came by one.
+func migrationOf(s *libvirt.DomainStatsState) (moving, arrived bool) {
+	if s == nil || !s.ReasonSet {
+		return false, false
+	}
+	switch s.State {
+	case libvirt.DOMAIN_PAUSED:
+		reason := libvirt.DomainPausedReason(s.Reason)
+		return reason == libvirt.DOMAIN_PAUSED_MIGRATION || reason == libvirt.DOMAIN_PAUSED_POSTCOPY, false
+	case libvirt.DOMAIN_RUNNING:
+		reason := libvirt.DomainRunningReason(s.Reason)
+		return false, reason == libvirt.DOMAIN_RUNNING_MIGRATED || reason == libvirt.DOMAIN_RUNNING_POSTCOPY
+	}
+	return false, false
 }
 
 func stateOf(s *libvirt.DomainStatsState) schemas.GuestState {

@@ -31,10 +31,22 @@ var errHanging = errors.New("calls before still hang")
 
 // connection is one connection to a hypervisor.
 type connection interface {
-	readings() ([]schemas.GuestReading, error)
+	readings(extent) ([]schemas.GuestReading, error)
+	// changed tells that a guest or interface came or went, or that the connection broke.
+	changed() <-chan struct{}
 	// close returns at once; what is under way on the connection ends before it.
 	close()
 }
+
+// extent is what a poll asks for.
+type extent int
+
+const (
+	everything extent = iota
+	// withoutMonitors asks only what no guest's monitor has to tell, and so cannot hang with one:
+	// state, interfaces, CPU time and vCPUs, but no steal.
+	withoutMonitors
+)
 
 const (
 	dialDeadline = 20 * time.Second
@@ -48,11 +60,18 @@ const (
 	backoffMost  = time.Minute
 	// hungMost bounds the calls that were given up and have not come back: each holds a thread.
 	hungMost = 16
+	// stuckMost bounds how many of them may hang in guests' monitors, one guest each: a daemon has 20
+	// threads for all its clients. With so many hung guests, no monitor is asked.
+	stuckMost = 3
+	// changeLeast is the least time between two polls that a change brings forward, and changeShare
+	// how many times as long as a poll they are apart.
+	changeLeast = time.Second
+	changeShare = 5
 )
 
-// Poll reads the hypervisor every cfg.Every and hands what it said to handle, with the time at which
-// the reading began, until ctx is done, which is no error. A connection that fails is made again
-// after a growing, jittered pause, for as long as it takes.
+// Poll reads the hypervisor every cfg.Every, and at once when it tells of a change, and hands what it
+// said to handle, with the time at which the reading began, until ctx is done, which is no error. A
+// connection that fails is made again after a growing, jittered pause, for as long as it takes.
 //
 // Errors: ErrNoLibvirt, and of Config.Validate.
 func Poll(ctx context.Context, cfg Config, deps Deps, handle func(at time.Time, readings []schemas.GuestReading)) error {
@@ -75,6 +94,8 @@ type poller struct {
 	dialDeadline, pollDeadline time.Duration
 	patienceLeast, patience    time.Duration // patience is of the next call
 	hung                       chan struct{} // a token for each call that may hang
+	stuck                      chan struct{} // and one for each that may hang in a monitor
+	sparing                    bool          // the last poll asked no monitor
 }
 
 func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestReading), dial func(string, *slog.Logger) (connection, error)) *poller {
@@ -92,7 +113,7 @@ func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestRead
 		cfg: cfg, deps: deps, handle: handle, dial: dial,
 		dialDeadline: dialDeadline, pollDeadline: pollDeadline,
 		patienceLeast: pollPatience, patience: pollPatience,
-		hung: make(chan struct{}, hungMost),
+		hung: make(chan struct{}, hungMost), stuck: make(chan struct{}, stuckMost),
 	}
 }
 
@@ -130,25 +151,60 @@ func (p *poller) run(ctx context.Context) error {
 }
 
 func (p *poller) pollUntilError(ctx context.Context, conn connection) (polls int, err error) {
-	next := p.deps.Clock.Now()
+	// Hosts that were connected to together are not polled together.
+	next := p.deps.Clock.Now().Add(-rand.N(p.cfg.every()))
 	for {
 		at, began := p.deps.Clock.Now(), time.Now()
-		readings, err := withDeadline(ctx, p.hung, p.patience, conn.readings, nil)
+		readings, err := p.read(ctx, conn)
 		if err != nil {
 			return polls, fmt.Errorf("read guests of %s: %w", p.cfg.Name, err)
 		}
 		polls++
+		took := time.Since(began)
 		// A host that is slow in earnest is given the time that it takes.
-		p.patience = min(max(p.patienceLeast, 3*time.Since(began)), p.pollDeadline)
+		p.patience = min(max(p.patienceLeast, 3*took), p.pollDeadline)
 		p.handle(at, readings)
-		next = next.Add(p.cfg.every())
-		if now := p.deps.Clock.Now(); next.Before(now) { // a slow poll is not made up for
+		if !next.After(at) { // else a change brought this poll forward
+			next = next.Add(p.cfg.every())
+		}
+		now := p.deps.Clock.Now()
+		if next.Before(now) { // a slow poll is not made up for
 			next = now.Add(p.cfg.every())
 		}
-		if err := p.deps.Clock.Sleep(ctx, next.Sub(p.deps.Clock.Now())); err != nil {
+		if err := p.pause(ctx, conn.changed(), max(changeLeast, changeShare*took), next.Sub(now)); err != nil {
 			return polls, err
 		}
 	}
+}
+
+func (p *poller) read(ctx context.Context, conn connection) ([]schemas.GuestReading, error) {
+	what, tokens := everything, p.stuck
+	if len(p.stuck) == cap(p.stuck) {
+		what, tokens = withoutMonitors, p.hung
+	}
+	if sparing := what == withoutMonitors; sparing != p.sparing {
+		p.sparing = sparing
+		p.deps.Logger.Warn("guests' monitors hang; no monitor is asked until they answer, and there is no steal time", "hung", sparing)
+	}
+	return withDeadline(ctx, tokens, p.patience, func() ([]schemas.GuestReading, error) { return conn.readings(what) }, nil)
+}
+
+// pause sleeps for most, or for least and until there is a change.
+func (p *poller) pause(ctx context.Context, changed <-chan struct{}, least, most time.Duration) error {
+	if err := p.deps.Clock.Sleep(ctx, min(least, most)); err != nil || most <= least {
+		return err
+	}
+	sleep, wake := context.WithCancel(ctx)
+	defer wake()
+	go func() {
+		select {
+		case <-changed:
+			wake()
+		case <-sleep.Done():
+		}
+	}()
+	_ = p.deps.Clock.Sleep(sleep, most-least)
+	return ctx.Err()
 }
 
 // connect gives up after a deadline, because libvirt's own call blocks for as long as the daemon

@@ -4,19 +4,24 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"hostmeter/internal/clock"
 	"hostmeter/schemas"
 )
 
-// fakeHost answers, fails or hangs, as its script says, one word a call: "ok", "error", "hang".
+// fakeHost answers, fails or hangs, as its script says, one word a call: "ok", "error", "hang"; and
+// "stuck", where it hangs only if guests' monitors are asked.
 type fakeHost struct {
 	dials, reads   []string
 	dialed, closed atomic.Int32
 	next           atomic.Int32
+	sparing        atomic.Int32 // readings that asked no monitor
+	changes        chan struct{}
 	woken          chan struct{} // closed when what hangs may go on
 }
 
@@ -28,8 +33,16 @@ func (f *fakeHost) dial(string, *slog.Logger) (connection, error) {
 	return f, nil
 }
 
-func (f *fakeHost) readings() ([]schemas.GuestReading, error) {
+func (f *fakeHost) changed() <-chan struct{} { return f.changes }
+
+func (f *fakeHost) readings(what extent) ([]schemas.GuestReading, error) {
 	n := int(f.next.Add(1)) - 1
+	if what == withoutMonitors {
+		f.sparing.Add(1)
+		if n < len(f.reads) && f.reads[n] == "stuck" {
+			return []schemas.GuestReading{{UUID: "g", VCPUs: uint32(n)}}, nil
+		}
+	}
 	if err := f.act(f.reads, n); err != nil {
 		return nil, err
 	}
@@ -43,7 +56,7 @@ func (f *fakeHost) act(script []string, n int) error {
 	switch script[n] {
 	case "error":
 		return errors.New("client socket is closed")
-	case "hang":
+	case "hang", "stuck":
 		<-f.woken
 	}
 	return nil
@@ -96,6 +109,84 @@ func TestPollBacksOffFromADaemonThatHangs(t *testing.T) {
 	if failures != 2 || len(calls) != 3 || f.dialed.Load() != 5 || calls[1] != 5 {
 		t.Fatalf("%d failures, %d dials, readings of calls %v", failures, f.dialed.Load(), calls)
 	}
+}
+
+// Where more guests hang than the daemon has threads to lose, no monitor is asked any more, and the
+// poll goes on.
+func TestPollSparesMonitorsThatHang(t *testing.T) {
+	f := &fakeHost{reads: []string{"ok", "stuck", "stuck", "stuck", "stuck", "stuck", "stuck"}, woken: make(chan struct{})}
+	defer close(f.woken)
+	calls, failures := polled(t, f, 4)
+	if failures > 1 || len(calls) != 4 || calls[3] != 6 || f.sparing.Load() != 3 || f.dialed.Load() != 4 {
+		t.Fatalf("%d failures, %d dials, %d readings without monitors, readings of calls %v", failures, f.dialed.Load(), f.sparing.Load(), calls)
+	}
+}
+
+// A change brings the next poll forward, but not nearer than changeLeast, and the others stay where
+// they were.
+func TestPollAtOnceAfterAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeHost{changes: make(chan struct{}, 1)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var polls []time.Duration
+		began := time.Now()
+		p := newPoller(Config{Name: "hv1", URI: "qemu:///system", Every: time.Minute}, Deps{Logger: slog.New(slog.DiscardHandler)},
+			func(time.Time, []schemas.GuestReading) { polls = append(polls, time.Since(began)) }, f.dial)
+		done := make(chan error)
+		go func() { done <- p.run(ctx) }()
+		synctest.Wait()
+		f.changes <- struct{}{}
+		time.Sleep(999 * time.Millisecond)
+		synctest.Wait()
+		if len(polls) != 1 {
+			t.Fatalf("polls at %v, want one", polls)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if len(polls) != 2 || polls[1] != time.Second {
+			t.Fatalf("polls at %v, want the second at 1s", polls)
+		}
+		time.Sleep(3 * time.Minute)
+		cancel()
+		<-done
+		for i := 3; i < len(polls); i++ {
+			if polls[i]-polls[i-1] != time.Minute || polls[2] > time.Minute+time.Second {
+				t.Fatalf("polls at %v, want one a minute after the second", polls)
+			}
+		}
+		if len(polls) < 4 {
+			t.Fatalf("polls at %v", polls)
+		}
+	})
+}
+
+// Hosts that are connected to at the same time are not polled at the same time ever after.
+func TestPollsOfHostsAreApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		began := time.Now()
+		var mu sync.Mutex
+		second := map[time.Duration]bool{}
+		var group sync.WaitGroup
+		for range 20 {
+			n := 0
+			p := newPoller(Config{Name: "hv1", URI: "qemu:///system", Every: time.Minute}, Deps{Logger: slog.New(slog.DiscardHandler)},
+				func(time.Time, []schemas.GuestReading) {
+					mu.Lock()
+					defer mu.Unlock()
+					if n++; n == 2 {
+						second[time.Since(began).Truncate(time.Second)] = true
+					}
+				}, (&fakeHost{}).dial)
+			group.Go(func() { _ = p.run(ctx) })
+		}
+		time.Sleep(90 * time.Second)
+		cancel()
+		group.Wait()
+		if len(second) < 10 {
+			t.Fatalf("the second polls of 20 hosts were in %d seconds", len(second))
+		}
+	})
 }
 
 // A daemon that hangs at the connection or in a call does not stop the poll: it is given up, and a
