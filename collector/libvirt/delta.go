@@ -1,6 +1,9 @@
 package libvirt
 
 import (
+	"maps"
+	"math/bits"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,7 +22,7 @@ type Host struct {
 type Difference struct {
 	Guests []*schemas.GuestUsage
 	VNICs  []VNICUsage
-	// Readings and VNICReadings count what was looked at; First those that began a baseline only.
+	// Readings and VNICReadings count what was looked at; First those that are a baseline only.
 	Readings, VNICReadings, First uint64
 	// Stopped counts guests seen running, then off: what they used in between is not known.
 	Stopped uint64
@@ -43,16 +46,20 @@ type VNICUsage struct {
 	OutOctets, OutPackets uint64
 }
 
-// guest is the last reading of one guest. cpu and steal are of its last answered reading while it ran.
+// guest is the last reading of one guest. cpu is of its last answered reading while it ran, steal of
+// the last one that told it.
 type guest struct {
-	state schemas.GuestState
-	at    time.Time // when state was seen
-	vcpus uint32
+	name    string
+	state   schemas.GuestState
+	at      time.Time // when state was seen
+	vcpus   uint32
+	process uint32 // 0: not told
+	moving  bool
 
-	cpuKnown   bool
-	cpu, steal uint64
-	cpuAt      time.Time
-	offAt      time.Time // the last time it was seen off since cpuAt; zero if it was not
+	cpuKnown, stealKnown bool
+	cpu, steal           uint64
+	cpuAt                time.Time
+	offAt                time.Time // the last time it was seen off since cpuAt; zero if it was not
 
 	absentSince time.Time // zero while the host lists it
 	vnics       map[vnicKey]vnic
@@ -68,13 +75,14 @@ type vnic struct {
 
 const (
 	// gapMost is the longest time between two readings that is bridged.
-	gapMost = 30 * 24 * time.Hour
+	gapMost = 30 * day
+	day     = 24 * time.Hour
 	// threadsMost is how many CPUs an emulator's own threads may keep busy beside the vCPUs.
 	threadsMost = 64
 )
 
-// forgetAfter bounds what a host remembers of guests that left it.
-const forgetAfter = 24 * time.Hour
+// forgetAfter bounds what a host remembers of guests that left it, and of interfaces that were unplugged.
+const forgetAfter = day
 
 // NewHost returns a host of which nothing was read.
 func NewHost(name string) *Host { return &Host{name: name, guests: map[string]*guest{}} }
@@ -84,6 +92,9 @@ func (h *Host) Polled() time.Time { return h.polled }
 
 // Advance takes what a poll at the time at said, and returns the differences to the poll before. A
 // guest that is not listed is off, or on another host: when it comes back it has a new process.
+//
+// A guest that is off or gone is told of once. While a guest moves, the host that it leaves counts
+// it up to its pause, and the host that it comes to from its first reading there after it.
 func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference {
 	var d Difference
 	if !at.After(h.polled) {
@@ -101,7 +112,7 @@ func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference
 		d.Readings++
 		d.VNICReadings += uint64(len(r.VNICs))
 		g := h.guests[id]
-		if g == nil {
+		if g == nil || g.moving && r.Moving || g.replacedBy(r) && (r.Moving || r.Arrived) {
 			h.guests[id] = firstReading(r, at)
 			d.First++
 			continue
@@ -114,14 +125,13 @@ func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference
 }
 
 func (h *Host) markAbsent(d *Difference, listed map[string]bool, at time.Time) {
-	for id, g := range h.guests {
+	for _, id := range slices.Sorted(maps.Keys(h.guests)) {
+		g := h.guests[id]
 		switch {
 		case listed[id]:
 			g.absentSince = time.Time{}
 		case g.absentSince.IsZero():
-			if runs(g.state) {
-				d.Stopped++
-			}
+			h.stop(d, g, id, schemas.GuestState_GUEST_STATE_OFF, at)
 			g.absentSince, g.state, g.at, g.offAt = at, schemas.GuestState_GUEST_STATE_OFF, at, at
 		case at.Sub(g.absentSince) > forgetAfter:
 			delete(h.guests, id)
@@ -131,13 +141,35 @@ func (h *Host) markAbsent(d *Difference, listed map[string]bool, at time.Time) {
 	}
 }
 
+// stop tells of a guest that was on and is not any more. What a daemon says of the CPU time of a
+// guest that is off is its own.
+func (h *Host) stop(d *Difference, g *guest, id string, state schemas.GuestState, at time.Time) {
+	if !runs(g.state) {
+		return
+	}
+	if !g.moving {
+		d.Stopped++
+	}
+	if g.name == "" { // restored, and not listed since
+		return
+	}
+	d.Guests = append(d.Guests, &schemas.GuestUsage{
+		Guest: id, Host: h.name, Name: g.name, From: max(g.at.UnixNano(), at.Add(-gapMost).UnixNano()), To: at.UnixNano(),
+		Vcpus: g.vcpus, State: state,
+	})
+}
+
 func firstReading(r *schemas.GuestReading, at time.Time) *guest {
-	g := &guest{state: r.State, at: at, vcpus: r.VCPUs, vnics: map[vnicKey]vnic{}}
+	g := &guest{
+		name: nameOf(r), state: r.State, at: at, vcpus: r.VCPUs, process: r.Process, moving: r.Moving,
+		vnics: map[vnicKey]vnic{},
+	}
 	if !runs(r.State) {
 		g.offAt = at
 	}
 	if runs(r.State) && r.CPUKnown {
-		g.cpuKnown, g.cpu, g.steal, g.cpuAt = true, r.CPUNanoseconds, r.StealNanoseconds, at
+		g.cpuKnown, g.cpu, g.cpuAt = true, r.CPUNanoseconds, at
+		g.stealKnown, g.steal = !r.StealUnknown, r.StealNanoseconds
 	}
 	for _, v := range r.VNICs {
 		g.vnics[keyOf(v)] = vnic{v, at}
@@ -145,7 +177,22 @@ func firstReading(r *schemas.GuestReading, at time.Time) *guest {
 	return g
 }
 
+// replacedBy says whether the reading of a guest that is on should be of another process than the
+// one before.
+func (g *guest) replacedBy(r *schemas.GuestReading) bool {
+	told := r.Process != 0 && g.process != 0
+	return runs(r.State) && r.CPUKnown && (!g.processMay(r) || !g.offAt.IsZero() && !told)
+}
+
+// processMay says whether the reading may be of the same process. The number alone does not say it:
+// numbers may begin anew with the daemon.
+func (g *guest) processMay(r *schemas.GuestReading) bool {
+	another := r.Process != 0 && g.process != 0 && r.Process != g.process
+	return !another && (!g.cpuKnown || r.CPUNanoseconds >= g.cpu)
+}
+
 func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) {
+	g.name = nameOf(r)
 	var fresh bool // a process that began after the poll before
 	freshSince := g.at
 	if !g.offAt.IsZero() {
@@ -153,15 +200,8 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 	}
 	switch {
 	case !runs(r.State):
-		// What a daemon says of the CPU time of a guest that is off is its own.
-		if runs(g.state) {
-			d.Stopped++
-		}
+		h.stop(d, g, id, r.State, at)
 		g.offAt = at
-		d.Guests = append(d.Guests, &schemas.GuestUsage{
-			Guest: id, Host: h.name, Name: strings.ToValidUTF8(r.Name, "?"), From: max(g.at.UnixNano(), at.Add(-gapMost).UnixNano()), To: at.UnixNano(),
-			Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
-		})
 	case !r.CPUKnown:
 		d.Unanswered++
 	default:
@@ -170,7 +210,8 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 	for _, v := range r.VNICs {
 		g.advanceVNIC(d, id, v, at, fresh, freshSince)
 	}
-	g.state, g.at = r.State, at
+	maps.DeleteFunc(g.vnics, func(_ vnicKey, v vnic) bool { return at.Sub(v.at) > forgetAfter && len(r.VNICs) > 0 })
+	g.state, g.at, g.moving = r.State, at, r.Moving
 	if r.VCPUs > 0 {
 		g.vcpus = r.VCPUs
 	}
@@ -179,36 +220,45 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 // advanceCPU says whether the guest's process is a new one.
 func (h *Host) advanceCPU(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) (fresh bool) {
 	usage := &schemas.GuestUsage{
-		Guest: id, Host: h.name, Name: strings.ToValidUTF8(r.Name, "?"), To: at.UnixNano(),
+		Guest: id, Host: h.name, Name: g.name, To: at.UnixNano(),
 		Vcpus: max(r.VCPUs, g.vcpus), State: r.State,
 	}
-	from := g.cpuAt
-	continues := g.cpuKnown && r.CPUNanoseconds >= g.cpu && at.Sub(g.cpuAt) <= gapMost &&
-		r.CPUNanoseconds-g.cpu <= uint64(usage.Vcpus+threadsMost)*uint64(at.Sub(g.cpuAt))+uint64(10*time.Second)
-	switch {
-	case !g.offAt.IsZero() && young(r, at.Sub(g.offAt)):
-		fresh, from = true, g.offAt
-	case continues:
-		usage.CpuNanoseconds = r.CPUNanoseconds - g.cpu
-		usage.StealNanoseconds = r.StealNanoseconds - min(r.StealNanoseconds, g.steal)
-	case g.cpuKnown && r.CPUNanoseconds < g.cpu && at.Sub(g.cpuAt) <= gapMost && young(r, at.Sub(g.cpuAt)):
-		fresh = true
-	case g.cpuKnown:
-		d.Resets++
-	default:
-		d.First++ // it ran from the first, but only now its monitor answers
+	from, replaced := g.cpuAt, g.replacedBy(r)
+	if !g.offAt.IsZero() {
+		from = g.offAt
 	}
-	if fresh {
+	continues := g.cpuKnown && g.processMay(r) && at.Sub(g.cpuAt) <= gapMost && canHaveUsed(r.CPUNanoseconds-g.cpu, usage.Vcpus, at.Sub(g.cpuAt))
+	switch {
+	case replaced && !from.IsZero() && at.Sub(from) <= gapMost && young(r, at.Sub(from)):
+		fresh = true
+		d.Restarted++
 		usage.CpuNanoseconds, usage.StealNanoseconds = r.CPUNanoseconds, r.StealNanoseconds
 		usage.Vcpus = max(r.VCPUs, 1)
-		d.Restarted++
+	case continues:
+		from = g.cpuAt
+		usage.CpuNanoseconds = r.CPUNanoseconds - g.cpu
+		if g.stealKnown && !r.StealUnknown {
+			usage.StealNanoseconds = r.StealNanoseconds - min(r.StealNanoseconds, g.steal)
+		}
+	case g.cpuKnown || replaced:
+		d.Resets++
+	default:
+		d.First++ // it ran from the first, but only now its CPU time is known
 	}
 	if fresh || continues {
 		usage.From = from.UnixNano()
 		usage.CapacityNanoseconds = uint64(usage.Vcpus) * uint64(max(at.Sub(from), 0))
 		d.Guests = append(d.Guests, usage)
 	}
-	g.cpuKnown, g.cpu, g.steal, g.cpuAt, g.offAt = true, r.CPUNanoseconds, r.StealNanoseconds, at, time.Time{}
+	if !r.StealUnknown {
+		g.stealKnown, g.steal = true, r.StealNanoseconds
+	} else if !continues {
+		g.stealKnown, g.steal = fresh, 0
+	}
+	g.cpuKnown, g.cpu, g.cpuAt, g.offAt = true, r.CPUNanoseconds, at, time.Time{}
+	if r.Process != 0 {
+		g.process = r.Process
+	}
 	return fresh
 }
 
@@ -233,9 +283,45 @@ func (g *guest) advanceVNIC(d *Difference, id string, v schemas.VNICReading, at 
 		return
 	}
 	if usage.InOctets|usage.InPackets|usage.OutOctets|usage.OutPackets != 0 {
-		d.VNICs = append(d.VNICs, usage)
+		d.VNICs = usage.appendDays(d.VNICs)
 	}
 }
+
+// appendDays appends the difference to dst, cut into parts of a day at most, as long as one of a
+// flow may be. The parts add up to it.
+func (u VNICUsage) appendDays(dst []VNICUsage) []VNICUsage {
+	from, whole := u.From, u.To.Sub(u.From)
+	var before VNICUsage
+	for at := from; ; at = at.Add(day) {
+		end := at.Add(day)
+		if !end.Before(u.To) {
+			end = u.To
+		}
+		share := func(all uint64) uint64 {
+			high, low := bits.Mul64(all, uint64(max(end.Sub(from), 0)))
+			part, _ := bits.Div64(high, low, uint64(max(whole, 1)))
+			return part
+		}
+		through := u
+		if end != u.To {
+			through = VNICUsage{
+				InOctets: share(u.InOctets), InPackets: share(u.InPackets),
+				OutOctets: share(u.OutOctets), OutPackets: share(u.OutPackets),
+			}
+		}
+		dst = append(dst, VNICUsage{
+			Meter: u.Meter, From: at, To: end,
+			InOctets: through.InOctets - before.InOctets, InPackets: through.InPackets - before.InPackets,
+			OutOctets: through.OutOctets - before.OutOctets, OutPackets: through.OutPackets - before.OutPackets,
+		})
+		if end == u.To {
+			return dst
+		}
+		before = through
+	}
+}
+
+func nameOf(r *schemas.GuestReading) string { return strings.ToValidUTF8(r.Name, "?") }
 
 func keyOf(v schemas.VNICReading) vnicKey { return vnicKey{strings.ToLower(v.MAC), v.Target} }
 
@@ -260,6 +346,11 @@ func difference(v, before schemas.VNICReading) schemas.VNICReading {
 // more threads of the emulator's own, and two seconds for its start.
 func young(r *schemas.GuestReading, age time.Duration) bool {
 	return r.CPUNanoseconds <= uint64(max(r.VCPUs, 1)+2)*uint64(max(age, 0))+uint64(2*time.Second)
+}
+
+// canHaveUsed says whether vCPUs and an emulator's threads can have used that much CPU time.
+func canHaveUsed(nanoseconds uint64, vcpus uint32, elapsed time.Duration) bool {
+	return nanoseconds <= uint64(vcpus+threadsMost)*uint64(max(elapsed, 0))+uint64(10*time.Second)
 }
 
 // possible says whether an interface of 100 Gbit/s can have carried that much in that time.

@@ -74,7 +74,7 @@ func TestAdvance(t *testing.T) {
 	f("off: no CPU, whatever the daemon says, and nothing observed; then from 0",
 		step{0, one(running, 1, 100, 1000, 1000), 0, none, 0, 0},
 		step{10, one(off, 1, 490, 0, 0), 0, 0, 0, 0},
-		step{20, one(off, 1, 491, 0, 0), 0, 0, 0, 0},
+		step{20, one(off, 1, 491, 0, 0), 0, none, 0, 0},
 		step{30, one(running, 1, 4, 500, 300), 4, 10, 500, 300},
 		step{40, one(running, 1, 14, 500, 400), 10, 10, 0, 100})
 	f("paused is on, and uses nothing",
@@ -107,9 +107,55 @@ func TestAdvance(t *testing.T) {
 		step{20, one(running, 1, 118, 1300, 1000), 18, 20, 100, 0})
 	f("a guest that left and came back has a new process",
 		step{0, one(running, 1, 100, 1000, 1000), 0, none, 0, 0},
-		step{10, nil, 0, none, 0, 0},
+		step{10, nil, 0, 0, 0, 0},
 		step{20, nil, 0, none, 0, 0},
 		step{30, one(running, 1, 6, 40, 50), 6, 10, 40, 50})
+	numbered := func(process uint32, r []schemas.GuestReading) []schemas.GuestReading {
+		r[0].Process = process
+		return r
+	}
+	f("another process counts from 0, also where it passed the one before already",
+		step{0, numbered(3, one(running, 1, 1, 1000, 1000)), 0, none, 0, 0},
+		step{10, numbered(4, one(running, 1, 9, 600, 800)), 9, 10, 600, 800},
+		step{20, numbered(4, one(running, 1, 10, 600, 800)), 1, 10, 0, 0})
+	f("another process that has more than its age allows is a new baseline",
+		step{0, numbered(3, one(running, 1, 1, 1000, 1000)), 0, none, 0, 0},
+		step{10, numbered(4, one(running, 1, 90, 1600, 1800)), 0, none, 600, 800},
+		step{20, numbered(4, one(running, 1, 100, 1700, 1800)), 10, 10, 100, 0})
+	f("a number that is given again after the daemon restarted",
+		step{0, numbered(3, one(running, 1, 50, 1000, 1000)), 0, none, 0, 0},
+		step{10, numbered(3, one(running, 1, 5, 600, 800)), 5, 10, 600, 800})
+	f("the same process, said to be off in between",
+		step{0, numbered(3, one(running, 1, 2, 1000, 1000)), 0, none, 0, 0},
+		step{10, one(off, 1, 0, 0, 0), 0, 0, 0, 0},
+		step{20, numbered(3, one(running, 1, 5, 1100, 1000)), 3, 20, 100, 0})
+	moving := func(r []schemas.GuestReading) []schemas.GuestReading {
+		r[0].State, r[0].Moving = paused, true
+		return r
+	}
+	arrived := func(r []schemas.GuestReading) []schemas.GuestReading {
+		r[0].Arrived = true
+		return r
+	}
+	f("the host that a guest comes to counts from its last reading before it runs there",
+		step{0, nil, 0, none, 0, 0},
+		step{10, moving(one(running, 1, 1, 500, 0)), 0, none, 0, 0},
+		step{20, moving(one(running, 1, 3, 700, 0)), 0, none, 0, 0},
+		step{30, arrived(one(running, 1, 8, 900, 300)), 5, 10, 200, 300})
+	f("a guest that comes back to a host that knew it",
+		step{0, one(running, 1, 900, 1e6, 1e6), 0, none, 0, 0},
+		step{10, one(off, 1, 0, 0, 0), 0, 0, 0, 0},
+		step{20, arrived(one(running, 1, 4, 500, 300)), 0, none, 0, 0},
+		step{30, arrived(one(running, 1, 14, 600, 300)), 10, 10, 100, 0})
+	f("the host that a guest leaves counts it up to its pause",
+		step{0, one(running, 1, 900, 1000, 1000), 0, none, 0, 0},
+		step{10, moving(one(running, 1, 907, 1100, 1000)), 7, 10, 100, 0},
+		step{20, moving(one(running, 1, 907, 1100, 1000)), 0, none, 0, 0},
+		step{30, one(off, 1, 0, 0, 0), 0, 0, 0, 0})
+	f("a migration that failed",
+		step{0, one(running, 1, 900, 1000, 1000), 0, none, 0, 0},
+		step{10, moving(one(running, 1, 907, 1100, 1000)), 7, 10, 100, 0},
+		step{20, one(running, 1, 912, 1200, 1000), 5, 10, 100, 0})
 	f("a gap in the polls is bridged by the counters",
 		step{0, one(running, 1, 100, 1000, 1000), 0, none, 0, 0},
 		step{3600, one(running, 1, 1900, 9000, 1000), 1800, 3600, 8000, 0})
@@ -152,6 +198,94 @@ func TestStealStandsApart(t *testing.T) {
 	}
 }
 
+// TestStealThatWasNotTold is made up for by the next reading that tells it.
+func TestStealThatWasNotTold(t *testing.T) {
+	h := NewHost("hv1")
+	for i, step := range []struct {
+		steal   uint64
+		unknown bool
+		want    uint64
+	}{{0, true, 0}, {50, false, 0}, {53, false, 3}, {0, true, 0}, {0, true, 0}, {64, false, 11}} {
+		d := h.Advance(at(10*i), []schemas.GuestReading{{
+			UUID: "g", State: running, VCPUs: 1, CPUKnown: true, CPUNanoseconds: 7,
+			StealNanoseconds: step.steal, StealUnknown: step.unknown,
+		}})
+		if i > 0 && d.Guests[0].StealNanoseconds != step.want {
+			t.Fatalf("step %d: steal %d, want %d", i, d.Guests[0].StealNanoseconds, step.want)
+		}
+	}
+}
+
+// TestOffIsToldOnce: else a host that kept the definition of a guest that moved away would say again
+// and again that it is off.
+func TestOffIsToldOnce(t *testing.T) {
+	f := func(gone []schemas.GuestReading) {
+		t.Helper()
+		h := NewHost("hv1")
+		h.Advance(at(0), one(running, 1, 100, 0, 0))
+		var told []*schemas.GuestUsage
+		stopped := uint64(0)
+		for i := range 5 {
+			d := h.Advance(at(10+10*i), gone)
+			told = append(told, d.Guests...)
+			stopped += d.Stopped
+		}
+		if len(told) != 1 || told[0].State != off || told[0].Name != "g" || told[0].To != at(10).UnixNano() || stopped != 1 {
+			t.Fatalf("%d stopped, told %v", stopped, told)
+		}
+	}
+	f(one(off, 1, 490, 0, 0))
+	f(nil)
+}
+
+// TestLongGapsAreSpreadByDays: parts are of a day at most, follow on each other, and add up.
+func TestLongGapsAreSpreadByDays(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		elapsed := time.Duration(rapid.Int64Range(1, int64(gapMost)).Draw(t, "elapsed"))
+		use := schemas.VNICReading{
+			MAC: "aa", Target: "vnet0",
+			InOctets: rapid.Uint64Range(1, 1e15).Draw(t, "in"), InPackets: rapid.Uint64Range(0, 1e12).Draw(t, "in packets"),
+			OutOctets: rapid.Uint64Range(0, 1e15).Draw(t, "out"), OutPackets: rapid.Uint64Range(0, 1e12).Draw(t, "out packets"),
+		}
+		if !possible(use, elapsed) {
+			t.Skip()
+		}
+		reading := []schemas.GuestReading{{UUID: "g", State: running, VCPUs: 1, CPUKnown: true, VNICs: []schemas.VNICReading{{MAC: "aa", Target: "vnet0"}}}}
+		h := NewHost("hv1")
+		h.Advance(begin, reading)
+		reading[0].VNICs[0] = use
+		var sum schemas.VNICReading
+		end := begin
+		for _, v := range h.Advance(begin.Add(elapsed), reading).VNICs {
+			if v.From != end || v.To.Sub(v.From) > day || !v.To.After(v.From) {
+				t.Fatalf("a part of [%v, %v), after what ends at %v", v.From, v.To, end)
+			}
+			if even := float64(use.InOctets) * float64(v.To.Sub(v.From)) / float64(elapsed); float64(v.InOctets) < even*0.999-2 || float64(v.InOctets) > even*1.001+2 {
+				t.Fatalf("%d of %d octets in %v of %v", v.InOctets, use.InOctets, v.To.Sub(v.From), elapsed)
+			}
+			end = v.To
+			sum.InOctets, sum.InPackets = sum.InOctets+v.InOctets, sum.InPackets+v.InPackets
+			sum.OutOctets, sum.OutPackets = sum.OutOctets+v.OutOctets, sum.OutPackets+v.OutPackets
+		}
+		if end != begin.Add(elapsed) || difference(use, sum) != (schemas.VNICReading{MAC: "aa", Target: "vnet0"}) {
+			t.Fatalf("up to %v: %+v, want %+v", end, sum, use)
+		}
+	})
+}
+
+// TestInterfacesThatLeftAreForgotten: a tool that plugs and unplugs for years must not fill the memory.
+func TestInterfacesThatLeftAreForgotten(t *testing.T) {
+	h := NewHost("hv1")
+	for i := range 100 {
+		r := one(running, 1, 1, 0, 0)
+		r[0].VNICs[0].MAC = string(rune('a' + i))
+		h.Advance(begin.Add(time.Duration(i)*time.Hour), r)
+	}
+	if n := len(h.guests["g"].vnics); n > 26 {
+		t.Fatalf("%d interfaces are remembered", n)
+	}
+}
+
 func TestPollsOutOfOrderArePassedOver(t *testing.T) {
 	h := NewHost("hv1")
 	h.Advance(at(10), one(running, 1, 100, 0, 0))
@@ -174,6 +308,7 @@ func drawLife(t *rapid.T) life {
 	now, vcpus := begin, uint32(rapid.IntRange(1, 4).Draw(t, "vcpus"))
 	var cpu, in uint64
 	state := running
+	process, numbered := uint32(1), rapid.Bool().Draw(t, "numbered")
 	if rapid.Bool().Draw(t, "old") {
 		cpu, in = rapid.Uint64Range(1, 1e15).Draw(t, "cpu"), rapid.Uint64Range(1, 1e13).Draw(t, "in")
 	}
@@ -187,6 +322,9 @@ func drawLife(t *rapid.T) life {
 			case 1: // begins anew at some time of the interval
 				state, cpu, in = running, 0, 0
 				elapsed = elapsed / 2
+				process = rapid.Uint32Range(1, 3).Draw(t, "process") // may be given again
+			case 2:
+				vcpus = uint32(rapid.IntRange(1, 4).Draw(t, "vcpus"))
 			default:
 				if state == off {
 					elapsed = 0
@@ -199,6 +337,9 @@ func drawLife(t *rapid.T) life {
 			}
 		}
 		r := schemas.GuestReading{UUID: "g", State: state, VCPUs: vcpus, CPUKnown: state == running && rapid.IntRange(0, 5).Draw(t, "answers") > 0, CPUNanoseconds: cpu}
+		if numbered && state == running {
+			r.Process = process
+		}
 		if state == off {
 			r.CPUKnown, r.CPUNanoseconds = true, 490e6 // the daemon's own
 		} else if rapid.IntRange(0, 5).Draw(t, "listed") > 0 {

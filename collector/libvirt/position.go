@@ -10,20 +10,16 @@ import (
 // Positions returns the last readings, for Restore after a restart: counters go on while the
 // collector is away, so that nothing is lost over it.
 //
-// Keys are "guest/UUID" (CPU, steal, vCPUs, state, whether CPU is known, when it was
-// read, and when the guest was last seen off) and
+// Keys are "guest/UUID" (CPU, steal, vCPUs, state, whether CPU is known, when it was read, when the
+// guest was last seen off, the number of its process, whether steal is not known, whether it moves) and
 // "vnic/UUID/MAC/TARGET" (octets and packets in, octets and packets out).
 func (h *Host) Positions() []*schemas.SourcePosition {
 	var out []*schemas.SourcePosition
 	source := Exporter(h.name)
 	for id, g := range h.guests {
-		known := uint64(0)
-		if g.cpuKnown {
-			known = 1
-		}
 		out = append(out, &schemas.SourcePosition{
 			Source: source, Key: "guest/" + id, At: g.at.UnixNano(),
-			Values: []uint64{g.cpu, g.steal, uint64(g.vcpus), uint64(g.state), known, nanoseconds(g.cpuAt), nanoseconds(g.offAt)},
+			Values: []uint64{g.cpu, g.steal, uint64(g.vcpus), uint64(g.state), bit(g.cpuKnown), nanoseconds(g.cpuAt), nanoseconds(g.offAt), uint64(g.process), bit(!g.stealKnown), bit(g.moving)},
 		})
 		for key, v := range g.vnics {
 			out = append(out, &schemas.SourcePosition{
@@ -39,15 +35,17 @@ func (h *Host) Positions() []*schemas.SourcePosition {
 func (h *Host) Restore(positions []*schemas.SourcePosition) {
 	for _, p := range positions {
 		id, isGuest := strings.CutPrefix(p.GetKey(), "guest/")
-		values := p.GetValues()
-		if p.GetSource() != Exporter(h.name) || !isGuest || len(values) < 7 {
+		if p.GetSource() != Exporter(h.name) || !isGuest || len(p.GetValues()) < 7 {
 			continue
 		}
+		values := [10]uint64{} // earlier versions wrote seven
+		copy(values[:], p.GetValues())
 		at := time.Unix(0, p.GetAt()).UTC()
 		h.guests[id] = &guest{
 			cpu: values[0], steal: values[1], vcpus: uint32(values[2]),
 			state: schemas.GuestState(values[3]), cpuKnown: values[4] == 1,
 			cpuAt: timeOf(values[5]), offAt: timeOf(values[6]), at: at, vnics: map[vnicKey]vnic{},
+			process: uint32(values[7]), stealKnown: values[8] == 0, moving: values[9] == 1,
 		}
 		if at.After(h.polled) {
 			h.polled = at
@@ -68,6 +66,13 @@ func (h *Host) Restore(positions []*schemas.SourcePosition) {
 			g.vnics[vnicKey{parts[1], parts[2]}] = vnic{reading, time.Unix(0, p.GetAt()).UTC()}
 		}
 	}
+}
+
+func bit(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func nanoseconds(t time.Time) uint64 {

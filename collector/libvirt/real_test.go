@@ -206,8 +206,11 @@ func TestRealOff(t *testing.T) {
 			continue
 		}
 		seen++
-		if u := p.usage["halt2"]; u == nil || u.CpuNanoseconds != 0 || u.CapacityNanoseconds != 0 {
-			t.Fatalf("halt2 is off: %v, want no CPU and no capacity", u)
+		switch u := p.usage["halt2"]; {
+		case seen == 1 && (u == nil || u.State == schemas.GuestState_GUEST_STATE_RUNNING || u.CpuNanoseconds != 0 || u.CapacityNanoseconds != 0):
+			t.Fatalf("halt2 went off: %v, want no CPU and no capacity", u)
+		case seen > 1 && u != nil:
+			t.Fatalf("halt2 stays off: %v, want nothing", u)
 		}
 		if u := p.usage["spin1"]; u == nil || u.CapacityNanoseconds == 0 {
 			t.Fatalf("spin1 beside it: %v", u)
