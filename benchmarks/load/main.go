@@ -27,7 +27,7 @@ type options struct {
 	to, from, protocol, file, ledger string
 	exporters, ports, templates      int
 	rate                             float64
-	length                           time.Duration
+	length, tail                     time.Duration
 	records                          uint64
 }
 
@@ -41,6 +41,7 @@ func main() {
 	flag.IntVar(&o.templates, "templates", 1, "templates of each source port")
 	flag.Float64Var(&o.rate, "rate", 50_000, "records a second (sFlow: samples); 0: as fast as it goes")
 	flag.DurationVar(&o.length, "for", 10*time.Second, "how long, at most 10m")
+	flag.DurationVar(&o.tail, "tail", 0, "then rest so long, and send one datagram of each source port, so that a loss at the end shows")
 	flag.StringVar(&o.ledger, "ledger", "", "write what was sent of each local address to this CSV file")
 	flag.StringVar(&o.file, "file", "", "write this pcap file instead of sending")
 	flag.Uint64Var(&o.records, "records", 1_000_000, "with -file: at least how many records")
@@ -64,7 +65,7 @@ func run(o options) error {
 	if o.file != "" {
 		sent, err = writeCapture(o.file, pool, from, to, o.records, o.rate)
 	} else {
-		sent, err = send(pool, plan{to: to, from: from, exporters: o.exporters, ports: o.ports, perSecond: o.rate, length: o.length})
+		sent, err = send(pool, plan{to: to, from: from, exporters: o.exporters, ports: o.ports, perSecond: o.rate, length: o.length, tail: o.tail})
 	}
 	if err != nil {
 		return err
@@ -92,6 +93,8 @@ func (o options) check() (to netip.AddrPort, from netip.Addr, err error) {
 		err = fmt.Errorf("-rate: %v is not from 1 to 10,000,000, nor 0 without -file", o.rate)
 	case o.length <= 0 || o.length > lengthMost:
 		err = fmt.Errorf("-for: %v is not from 0 to %v", o.length, lengthMost)
+	case o.tail < 0 || o.tail > time.Minute:
+		err = fmt.Errorf("-tail: %v is not from 0 to 1m", o.tail)
 	case o.records < 1 || o.records > 100_000_000:
 		err = fmt.Errorf("-records: %d is not from 1 to 100,000,000", o.records)
 	case o.exporters < 1 || o.ports < 1 || o.exporters*o.ports > streamsMost:

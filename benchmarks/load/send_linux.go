@@ -32,6 +32,7 @@ type plan struct {
 	exporters, ports int
 	perSecond        float64 // records; 0: as fast as it goes
 	length           time.Duration
+	tail             time.Duration // rest before each stream's last datagram; 0: none
 }
 
 // stream is one source address and port.
@@ -67,6 +68,9 @@ func send(pool *Pool, p plan) (Sent, error) {
 	start := time.Now()
 	err := s.run(p, start)
 	s.sent.Seconds = time.Since(start).Seconds()
+	if err == nil && p.tail > 0 {
+		err = s.tail(p.tail)
+	}
 	s.sent.count(pool)
 	var usage unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_THREAD, &usage) == nil {
@@ -136,6 +140,21 @@ func (s *sender) run(p plan, start time.Time) error {
 			return err
 		}
 		time.Sleep(rest)
+	}
+	return nil
+}
+
+// tailPause lies between the last datagrams, which shall not be lost themselves.
+const tailPause = 100 * time.Microsecond
+
+// tail sends one datagram of each stream after a rest.
+func (s *sender) tail(after time.Duration) error {
+	time.Sleep(after)
+	for range s.streams {
+		if err := s.turn(time.Now(), 1); err != nil {
+			return err
+		}
+		time.Sleep(tailPause)
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ type plan struct {
 	from             netip.Addr
 	exporters, ports int
 	perSecond        float64
-	length           time.Duration
+	length, tail     time.Duration
 }
 
 func send(*Pool, plan) (Sent, error) {
