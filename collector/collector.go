@@ -56,6 +56,7 @@ type Collector struct {
 	flushMu  sync.Mutex
 	pending  []*schemas.Batch // cut, and not yet taken by the log
 	state    *state           // what the log has
+	unsaved  bool             // that a decoder's knowledge could not be saved was told
 	recovers bool             // positions are read and written
 
 	mu        sync.Mutex // guards all below

@@ -49,6 +49,7 @@ type source struct {
 	hour       int64     // of the datagrams that the decoder's counts belong to
 	moved      bool      // since positions were last taken
 	held       map[heldKey]int64
+	learned    uint64 // revision of what flows was told, as it was last saved
 }
 
 // heldKey is why something waits.
@@ -136,6 +137,7 @@ func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
 	}
 	e.sources[protocol] = s
 	c.restoreSource(s)
+	c.restoreLearned(s)
 	return s
 }
 

@@ -35,6 +35,7 @@ const (
 func (c *Collector) Flush(ctx context.Context, at time.Time, all bool) error {
 	c.flushMu.Lock()
 	defer c.flushMu.Unlock()
+	c.saveLearned(at)
 	if err := c.appendPending(ctx, at); err != nil {
 		return err
 	}

@@ -198,3 +198,50 @@ func (l appendOnly) Append(ctx context.Context, batches []*schemas.Batch) error 
 func (l appendOnly) Close() error { return nil }
 
 var background = context.Background()
+
+// What an exporter told once, templates and its sampling rate, is there after a kill: its next data
+// counts at once, at that rate.
+func TestTemplatesAndRatesAreThereAfterAKill(t *testing.T) {
+	log, dir := newMemLog(), t.TempDir()
+	c := run(t, log, dir, begin)
+	c.Feed(edge, begin, v9(begin, 0, 1, append([][]byte{flowTemplate(false)}, samplingOptions(100)...)...))
+	if err := c.Flush(background, after(time.Second), false); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // and after the next, when it was not told again
+		log = log.reopened()
+		c = run(t, log, dir, after(time.Minute))
+	}
+	c.Feed(edge, after(time.Minute), v9(after(time.Minute), 1, 1, flowData(false, download)))
+	flush(t, c, after(time.Minute))
+	b := log.books(t)
+	b.checkLaws(t)
+	if want := 100 * uint64(download.octets); b.in[meter] != want {
+		t.Fatalf("%d octets in, want %d; %v", b.in[meter], want, b.counts)
+	}
+	if n := b.counts["198.51.100.1/held/sets/template"]; n != 0 {
+		t.Fatalf("%d sets wait for a template that was told", n)
+	}
+}
+
+// A file that cannot be read costs what it held, and nothing else.
+func TestDamagedTemplateFilesAreNotUsed(t *testing.T) {
+	log, dir := newMemLog(), t.TempDir()
+	c := run(t, log, dir, begin)
+	c.Feed(edge, begin, v9(begin, 0, 1, flowTemplate(false)))
+	flush(t, c, begin)
+	files, err := filepath.Glob(filepath.Join(dir, "exporters", "*.json"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("files %v (%v)", files, err)
+	}
+	if err := os.WriteFile(files[0], []byte(`{"version":1,"exporter":"198.51.100.2"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log = log.reopened()
+	c = run(t, log, dir, after(time.Minute))
+	c.Feed(edge, after(time.Minute), v9(after(time.Minute), 1, 1, flowData(false, download)))
+	flush(t, c, after(time.Minute))
+	if n := log.books(t).counts["198.51.100.1/held/sets/template"]; n != 1 {
+		t.Fatalf("%d sets wait, want 1", n)
+	}
+}

@@ -130,11 +130,16 @@ func (s *state) write(dir, collector string) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, stateFile)
+	return replaceFile(filepath.Join(dir, stateFile), text)
+}
+
+// replaceFile writes a file that is there whole, as it was or as it is to be, whatever happens meanwhile.
+func replaceFile(path string, text []byte) error {
+	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, stateFile+".*")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
