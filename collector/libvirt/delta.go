@@ -94,7 +94,8 @@ func (h *Host) Polled() time.Time { return h.polled }
 // guest that is not listed is off, or on another host: when it comes back it has a new process.
 //
 // A guest that is off or gone is told of once. While a guest moves, the host that it leaves counts
-// it up to its pause, and the host that it comes to from its first reading there after it.
+// it up to its pause, and the host that it comes to from the first reading of it running there:
+// what a process counts while it receives the guest, the move and flooded frames, is not the guest's.
 func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference {
 	var d Difference
 	if !at.After(h.polled) {
@@ -112,7 +113,7 @@ func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference
 		d.Readings++
 		d.VNICReadings += uint64(len(r.VNICs))
 		g := h.guests[id]
-		if g == nil || g.moving && r.Moving || g.replacedBy(r) && (r.Moving || r.Arrived) {
+		if g == nil || (g.moving || g.replacedBy(r)) && (r.Moving || r.Arrived) {
 			h.guests[id] = firstReading(r, at)
 			d.First++
 			continue

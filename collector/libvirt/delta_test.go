@@ -137,11 +137,12 @@ func TestAdvance(t *testing.T) {
 		r[0].Arrived = true
 		return r
 	}
-	f("the host that a guest comes to counts from its last reading before it runs there",
+	f("the host that a guest comes to counts from the first reading of it running there",
 		step{0, nil, 0, none, 0, 0},
 		step{10, moving(one(running, 1, 1, 500, 0)), 0, none, 0, 0},
 		step{20, moving(one(running, 1, 3, 700, 0)), 0, none, 0, 0},
-		step{30, arrived(one(running, 1, 8, 900, 300)), 5, 10, 200, 300})
+		step{30, arrived(one(running, 1, 8, 900, 300)), 0, none, 0, 0},
+		step{40, arrived(one(running, 1, 13, 1000, 300)), 5, 10, 100, 0})
 	f("a guest that comes back to a host that knew it",
 		step{0, one(running, 1, 900, 1e6, 1e6), 0, none, 0, 0},
 		step{10, one(off, 1, 0, 0, 0), 0, 0, 0, 0},
@@ -375,6 +376,89 @@ func TestNeverMoreThanUsed(t *testing.T) {
 		}
 		if cpu > l.cpu || in > l.in {
 			t.Fatalf("billed cpu %d of %d, in %d of %d", cpu, l.cpu, in, l.in)
+		}
+	})
+}
+
+// However a guest moves between two hosts, and whenever each is polled, both together bill no more than
+// it used, although its two processes overlap and the receiving one counts the move as CPU time and the
+// frames that are flooded to it as traffic.
+func TestMigrationIsNeverCountedTwice(t *testing.T) {
+	type process struct {
+		number  uint32
+		cpu, in uint64
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		hosts := [2]*Host{NewHost("hv1"), NewHost("hv2")}
+		processes := [2]*process{{number: 1}, nil}
+		here, moving, waits := 0, false, false
+		arrived, seen := [2]bool{}, [2]bool{}
+		keeps := rapid.Bool().Draw(t, "keeps definition") // the host that it left lists it as off
+		var cpu, in, billedCPU, billedIn uint64
+		now, number := begin, uint32(1)
+		covered := [2]int64{}
+		for range rapid.IntRange(2, 60).Draw(t, "steps") {
+			elapsed := time.Duration(rapid.IntRange(1, 20).Draw(t, "seconds")) * time.Second
+			now = now.Add(elapsed)
+			used, received := rapid.Uint64Range(0, uint64(elapsed)).Draw(t, "used"), rapid.Uint64Range(0, 1e9).Draw(t, "received")
+			if !waits {
+				processes[here].cpu += used
+				processes[here].in += received
+				cpu, in = cpu+used, in+received
+			}
+			if moving { // the move, and what is flooded to both
+				processes[1-here].cpu += rapid.Uint64Range(0, uint64(elapsed)).Draw(t, "move")
+				processes[1-here].in += received
+			}
+			switch event := rapid.IntRange(0, 7).Draw(t, "event"); {
+			case event == 0 && !moving:
+				number++
+				processes[1-here], moving = &process{number: number}, true
+			case event == 1 && moving:
+				waits = true
+			case event == 2 && moving: // it runs there now, and ends here
+				processes[here] = nil
+				here, moving, waits = 1-here, false, false
+				arrived = [2]bool{}
+				arrived[here], seen[here] = true, false
+			case event == 3 && moving && seen[here]: // it failed; events made that it was polled before
+				processes[1-here], moving, waits = nil, false, false
+				arrived[here] = false
+			}
+			for i, h := range hosts {
+				if rapid.IntRange(0, 2).Draw(t, "polled") == 0 {
+					continue
+				}
+				var readings []schemas.GuestReading
+				switch p := processes[i]; {
+				case p != nil:
+					r := schemas.GuestReading{
+						UUID: "g", State: running, VCPUs: 1, CPUKnown: true, CPUNanoseconds: p.cpu, Process: p.number, Arrived: arrived[i],
+						VNICs: []schemas.VNICReading{{MAC: "aa", Target: "vnet0", InOctets: p.in}},
+					}
+					if moving && (i != here || waits) {
+						r.State, r.Moving, r.Arrived = paused, true, false
+					}
+					readings = append(readings, r)
+				case keeps:
+					readings = append(readings, schemas.GuestReading{UUID: "g", State: off, CPUNanoseconds: 490e6, CPUKnown: true})
+				}
+				seen[i] = true
+				d := h.Advance(now, readings)
+				for _, g := range d.Guests {
+					billedCPU += g.CpuNanoseconds
+					if g.From < covered[i] && g.CapacityNanoseconds > 0 {
+						t.Fatalf("[%d, %d) overlaps what ends at %d", g.From, g.To, covered[i])
+					}
+					covered[i] = max(covered[i], g.To)
+				}
+				for _, v := range d.VNICs {
+					billedIn += v.InOctets
+				}
+			}
+			if billedCPU > cpu || billedIn > in {
+				t.Fatalf("billed cpu %d of %d, in %d of %d", billedCPU, cpu, billedIn, in)
+			}
 		}
 	})
 }
