@@ -76,13 +76,13 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 			return d.unhold(dst, dom, id, h.receivedAt) // what waits because another layout was alive
 		}
 	}
+	d.forget(ses, id) // its data no longer has that layout, even if this one is refused
 	p, why, ok := compile(fields, options, h.version)
 	if !ok {
 		d.stats.Templates--
 		d.stats.Dropped[why]++
 		return dst
 	}
-	d.forget(ses, id)
 	if len(fields) > d.limits.FieldsPerTemplate || !d.room(ses, len(fields), h.receivedAt) ||
 		d.fieldsTotal()+len(fields) > d.limits.FieldsTotal {
 		d.stats.Templates--
