@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -61,6 +62,8 @@ type Collector struct {
 
 	mu        sync.Mutex // guards all below
 	table     *tally.Table
+	watch     *tally.Watch
+	twice     map[[2]tally.Sight]tally.Twice // by pair, the last of each
 	exporters map[netip.Addr]*exporter
 	hosts     map[string]*host
 	order     []accountable // exporters and hosts in the order in which they were made
@@ -74,6 +77,8 @@ type Collector struct {
 	// restoredHosts are positions of hypervisors of the run before.
 	restoredHosts []*schemas.SourcePosition
 	records       []schemas.FlowRecord // of one datagram
+
+	queueDrops atomic.Uint64 // datagrams that the kernel dropped at our sockets
 
 	openOnce   sync.Once
 	openErr    error
@@ -118,6 +123,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		accounts:  map[accountKey]*schemas.ExporterAccount{},
 	}
 	// Who is configured by a single address is missed from the beginning, if it does not send.
+	c.watch, c.twice = tally.NewWatch(c.table), map[[2]tally.Sight]tally.Twice{}
 	for i := range cfg.Exporters {
 		if cfg.Exporters[i].Address.IsSingleIP() {
 			c.addExporter(cfg.Exporters[i].Address.Addr(), &cfg.Exporters[i])
@@ -156,7 +162,10 @@ func (c *Collector) open(ctx context.Context) error {
 	for i, cfg := range c.cfg.UDP {
 		socket, err := c.deps.Sockets.Listen(ctx, cfg, udp.Deps{
 			Logger: c.deps.Logger, Clock: c.deps.Clock,
-			Dropped: func(n uint64) { c.metrics.kernelDrops.Add(float64(n)) },
+			Dropped: func(n uint64) {
+				c.queueDrops.Add(n)
+				c.metrics.kernelDrops.Add(float64(n))
+			},
 		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("collector.udp[%d]: %w", i, err), c.Close())
@@ -209,8 +218,23 @@ type ExporterStatus struct {
 	Last time.Time
 	// Unsampled says that records are counted at the default rate because no rate was told.
 	SamplingUnknown bool
+	// Rates are the sampling rates, N of 1-in-N, of its last records; a configured rate wins over them.
+	Rates []float64
+	// ClockAhead is how far its clock is ahead of ours, as far as its headers tell: to about a second
+	// and to what the network delays. 0 for sFlow, which tells no time.
+	ClockAhead time.Duration
 	// HeldSets is how many data sets wait for their template.
 	HeldSets int64
+}
+
+// addRate notes a rate; 0/0 is none.
+func (s *ExporterStatus) addRate(numerator, denominator uint32) {
+	if denominator == 0 {
+		return
+	}
+	if rate := float64(numerator) / float64(denominator); !slices.Contains(s.Rates, rate) {
+		s.Rates = append(s.Rates, rate)
+	}
 }
 
 // Exporters lists the exporters and hypervisors that are configured or have sent.

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"hostmeter/collector/libvirt"
+	"hostmeter/collector/sflow/frame"
 	"hostmeter/collector/tally"
 	"hostmeter/collector/udp"
 	"hostmeter/schemas"
@@ -65,6 +67,14 @@ type ExporterConfig struct {
 	// Octets is what the exporter's records count: layer3 (default, as the formats say) or layer2, whole
 	// Ethernet frames without FCS, as Open vSwitch does in NetFlow v5. Layer 2 is converted.
 	Octets string `yaml:"octets,omitempty"`
+	// Protocols are what the exporter may speak; empty: all. Others are refused and counted.
+	Protocols []schemas.Protocol `yaml:"protocols,omitempty"`
+	// Inside are the tunnels (vxlan, gre, ipip) of which the packet inside counts, where the exporter
+	// sends packets' headers: sFlow, and IPFIX with packet sections.
+	Inside []string `yaml:"inside,omitempty"`
+	// ClockAhead is by how much the exporter's clock is known to be ahead: its flows' times are put
+	// back by it. Negative: it is behind.
+	ClockAhead time.Duration `yaml:"clock_ahead,omitempty"`
 }
 
 // What ExporterConfig.Octets may be.
@@ -172,7 +182,36 @@ func (e ExporterConfig) validate() error {
 	if e.ActiveTimeout < 0 || e.ActiveTimeout > time.Hour {
 		return fmt.Errorf("active_timeout: %v is not from 0 to 1h", e.ActiveTimeout)
 	}
+	for i, p := range e.Protocols {
+		if !slices.Contains(flowProtocols, p) {
+			return fmt.Errorf("protocols[%d]: %q is not netflow5, netflow9, ipfix or sflow5", i, p)
+		}
+	}
+	for i, tunnel := range e.Inside {
+		if tunnels[tunnel] == 0 {
+			return fmt.Errorf("inside[%d]: %q is not vxlan, gre or ipip", i, tunnel)
+		}
+	}
+	if e.ClockAhead.Abs() > 24*time.Hour {
+		return fmt.Errorf("clock_ahead: %v is more than a day", e.ClockAhead)
+	}
 	return nil
+}
+
+var flowProtocols = []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5}
+
+// expects says whether the exporter may speak a protocol.
+func (e ExporterConfig) expects(p schemas.Protocol) bool {
+	return len(e.Protocols) == 0 || slices.Contains(e.Protocols, p)
+}
+
+var tunnels = map[string]frame.Tunnels{"vxlan": frame.VXLAN, "gre": frame.GRE, "ipip": frame.IPIP}
+
+func (e ExporterConfig) inside() (set frame.Tunnels) {
+	for _, tunnel := range e.Inside {
+		set |= tunnels[tunnel]
+	}
+	return set
 }
 
 func (c Config) validateLibvirt() error {

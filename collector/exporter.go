@@ -50,6 +50,9 @@ type source struct {
 	moved      bool      // since positions were last taken
 	held       map[heldKey]int64
 	learned    uint64 // revision of what flows was told, as it was last saved
+	skew       skew
+	queueDrops uint64 // of the collector, at its last datagram
+	overflowed bool   // the kernel dropped datagrams between its last two
 }
 
 // heldKey is why something waits.
@@ -80,8 +83,12 @@ func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []b
 	if receivedAt.After(e.last) {
 		e.last = receivedAt
 	}
-	if !known {
+	switch {
+	case !known:
 		c.dropUnknown(e, receivedAt)
+		return
+	case !e.cfg.expects(protocol):
+		c.dropDatagram(accountKey{e.text, protocol, hourOf(receivedAt)}, "protocol_not_expected")
 		return
 	}
 	s := e.sources[protocol]
@@ -132,8 +139,10 @@ func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
 	s.sampling = newSampling(e.cfg)
 	if protocol == schemas.SFlow5 {
 		s.samples = sflow.NewDecoder(sflow.DefaultLimits())
+		s.samples.LookInto(e.cfg.inside())
 	} else {
 		s.flows = netflow.NewDecoder(netflow.DefaultLimits())
+		s.flows.LookInto(e.cfg.inside())
 	}
 	e.sources[protocol] = s
 	c.restoreSource(s)
@@ -164,13 +173,19 @@ func (c *Collector) dropUnknown(e *exporter, at time.Time) {
 			protocol = p
 		}
 	}
-	a := c.account(accountKey{e.text, protocol, hourOf(at)})
+	c.dropDatagram(accountKey{e.text, protocol, hourOf(at)}, "protocol")
+}
+
+// dropDatagram counts a datagram that no decoder sees.
+func (c *Collector) dropDatagram(key accountKey, reason string) {
+	a := c.account(key)
 	a.Datagrams++
-	a.Dropped = addCounts(a.Dropped, count("datagrams", "protocol", 1))
+	a.Dropped = addCounts(a.Dropped, count("datagrams", reason, 1))
 }
 
 // decode reads one datagram and books its records. What is wrong with it is in the decoder's counts.
 func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
+	c.noteQueue(s)
 	if s.samples != nil {
 		c.records, _ = s.samples.Decode(c.records[:0], at, datagram)
 		for _, counters := range s.samples.Counters() {
@@ -178,15 +193,53 @@ func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagra
 		}
 	} else {
 		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
+		c.noteClock(s, at, datagram)
 	}
 	c.table.Touch(s.handle, c.records, at)
 	for i := range c.records {
-		if s.exporter.cfg.Octets == OctetsLayer2 {
-			toLayer3(&c.records[i])
-		}
+		c.adjust(s, &c.records[i])
 		c.book(s, &c.records[i], at)
+		c.watch.See(s.handle, &c.records[i], at)
 	}
 	c.learnSampling(s)
+	if s.overflowed {
+		c.settleSource(s)
+		s.overflowed = false
+	}
+}
+
+// noteQueue looks whether the kernel has dropped datagrams since the source's last: a gap that shows
+// now is then our own queue's doing, and not the network's.
+func (c *Collector) noteQueue(s *source) {
+	drops := c.queueDrops.Load()
+	if drops == s.queueDrops {
+		return
+	}
+	c.settleSource(s)
+	s.queueDrops, s.overflowed = drops, true
+}
+
+// noteClock measures the exporter's clock.
+func (c *Collector) noteClock(s *source, at time.Time, datagram []byte) {
+	exported, ok := netflow.ExportTime(datagram)
+	if !ok || !s.skew.note(exported.Add(-s.exporter.cfg.ClockAhead), at) {
+		return
+	}
+	c.deps.Logger.Warn("an exporter's clock is wrong: its flows' times are", "exporter", s.exporter.text,
+		"protocol", string(s.protocol), "ahead", s.skew.value().Round(time.Second),
+		"hint", "set its clock by NTP, or clock_ahead in its line of collector.exporters")
+}
+
+// adjust makes of a record what its exporter meant, by the exporter's settings.
+func (c *Collector) adjust(s *source, r *schemas.FlowRecord) {
+	cfg := s.exporter.cfg
+	if cfg.Octets == OctetsLayer2 {
+		toLayer3(r)
+	}
+	if cfg.ClockAhead != 0 && r.FlowEnd != 0 {
+		r.FlowStart -= int64(cfg.ClockAhead)
+		r.FlowEnd -= int64(cfg.ClockAhead)
+	}
 }
 
 // toLayer3 takes the Ethernet header off a record that counts whole frames. A record that cannot hold
@@ -217,7 +270,7 @@ func (c *Collector) settleSource(s *source) {
 		a.Datagrams += stats.Datagrams()
 		a.CounterSamples += stats.CounterSamples
 		a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
-		a.Lost = addCounts(a.Lost, stats.LostCounts()...)
+		a.Lost = addCounts(a.Lost, s.attribute(stats.LostCounts())...)
 		return
 	}
 	stats := s.flows.TakeStats()
@@ -230,7 +283,19 @@ func (c *Collector) settleSource(s *source) {
 	a.Templates += stats.Templates
 	a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
 	a.Held = addCounts(a.Held, stats.HeldCounts()...)
-	a.Lost = addCounts(a.Lost, stats.LostCounts()...)
+	a.Lost = addCounts(a.Lost, s.attribute(stats.LostCounts())...)
+}
+
+// attribute names our own receive queue as the reason of gaps across which it overflowed.
+func (s *source) attribute(lost []*schemas.Count) []*schemas.Count {
+	if s.overflowed {
+		for _, l := range lost {
+			if l.Count > 0 {
+				l.Reason = "receive_queue"
+			}
+		}
+	}
+	return lost
 }
 
 func (e *exporter) settle(c *Collector, at time.Time) {
@@ -275,6 +340,10 @@ func (e *exporter) status() ExporterStatus {
 		if s := e.sources[p]; s != nil {
 			status.Protocols = append(status.Protocols, p)
 			status.SamplingUnknown = status.SamplingUnknown || s.sampling.unknown()
+			status.addRate(s.sampling.numerator, s.sampling.denominator)
+			if s.skew.known && s.skew.value().Abs() > status.ClockAhead.Abs() {
+				status.ClockAhead = s.skew.value()
+			}
 			status.HeldSets += s.held[heldKey{"sets", "template"}]
 		}
 	}

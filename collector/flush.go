@@ -95,6 +95,7 @@ func (c *Collector) cut(at time.Time, all bool) *cut {
 
 // cutWhole takes everything, at one moment: tallies, accounts, and the positions behind them.
 func (c *Collector) cutWhole(b *cut, at time.Time) {
+	c.noteTwice(at)
 	for _, a := range c.order {
 		a.settle(c, at)
 	}

@@ -161,6 +161,7 @@ func (b *books) account(a *schemas.ExporterAccount) {
 	sum.OctetsTransit += a.OctetsTransit
 	sum.OctetsUncounted += a.OctetsUncounted
 	sum.UnknownSamplingRecords += a.UnknownSamplingRecords
+	sum.ClampedRecords += a.ClampedRecords
 	sum.MinutesObserved |= a.MinutesObserved
 	for kind, counts := range map[string][]*schemas.Count{"dropped": a.Dropped, "held": a.Held, "lost": a.Lost} {
 		for _, c := range counts {

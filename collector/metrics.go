@@ -18,6 +18,7 @@ type metrics struct {
 	lost        *prometheus.CounterVec
 	kernelDrops prometheus.Counter
 	flushErrors prometheus.Counter
+	twice       prometheus.Gauge
 	lostDebt    map[string]int64 // late arrivals that were lost before: counters cannot go back
 }
 
@@ -41,6 +42,9 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		flushErrors: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "hostmeter_collector_flush_errors_total", Help: "Flushes that the log did not take; they are tried again.",
 		}),
+		twice: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hostmeter_collector_counted_twice", Help: "Pairs of exporters that were seen to tell of the same traffic in the last 24 hours.",
+		}),
 		lostDebt: map[string]int64{},
 	}
 	for _, p := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5, schemas.Libvirt, ""} {
@@ -50,7 +54,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{datagrams, m.records, m.octets, m.dropped, m.held, m.lost, m.kernelDrops, m.flushErrors} {
+	for _, c := range []prometheus.Collector{datagrams, m.records, m.octets, m.dropped, m.held, m.lost, m.kernelDrops, m.flushErrors, m.twice} {
 		errs = append(errs, registerer.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -26,6 +26,8 @@ type sampling struct {
 	since      time.Time // the first record of unknown sampling that can still be given a rate
 	over       bool      // samplingHold has passed: fallback counts for good
 	generation uint64    // of the decoder's option data, when last asked
+	// numerator/denominator is the rate of the last record that has one.
+	numerator, denominator uint32
 
 	corrections *tally.Table
 	handle      *tally.Exporter // in corrections
@@ -54,6 +56,7 @@ func (c *Collector) book(s *source, rec *schemas.FlowRecord, at time.Time) {
 	default:
 		c.bookUnknown(s, rec, at)
 	}
+	m.numerator, m.denominator = rec.SamplingNumerator, rec.SamplingDenominator
 	c.table.Add(s.handle, rec, at)
 }
 

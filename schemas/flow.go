@@ -31,6 +31,16 @@ const (
 	DirectionEgress
 )
 
+func (d FlowDirection) String() string {
+	switch d {
+	case DirectionIngress:
+		return "ingress"
+	case DirectionEgress:
+		return "egress"
+	}
+	return "no direction"
+}
+
 // SamplingOrigin says where the sampling rate of a record comes from.
 type SamplingOrigin uint8
 

@@ -43,6 +43,10 @@ type Sight struct {
 	Direction schemas.FlowDirection
 }
 
+func (s Sight) String() string {
+	return s.Exporter + " (" + string(s.Protocol) + ", " + s.Direction.String() + ")"
+}
+
 // Twice is traffic that two sights told of in one window.
 type Twice struct {
 	First, Second Sight

@@ -172,8 +172,7 @@ func (s *Socket) drain(b *batch, handle Handler) error {
 
 func (s *Socket) hand(b *batch, n int, handle Handler) {
 	offset := s.clockOffset()
-	var drops uint32
-	var dropsTold bool
+	seen := s.seenDrops()
 	for i := range n {
 		m := &b.messages[i]
 		from := addrPortOf(&b.names[i])
@@ -184,17 +183,15 @@ func (s *Socket) hand(b *batch, n int, handle Handler) {
 			continue
 		}
 		at, kernel, told := parseControl(b.controls[i][:min(int(m.header.Controllen), controlSize)])
-		if told {
-			drops, dropsTold = kernel, true
+		if told && kernel != seen { // before this datagram
+			s.addDrops(kernel)
+			seen = kernel
 		}
 		receivedAt := s.deps.Clock.Now()
 		if at != 0 {
 			receivedAt = time.Unix(0, at).Add(offset)
 		}
 		handle(from, receivedAt.UTC(), b.payload(i, int(m.length)))
-	}
-	if dropsTold {
-		s.addDrops(drops)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 // it runs in this process.
 type exporterWatcher struct {
 	*Desk
-	knocking func() []httpapi.Knock // nil: the collector runs elsewhere
+	collector *collector.Collector // nil: it runs elsewhere
 }
 
 // accountSpan is how far back the counts of an exporter reach.
@@ -46,6 +47,7 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 	if err := d.addCompleteness(ctx, byName); err != nil {
 		return out, err
 	}
+	d.addStatus(byName)
 	for name, h := range byName {
 		h.finish()
 		if h.row.State != "never" {
@@ -60,10 +62,65 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 		out.Exporters = append(out.Exporters, h.row)
 	}
 	sort.Slice(out.Exporters, func(i, j int) bool { return out.Exporters[i].Exporter < out.Exporters[j].Exporter })
-	if d.knocking != nil {
-		out.Knocking = d.knocking()
+	if d.collector != nil {
+		out.Knocking, out.CountedTwice = knocking(d.collector), countedTwice(d.collector)
 	}
 	return out, nil
+}
+
+// addStatus adds what only the collector knows.
+func (d exporterWatcher) addStatus(byName map[string]*exporterHealth) {
+	if d.collector == nil {
+		return
+	}
+	for _, s := range d.collector.Exporters() {
+		h := byName[s.Exporter]
+		if h == nil {
+			continue
+		}
+		if h.row.Sampling == "auto" {
+			h.row.Sampling = samplingText(s)
+		}
+		if s.ClockAhead != 0 {
+			seconds := s.ClockAhead.Seconds()
+			h.row.ClockAhead = &seconds
+		}
+	}
+}
+
+// samplingText says at which rates an exporter with sampling: auto samples.
+func samplingText(s collector.ExporterStatus) string {
+	var texts []string
+	for _, rate := range s.Rates {
+		if rate == 1 {
+			texts = append(texts, "none")
+			continue
+		}
+		texts = append(texts, "1 in "+strconv.FormatFloat(rate, 'f', -1, 64))
+	}
+	switch {
+	case s.SamplingUnknown:
+		return "auto (not told)"
+	case len(texts) == 0:
+		return "auto"
+	}
+	return strings.Join(texts, ", ")
+}
+
+// knocking lists who sends and may not.
+func knocking(c *collector.Collector) (out []httpapi.Knock) {
+	for _, k := range c.Knocks() {
+		out = append(out, httpapi.Knock{Address: k.Address.String(), Protocol: string(k.Protocol), Datagrams: k.Datagrams, FirstAt: k.First, LastAt: k.Last})
+	}
+	return out
+}
+
+// countedTwice lists who tells of the same traffic.
+func countedTwice(c *collector.Collector) (out []httpapi.Twice) {
+	for _, t := range c.Twice() {
+		out = append(out, httpapi.Twice{First: t.First.String(), Second: t.Second.String(), Flows: t.Flows, Share: t.Share, At: t.At})
+	}
+	return out
 }
 
 // exporterHealth gathers what is known of one exporter.

@@ -39,13 +39,9 @@ func (a *App) openServer(ctx context.Context) error {
 
 func (a *App) backend() httpapi.Backend {
 	d := a.desk
-	exporters := exporterWatcher{Desk: d}
-	if a.collector != nil {
-		exporters.knocking = a.knocking
-	}
 	return httpapi.Backend{
 		Usage: usageReader{d}, Records: recordReader{d}, Reports: reporter{d}, Summary: summarizer{d},
-		Incidents: incidentDesk{d}, Inventory: inventoryDesk{d}, Exporters: exporters, Meters: meterReader{d},
+		Incidents: incidentDesk{d}, Inventory: inventoryDesk{d}, Exporters: exporterWatcher{d, a.collector}, Meters: meterReader{d},
 		Readiness: a.readiness, OwnerNames: d.customerNames, Reload: a.reloader(),
 	}
 }
@@ -69,15 +65,6 @@ func (a *App) reloader() func(context.Context) error {
 func (a *App) readiness(ctx context.Context) error {
 	_, err := a.desk.ledger.Watermarks(ctx)
 	return err
-}
-
-// knocking lists who sends and may not.
-func (a *App) knocking() []httpapi.Knock {
-	var out []httpapi.Knock
-	for _, k := range a.collector.Knocks() {
-		out = append(out, httpapi.Knock{Address: k.Address.String(), Protocol: string(k.Protocol), Datagrams: k.Datagrams, FirstAt: k.First, LastAt: k.Last})
-	}
-	return out
 }
 
 // healthHandler answers that the process runs.

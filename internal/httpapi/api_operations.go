@@ -26,7 +26,7 @@ func (s *Server) getExporters(w http.ResponseWriter, r *http.Request, _ auth.Ide
 // exporters reads the exporters; its lists are never null.
 func (s *Server) exporters(r *http.Request) (Exporters, error) {
 	all, err := s.deps.Backend.Exporters.Exporters(r.Context())
-	all.Exporters, all.Knocking = notNull(all.Exporters), notNull(all.Knocking)
+	all.Exporters, all.Knocking, all.CountedTwice = notNull(all.Exporters), notNull(all.Knocking), notNull(all.CountedTwice)
 	for i := range all.Exporters {
 		e := &all.Exporters[i]
 		e.Dropped, e.Held, e.Lost = notNull(e.Dropped), notNull(e.Held), notNull(e.Lost)

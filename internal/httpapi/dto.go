@@ -238,6 +238,8 @@ type Exporters struct {
 	Exporters []Exporter `json:"exporters"`
 	// Knocking are senders that no configuration names: refused, and counted.
 	Knocking []Knock `json:"knocking"`
+	// CountedTwice are pairs that were seen to tell of the same traffic in the last 24 hours.
+	CountedTwice []Twice `json:"counted_twice"`
 }
 
 // Exporter is one configured source, or one that has sent.
@@ -253,6 +255,8 @@ type Exporter struct {
 	DatagramsPerSec  float64    `json:"datagrams_per_second"`
 	RecordsPerSecond float64    `json:"records_per_second"`
 	BitsPerSecond    float64    `json:"bits_per_second"` // scaled, layer 3
+	// ClockAhead is by how many seconds its clock is ahead of the collector's; nil where it is not known.
+	ClockAhead *float64 `json:"clock_ahead_seconds"`
 	// Of the last 24 hours.
 	Dropped  []Count  `json:"dropped"`
 	Held     []Count  `json:"held"`
@@ -265,6 +269,15 @@ type Count struct {
 	Unit   string `json:"unit"`
 	Reason string `json:"reason,omitempty"`
 	Count  uint64 `json:"count"`
+}
+
+// Twice is traffic that two exporters told of, or one twice.
+type Twice struct {
+	First  string    `json:"first"` // exporter, protocol and direction
+	Second string    `json:"second"`
+	Flows  int       `json:"flows"` // of those looked at
+	Share  float64   `json:"share"` // of the octets of the one that told of less
+	At     time.Time `json:"at"`
 }
 
 // Knock is a sender that is not allowed in.

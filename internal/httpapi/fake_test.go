@@ -267,9 +267,10 @@ func (f *fake) Exporters(context.Context) (Exporters, error) {
 		{Exporter: "192.0.2.250", Name: "edge-1", Collector: "collector-1", Protocol: "netflow9", Mode: "single", Sampling: "none", State: "ok", LastDatagramAt: at(time.Second), DatagramsPerSec: 212.4, RecordsPerSecond: 4912.1, BitsPerSecond: 6.21e9, Coverage: ptr(1.0)},
 		{Exporter: "192.0.2.251", Name: "edge-2", Collector: "collector-1", Protocol: "sflow5", Mode: "border", Sampling: "1 in 2,048", State: "ok", LastDatagramAt: at(2 * time.Second), DatagramsPerSec: 88.9, RecordsPerSecond: 611.0, BitsPerSecond: 9.94e9, Coverage: ptr(0.9931), Lost: []Count{{Unit: "datagrams", Count: 1207}}},
 		{Exporter: "192.0.2.252", Name: "border-1", Collector: "collector-1", Protocol: "ipfix", Mode: "border", Sampling: "auto (unknown)", State: "ok", LastDatagramAt: at(4 * time.Second), DatagramsPerSec: 31, RecordsPerSecond: 702, BitsPerSecond: 1.12e9, Coverage: ptr(1.0), Held: []Count{{Unit: "tallies", Reason: "sampling", Count: 811}}, Dropped: []Count{{Unit: "sets", Reason: "no template", Count: 14}}},
-		{Exporter: "192.0.2.253", Name: "old-3750", Collector: "collector-1", Protocol: "netflow5", Mode: "edge", Sampling: "1 in 100", State: "silent", LastDatagramAt: at(41 * time.Minute), Coverage: ptr(0.971)},
+		{Exporter: "192.0.2.253", Name: "old-3750", Collector: "collector-1", Protocol: "netflow5", Mode: "edge", Sampling: "1 in 100", State: "silent", LastDatagramAt: at(41 * time.Minute), Coverage: ptr(0.971), ClockAhead: ptr(-3600.4)},
 		{Exporter: "libvirt/hv1", Name: "", Collector: "collector-1", Protocol: "libvirt", Sampling: "none", State: "ok", LastDatagramAt: at(6 * time.Second), Coverage: ptr(1.0)},
-	}, Knocking: []Knock{{Address: "198.51.100.77", Protocol: "netflow9", Datagrams: 18213, FirstAt: f.now.Add(-5 * time.Hour), LastAt: f.now.Add(-3 * time.Second)}}}, f.failing
+	}, Knocking: []Knock{{Address: "198.51.100.77", Protocol: "netflow9", Datagrams: 18213, FirstAt: f.now.Add(-5 * time.Hour), LastAt: f.now.Add(-3 * time.Second)}},
+		CountedTwice: []Twice{{First: "192.0.2.251 (sflow5, ingress)", Second: "192.0.2.252 (ipfix, no direction)", Flows: 61, Share: 0.97, At: f.now.Add(-20 * time.Minute)}}}, f.failing
 }
 
 func (f *fake) History(_ context.Context, meter string, from, to time.Time) (MeterHistory, error) {

@@ -49,6 +49,18 @@ func bitRateText(v float64) string    { return scaled(v, "bit/s") }
 func packetRateText(v float64) string { return scaled(v, "packet/s") }
 
 // ratioText is a share as per cent; 1 is said only of the whole, so that 99.97 % never reads as 100 %.
+// skewText says how far a clock is off, in whole seconds; within two it is what measuring it costs.
+func skewText(seconds float64) string {
+	switch whole := math.Round(seconds); {
+	case math.Abs(whole) <= 2:
+		return "right"
+	case whole > 0:
+		return strconv.FormatFloat(whole, 'f', 0, 64) + nbsp + "s ahead"
+	default:
+		return strconv.FormatFloat(-whole, 'f', 0, 64) + nbsp + "s behind"
+	}
+}
+
 func ratioText(v *float64) string {
 	if v == nil || math.IsNaN(*v) {
 		return missing

@@ -60,6 +60,9 @@ func TestFiguresForPeople(t *testing.T) {
 	f(tickValue(2.5e9, "bit/s"), "2.5 Gbit/s")
 	f(tickValue(100e6, "bit/s"), "100 Mbit/s")
 	f(tickValue(0.25, "ratio"), "25 %")
+	f(skewText(-1.4), "right")
+	f(skewText(3599.8), "3600 s ahead")
+	f(skewText(-12), "12 s behind")
 }
 
 func TestMonths(t *testing.T) {

@@ -75,6 +75,8 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"packets":  packetRateText,
 		"rate":     rateText,
 		"ratio":    ratioText,
+		"share":    func(v float64) string { return ratioText(&v) },
+		"skew":     skewText,
 		"money":    moneyText,
 		"quantity": quantityText,
 		"counts":   countsText,
