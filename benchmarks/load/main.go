@@ -16,10 +16,11 @@ import (
 	"time"
 )
 
-// lengthMost bounds a run, streamsMost its sockets.
+// lengthMost bounds a run, the others its sockets.
 const (
-	lengthMost  = 10 * time.Minute
-	streamsMost = 10_000
+	lengthMost    = 10 * time.Minute
+	streamsMost   = 10_000
+	exportersMost = 5_000 // ten addresses behind each
 )
 
 // options are the command line's.
@@ -36,7 +37,7 @@ func main() {
 	flag.StringVar(&o.to, "to", "127.0.0.1:2055", "receiver, on loopback")
 	flag.StringVar(&o.from, "from", "127.1.0.1", "address of the first exporter, on loopback; others follow it")
 	flag.StringVar(&o.protocol, "protocol", "netflow9", "netflow5, netflow9, ipfix or sflow5")
-	flag.IntVar(&o.exporters, "exporters", 1, "how many exporters")
+	flag.IntVar(&o.exporters, "exporters", 1, "how many exporters; each local address is behind one of them")
 	flag.IntVar(&o.ports, "ports", 1, "source ports of each exporter; each has an observation domain of its own")
 	flag.IntVar(&o.templates, "templates", 1, "templates of each source port")
 	flag.Float64Var(&o.rate, "rate", 50_000, "records a second (sFlow: samples); 0: as fast as it goes")
@@ -57,7 +58,7 @@ func run(o options) error {
 	if err != nil {
 		return err
 	}
-	pool, err := NewPool(o.protocol, o.templates)
+	pool, err := NewPool(o.protocol, o.exporters, o.templates)
 	if err != nil {
 		return err
 	}
@@ -97,8 +98,10 @@ func (o options) check() (to netip.AddrPort, from netip.Addr, err error) {
 		err = fmt.Errorf("-tail: %v is not from 0 to 1m", o.tail)
 	case o.records < 1 || o.records > 100_000_000:
 		err = fmt.Errorf("-records: %d is not from 1 to 100,000,000", o.records)
-	case o.exporters < 1 || o.ports < 1 || o.exporters*o.ports > streamsMost:
-		err = fmt.Errorf("-exporters and -ports: %d times %d is not from 1 to %d", o.exporters, o.ports, streamsMost)
+	case o.file != "" && o.exporters != 1:
+		err = errors.New("-exporters: a capture is of one")
+	case o.exporters < 1 || o.exporters > exportersMost || o.ports < 1 || o.exporters*o.ports > streamsMost:
+		err = fmt.Errorf("-exporters and -ports: %d (at most %d) times %d is not from 1 to %d", o.exporters, exportersMost, o.ports, streamsMost)
 	case o.templates < 1 || o.templates > 1000:
 		err = fmt.Errorf("-templates: %d is not from 1 to 1000", o.templates)
 	}

@@ -125,7 +125,7 @@ func TestAnotherDecoderReadsWhatTheLedgerSays(t *testing.T) {
 	}
 	for _, p := range protocols {
 		t.Run(p.name, func(t *testing.T) {
-			pool, err := NewPool(p.name, templates)
+			pool, err := NewPool(p.name, 1, templates)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +143,7 @@ func TestAnotherDecoderReadsWhatTheLedgerSays(t *testing.T) {
 			if got.templates != want[p.name].templates {
 				t.Errorf("%d templates, want %d", got.templates, want[p.name].templates)
 			}
-			for i := range len(pool.Data) + more {
+			for i := range len(pool.Data[0]) + more {
 				got.decode(t, p.name, known, pool.Next(&h).Payload)
 				if i == 1000 && got.sequence != want[p.name].sequence {
 					t.Errorf("sequence number %d, want %d", got.sequence, want[p.name].sequence)
@@ -181,8 +181,33 @@ func compareWithLedger(t *testing.T, pool *Pool, sent Sent, got told) {
 	}
 }
 
+// TestEachAddressIsBehindOneExporter also asks that 2,000 of them hold all addresses.
+func TestEachAddressIsBehindOneExporter(t *testing.T) {
+	for _, exporters := range []int{1, 4, 200, 2000} {
+		pool, err := NewPool("netflow5", exporters, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		behind := map[uint32]int{}
+		for exporter, data := range pool.Data {
+			for _, d := range data {
+				for i := range d.flows {
+					local := d.flows[i].local()
+					if other, known := behind[local]; known && other != exporter {
+						t.Fatalf("%d exporters: address %x is behind %d and %d", exporters, local, other, exporter)
+					}
+					behind[local] = exporter
+				}
+			}
+		}
+		if len(behind) != localAddresses {
+			t.Errorf("%d exporters hold %d addresses, want %d", exporters, len(behind), localAddresses)
+		}
+	}
+}
+
 func TestUnknownProtocolIsRefused(t *testing.T) {
-	if _, err := NewPool("netflow7", 1); err == nil {
+	if _, err := NewPool("netflow7", 1, 1); err == nil {
 		t.Error("netflow7 has a pool")
 	}
 }

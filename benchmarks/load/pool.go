@@ -6,21 +6,20 @@ import (
 	"time"
 )
 
-// Pool holds the ready datagrams of one protocol. Together they hold every place once.
+// Pool holds the ready datagrams of one protocol. Together they hold every place once, and some twice, to
+// fill datagrams. Each local address is behind one exporter.
 type Pool struct {
 	Protocol string
 	// Size is how many records a datagram has.
 	Size int
-	// Data are the datagrams of data.
-	Data []Datagram
+	// Data are the datagrams of data, by exporter.
+	Data [][]Datagram
 	// Templates are sent by each stream first and every ten seconds; none for protocols without.
 	Templates [][]byte
-	// flows are the records of Data in their order.
-	flows []flow
 	// patch writes numbers and times into a datagram of data, patchTemplate into one of templates.
 	patch         func(payload []byte, flows []flow, h *header)
 	patchTemplate func(payload []byte, h *header)
-	next          uint64
+	next          []uint64 // datagrams that were taken, by exporter
 }
 
 // Datagram is one ready payload.
@@ -35,7 +34,9 @@ type Datagram struct {
 // stream sent before, in the unit that the protocol counts by.
 type header struct {
 	millis uint64 // since the Unix epoch
-	// agent and domain name the stream: exporter, and observation domain, engine or sub-agent.
+	// exporter is its place in the pool; agent, its address, and domain, the observation domain, engine
+	// or sub-agent, name the stream.
+	exporter      int
 	agent, domain uint32
 	// sequenced are all datagrams (v9: templates too); records those of data.
 	sequenced, records uint64
@@ -70,41 +71,54 @@ var protocols = []protocol{
 // templates, the first of which is that of the data.
 //
 // Errors: the protocol is none of them.
-func NewPool(name string, templates int) (*Pool, error) {
+func NewPool(name string, exporters, templates int) (*Pool, error) {
 	for _, p := range protocols {
 		if p.name == name {
-			return newPool(p, templates), nil
+			return newPool(p, exporters, templates), nil
 		}
 	}
 	return nil, fmt.Errorf("protocol %q: want netflow5, netflow9, ipfix or sflow5", name)
 }
 
-func newPool(p protocol, templates int) *Pool {
-	pool := &Pool{Protocol: p.name, Size: p.size, patch: p.patch, patchTemplate: p.patchTemplate}
+func newPool(p protocol, exporters, templates int) *Pool {
+	pool := &Pool{Protocol: p.name, Size: p.size, patch: p.patch, patchTemplate: p.patchTemplate, next: make([]uint64, exporters)}
 	if p.templates != nil {
 		pool.Templates = p.templates(templates)
 	}
-	whole := places / p.size * p.size // a datagram less rather than one of another size
-	for place := range whole {
-		pool.flows = append(pool.flows, flowOf(place))
+	behind := make([][]flow, exporters)
+	for place := range places {
+		f := flowOf(place)
+		exporter := int(f.local()&0xffff) * exporters / localAddresses
+		behind[exporter] = append(behind[exporter], f)
 	}
-	for at := 0; at < whole; at += p.size {
-		flows := pool.flows[at : at+p.size]
-		d := Datagram{Payload: p.encode(flows), Packets: uint64(p.size) * p.packets * p.sampling, flows: flows}
-		for i := range flows {
-			d.Octets += uint64(flows[i].octets) / PacketsPerRecord * p.packets * p.sampling
+	for _, flows := range behind {
+		for i := 0; len(flows)%p.size != 0; i++ {
+			flows = append(flows, flows[i])
 		}
-		pool.Data = append(pool.Data, d)
+		var data []Datagram
+		for at := 0; at < len(flows); at += p.size {
+			data = append(data, newDatagram(p, flows[at:at+p.size]))
+		}
+		pool.Data = append(pool.Data, data)
 	}
 	return pool
 }
 
-// Next returns the next datagram, patched for a stream, and counts it there. The payload is valid until
-// the pool went round.
+func newDatagram(p protocol, flows []flow) Datagram {
+	d := Datagram{Payload: p.encode(flows), Packets: uint64(p.size) * p.packets * p.sampling, flows: flows}
+	for i := range flows {
+		d.Octets += uint64(flows[i].octets) / PacketsPerRecord * p.packets * p.sampling
+	}
+	return d
+}
+
+// Next returns the next datagram of a stream's exporter, patched for the stream, and counts it there. The
+// payload is valid until the exporter's datagrams went round.
 func (p *Pool) Next(h *header) *Datagram {
-	d := &p.Data[p.next%uint64(len(p.Data))]
+	data, next := p.Data[h.exporter], &p.next[h.exporter]
+	d := &data[*next%uint64(len(data))]
 	p.patch(d.Payload, d.flows, h)
-	p.next++
+	*next++
 	h.sequenced++
 	h.records += uint64(p.Size)
 	return d
@@ -112,9 +126,23 @@ func (p *Pool) Next(h *header) *Datagram {
 
 // Undo takes back the last n datagrams that Next gave to a stream: they were not sent.
 func (p *Pool) Undo(h *header, n int) {
-	p.next -= uint64(n)
+	p.next[h.exporter] -= uint64(n)
 	h.sequenced -= uint64(n)
 	h.records -= uint64(n * p.Size)
+}
+
+// taken calls f for every datagram with how often Next returned it.
+func (p *Pool) taken(f func(d *Datagram, times uint64)) {
+	for exporter, data := range p.Data {
+		rounds, rest := p.next[exporter]/uint64(len(data)), p.next[exporter]%uint64(len(data))
+		for i := range data {
+			times := rounds
+			if uint64(i) < rest {
+				times++
+			}
+			f(&data[i], times)
+		}
+	}
 }
 
 // at is the header's time.

@@ -85,7 +85,7 @@ func (s *sender) open(p plan) error {
 		s.messages[i].header.SetIovlen(1)
 	}
 	address := p.from
-	for range p.exporters {
+	for exporter := range p.exporters {
 		for range p.ports {
 			fd, err := dial(address, p.to)
 			if err != nil {
@@ -93,8 +93,9 @@ func (s *sender) open(p plan) error {
 			}
 			agent := address.As4()
 			s.streams = append(s.streams, &stream{fd: fd, header: header{
-				agent:  uint32(agent[0])<<24 | uint32(agent[1])<<16 | uint32(agent[2])<<8 | uint32(agent[3]),
-				domain: uint32(len(s.streams)%p.ports) + 1,
+				exporter: exporter,
+				agent:    uint32(agent[0])<<24 | uint32(agent[1])<<16 | uint32(agent[2])<<8 | uint32(agent[3]),
+				domain:   uint32(len(s.streams)%p.ports) + 1,
 			}})
 		}
 		address = address.Next()
@@ -151,7 +152,7 @@ const tailPause = 100 * time.Microsecond
 func (s *sender) tail(after time.Duration) error {
 	time.Sleep(after)
 	for range s.streams {
-		if err := s.turn(time.Now(), 1); err != nil {
+		if _, err := s.turn(time.Now(), 1); err != nil {
 			return err
 		}
 		time.Sleep(tailPause)
@@ -166,26 +167,27 @@ func (s *sender) burst(now time.Time, n int) error {
 		if len(s.streams) > 1 {
 			most = turn
 		}
-		batch := min(n, most)
-		if err := s.turn(now, batch); err != nil {
+		sent, err := s.turn(now, min(n, most))
+		if err != nil {
 			return err
 		}
-		n -= batch
+		n -= sent
 	}
 	return nil
 }
 
-// turn sends n datagrams of the next stream, and before them its templates where they are due.
-func (s *sender) turn(now time.Time, n int) error {
+// turn sends up to n datagrams of the next stream, and before them its templates where they are due.
+func (s *sender) turn(now time.Time, n int) (int, error) {
 	stream := s.streams[s.at%len(s.streams)]
 	s.at++
 	stream.header.millis = at(now)
 	if len(s.pool.Templates) > 0 && now.Sub(stream.templatesAt) >= templatesEvery {
 		if err := s.templates(stream); err != nil {
-			return err
+			return 0, err
 		}
 		stream.templatesAt = now
 	}
+	n = min(n, len(s.pool.Data[stream.header.exporter])) // each datagram is one memory
 	for i := range n {
 		d := s.pool.Next(&stream.header)
 		s.vectors[i].Base = &d.Payload[0]
@@ -199,11 +201,11 @@ func (s *sender) turn(now time.Time, n int) error {
 		}
 		if errno != 0 {
 			s.pool.Undo(&stream.header, n-from)
-			return os.NewSyscallError("sendmmsg", errno)
+			return from, os.NewSyscallError("sendmmsg", errno)
 		}
 		from += int(sent)
 	}
-	return nil
+	return n, nil
 }
 
 func (s *sender) templates(stream *stream) error {

@@ -18,7 +18,7 @@ func TestEachStreamCountsForItself(t *testing.T) {
 	if err := receiver.SetReadBuffer(4 << 20); err != nil {
 		t.Fatal(err)
 	}
-	pool, err := NewPool("netflow9", 1)
+	pool, err := NewPool("netflow9", 3, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,19 +24,14 @@ type Sent struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
 }
 
-// count adds the n datagrams that the pool gave first.
+// count adds up what the pool gave.
 func (s *Sent) count(p *Pool) {
-	s.Datagrams = p.next
-	s.Records = p.next * uint64(p.Size)
-	rounds, rest := p.next/uint64(len(p.Data)), p.next%uint64(len(p.Data))
-	for i := range p.Data {
-		times := rounds
-		if uint64(i) < rest {
-			times++
-		}
-		s.Octets += times * p.Data[i].Octets
-		s.Packets += times * p.Data[i].Packets
-	}
+	p.taken(func(d *Datagram, times uint64) {
+		s.Datagrams += times
+		s.Records += times * uint64(p.Size)
+		s.Octets += times * d.Octets
+		s.Packets += times * d.Packets
+	})
 }
 
 // traffic is what was sent of one local address.
@@ -45,16 +40,11 @@ type traffic struct{ inOctets, inPackets, outOctets, outPackets uint64 }
 // byAddress adds up what was sent by local address: index n is 10.50.0.0 + n.
 func (p *Pool) byAddress() []traffic {
 	sums := make([]traffic, localAddresses)
-	rounds, rest := p.next/uint64(len(p.Data)), p.next%uint64(len(p.Data))
-	for i := range p.Data {
-		times := rounds
-		if uint64(i) < rest {
-			times++
-		}
-		for j := range p.Data[i].flows {
-			f := &p.Data[i].flows[j]
+	p.taken(func(d *Datagram, times uint64) {
+		for i := range d.flows {
+			f := &d.flows[i]
 			// Of one datagram all records have equal packets and equal sampling.
-			packets := times * p.Data[i].Packets / uint64(p.Size)
+			packets := times * d.Packets / uint64(p.Size)
 			octets := packets * uint64(f.octets) / PacketsPerRecord
 			sum := &sums[f.local()&0xffff]
 			if f.outgoing {
@@ -65,7 +55,7 @@ func (p *Pool) byAddress() []traffic {
 				sum.inPackets += packets
 			}
 		}
-	}
+	})
 	return sums
 }
 
