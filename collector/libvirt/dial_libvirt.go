@@ -289,6 +289,11 @@ func stateOf(s *libvirt.DomainStatsState) schemas.GuestState {
 	case libvirt.DOMAIN_RUNNING, libvirt.DOMAIN_BLOCKED, libvirt.DOMAIN_SHUTDOWN: // shutting down still runs
 		return schemas.GuestState_GUEST_STATE_RUNNING
 	case libvirt.DOMAIN_PAUSED, libvirt.DOMAIN_PMSUSPENDED:
+		// A process that waits to begin, as it does while it receives a guest from another host, is
+		// not the guest yet.
+		if s.State == libvirt.DOMAIN_PAUSED && s.ReasonSet && libvirt.DomainPausedReason(s.Reason) == libvirt.DOMAIN_PAUSED_STARTING_UP {
+			return schemas.GuestState_GUEST_STATE_OFF
+		}
 		return schemas.GuestState_GUEST_STATE_PAUSED
 	case libvirt.DOMAIN_SHUTOFF:
 		return schemas.GuestState_GUEST_STATE_OFF

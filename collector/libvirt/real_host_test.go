@@ -273,7 +273,7 @@ func TestRealConnectionsEnd(t *testing.T) {
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		open := 0
 		for _, c := range conns {
-			if err := c.SetDeadline(time.Time{}); err == nil { // a closed one says so
+			if err := c.SetDeadline(time.Time{}); err == nil { // a closed one refuses it
 				open++
 			}
 		}
