@@ -10,6 +10,7 @@ import (
 	"github.com/netsampler/goflow2/v2/decoders/netflowlegacy"
 	"pgregory.net/rapid"
 
+	"hostmeter/collector/netflow"
 	. "hostmeter/collector/netflow/netflowtest"
 	"hostmeter/schemas"
 )
@@ -60,10 +61,18 @@ func oracleFields(values []goflow.DataField) (r oracleRecord) {
 // oracle decodes v9 and IPFIX with goflow2, after a template set of its own.
 func oracle(t *rapid.T, templates goflow.NetFlowTemplateSystem, datagram []byte) (out []oracleRecord) {
 	t.Helper()
+	out, err := oracleRecords(templates, datagram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func oracleRecords(templates goflow.NetFlowTemplateSystem, datagram []byte) (out []oracleRecord, err error) {
 	var nine goflow.NFv9Packet
 	var ten goflow.IPFIXPacket
 	if err := goflow.DecodeMessageVersion(bytes.NewBuffer(datagram), templates, &nine, &ten); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	for _, set := range append(nine.FlowSets, ten.FlowSets...) {
 		if data, ok := set.(goflow.DataFlowSet); ok {
@@ -72,7 +81,7 @@ func oracle(t *rapid.T, templates goflow.NetFlowTemplateSystem, datagram []byte)
 			}
 		}
 	}
-	return out
+	return out, nil
 }
 
 // TestOracleTemplates draws templates of fields that matter and of some that do not, in any order and
@@ -164,4 +173,115 @@ func TestOracleV5(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The known faults of goflow2 2.2.6 that keep a stream out of the comparison: (1) a template whose
+// records take no octets, or that has none, is an endless loop; (2) an unknown template ends the
+// datagram; (3) the count in v9's header is believed; (4) a withdrawal becomes a template; (5) 0x8000
+// stays in the numbers of option fields; (6) what follows an IPFIX message counts as more of it; (7) a
+// set that is cut short ends the datagram without its records; (8) the last of equal fields counts, not the
+// first, and only exact lengths of addresses are told apart from others.
+// So compared is what this decoder reads without a complaint, holds nothing of, and has no options in.
+func comparableToOracle(d *netflow.Decoder, datagram []byte) bool {
+	s := d.Stats()
+	if len(s.DroppedCounts())+len(s.HeldCounts()) > 0 || s.Withdrawals > 0 || s.OptionRecords > 0 {
+		return false
+	}
+	if binary.BigEndian.Uint16(datagram) == 10 {
+		return int(binary.BigEndian.Uint16(datagram[2:])) == len(datagram)
+	}
+	return true
+}
+
+// wholeSets tells that the sets of a datagram fill it, without padding of the datagram, that none is of
+// options, and for v9 that its count says how many.
+func wholeSets(datagram []byte) bool {
+	header, sets := 20, 0
+	if binary.BigEndian.Uint16(datagram) == 10 {
+		header = 16
+	}
+	b := datagram[header:]
+	for ; len(b) >= 4; sets++ {
+		id, length := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+		if length < 4 || length > len(b) || id == 1 || id == 3 {
+			return false
+		}
+		b = b[length:]
+	}
+	return len(b) == 0 && (header == 16 || sets == int(binary.BigEndian.Uint16(datagram[2:])))
+}
+
+// uniqueFields tells that no template has two fields that this decoder or goflow2 reads into one place.
+func uniqueFields(state netflow.State) bool {
+	for _, dom := range state.Domains {
+		for _, ses := range dom.Sessions {
+			for _, template := range ses.Templates {
+				seen := map[uint16]bool{}
+				for _, f := range template.Fields {
+					id := map[uint16]uint16{27: 8, 28: 12, 252: 10, 253: 14, 180: 7, 182: 7}[f.ID]
+					if id == 0 {
+						id = f.ID
+					}
+					address := id == 8 || id == 12
+					if f.Enterprise == 0 && (seen[id] || address && f.Length != 4 && f.Length != 16 || !address && f.Length > 8 && f.ID < 20) {
+						return false
+					}
+					seen[id] = seen[id] || f.Enterprise == 0
+					if f.ID >= 23 && f.ID <= 24 || f.ID >= 85 && f.ID <= 86 || f.ID >= 231 && f.ID <= 233 || f.ID >= 298 && f.ID <= 299 || f.ID >= 312 && f.ID <= 315 ||
+						f.ID == 352 || f.ID == 180 || f.ID == 182 || f.ID == 252 || f.ID == 253 {
+						return false // counters and addresses that goflow2 does not read
+					}
+				}
+			}
+		}
+	}
+	return true
+}
+
+// FuzzOracle compares with goflow2 what the fuzzer makes of streams of datagrams.
+func FuzzOracle(f *testing.F) {
+	for _, datagrams := range seeds() {
+		f.Add(joined(datagrams))
+	}
+	f.Add(joined([][]byte{V9(0, 1, 1, seconds, Template9(256, usual...)), V9(1, 1, 1, seconds, Set(256, usualRecord(1), usualRecord(2)))}))
+	f.Add(joined([][]byte{IPFIX(0, 1, seconds, TemplateIPFIX(256, append([]Field{{ID: 96, Length: Variable}}, basic...)...), Set(256, U8(1), U8(7), flow(9, 1)))}))
+	f.Fuzz(func(t *testing.T, input []byte) { sameAsOracle(t, apart(input)) })
+}
+
+// sameAsOracle returns how many records it compared before something that cannot be.
+func sameAsOracle(t *testing.T, datagrams [][]byte) (records int) {
+	t.Helper()
+	d, templates := newDecoder(), goflow.CreateTemplateSystem()
+	for i, b := range datagrams {
+		if len(b) < 20 || binary.BigEndian.Uint16(b) != 9 && binary.BigEndian.Uint16(b) != 10 || !wholeSets(b) {
+			return records
+		}
+		got, err := d.Decode(nil, from, received, b)
+		if err != nil || !comparableToOracle(d, b) || !uniqueFields(d.State()) {
+			return records
+		}
+		want, err := oracleRecords(templates, b)
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("datagram %d: %d records, the oracle has %d; %v", i, len(got), len(want), err)
+		}
+		for j := range got {
+			if ours(got[j]) != want[j] {
+				t.Fatalf("datagram %d, record %d:\ngot    %+v\noracle %+v", i, j, ours(got[j]), want[j])
+			}
+		}
+		records += len(got)
+	}
+	return records
+}
+
+// TestOracleSeeds shows that the comparison with goflow2 is not empty.
+func TestOracleSeeds(t *testing.T) {
+	stream := [][]byte{V9(0, 1, 1, seconds, Template9(256, usual...)), V9(1, 1, 1, seconds, Set(256, usualRecord(1), usualRecord(2)))}
+	if n := sameAsOracle(t, stream); n != 2 {
+		t.Errorf("%d records of v9 were compared, want 2", n)
+	}
+	stream = [][]byte{IPFIX(0, 1, seconds, TemplateIPFIX(256, append([]Field{{ID: 96, Length: Variable}}, basic...)...), Set(256, U8(1), U8(7), flow(9, 1)))}
+	if n := sameAsOracle(t, stream); n != 1 {
+		t.Errorf("%d records of IPFIX were compared, want 1", n)
+	}
 }

@@ -111,7 +111,7 @@ func (r *run) packet(link layers.LinkType, packet []byte, at time.Time) {
 	switch state {
 	case waiting:
 	case whole:
-		r.datagram(from, at, payload)
+		r.take(from, at, payload)
 	case foreign:
 		r.result.Skipped++
 	}
@@ -142,7 +142,7 @@ func (r *run) payload(in io.Reader, messages bool) error {
 				one = b[:length]
 			}
 		}
-		r.datagram(from, exportTime(one), one)
+		r.take(from, exportTime(one), one)
 		b = b[len(one):]
 	}
 	return nil

@@ -40,6 +40,7 @@ func Feed(opts Options, datagrams func(yield func(from netip.AddrPort, at time.T
 // run is one replay at work.
 type run struct {
 	options   Options
+	take      func(from netip.AddrPort, at time.Time, payload []byte) // what is done with a datagram
 	table     *tally.Table
 	sources   map[sourceKey]*source
 	last      *source
@@ -84,10 +85,12 @@ func newRun(opts Options) *run {
 	}
 	config.EachAddress, config.NoDetail = true, true
 	config.Cells = 1 << 30 // the capture bounds it
-	return &run{
+	r := &run{
 		options: opts, table: tally.New(config),
 		sources: make(map[sourceKey]*source), addresses: make(map[string]*Address),
 	}
+	r.take = r.datagram
+	return r
 }
 
 // limits let data wait for its template as long as the capture lasts.
