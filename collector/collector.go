@@ -135,13 +135,6 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	return c, nil
 }
 
-// tallyConfig is what a second table for corrections needs to agree with the first.
-func (c *Collector) tallyConfig() tally.Config {
-	config := tally.DefaultConfig()
-	config.Local, config.Assigned = c.cfg.Local, c.cfg.Assigned
-	return config
-}
-
 // Open binds the sockets and reads back the positions of the run before. Run calls it.
 func (c *Collector) Open(ctx context.Context) error {
 	c.openOnce.Do(func() { c.openErr = c.open(ctx) })

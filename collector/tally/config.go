@@ -26,6 +26,9 @@ type Config struct {
 	BusyOctets uint64
 	// PeerOctets is from how many reported octets in one cell top peers and ports are followed.
 	PeerOctets uint64
+	// AssumedCells bounds the flushed cells that are remembered for Correct, of some 200 octets each.
+	// What does not fit stays counted at a rate of 1.
+	AssumedCells int
 	// SketchBytes bounds the registers of sketches that outgrew their exact form.
 	SketchBytes int
 
@@ -41,7 +44,7 @@ func DefaultConfig() Config {
 		Cells:       2_000_000,
 		BusyOctets:  1 << 20,
 		PeerOctets:  1 << 20,
-		SketchBytes: 64 << 20,
+		SketchBytes: 64 << 20, AssumedCells: 200_000,
 		FutureMax:   time.Minute,
 		AgeMax:      24 * time.Hour,
 		DurationMax: 24 * time.Hour,

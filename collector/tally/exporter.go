@@ -58,6 +58,8 @@ type Exporter struct {
 	last      *group
 	carry     map[groupKey]scalers // of groups that are gone, by key without hour
 	held      heldCounts           // as told so far
+	assuming  bool                 // see Table.Assume
+	assumed   map[HeldKey]assumed
 }
 
 // HeldKey is what records of unknown sampling are kept apart by, in one exporter.
@@ -73,6 +75,7 @@ type groupKey struct {
 	hour                   int64
 	numerator, denominator uint32 // 0/0 while unknown
 	held                   HeldKey
+	assumed                bool // the rate is 1 until one is told; see Table.Assume
 }
 
 // group holds the sums of a groupKey that are not tallies. Nothing in it is multiplied by the rate.
@@ -124,13 +127,13 @@ type heldCounts struct{ records, octets int64 }
 func (g *group) known() bool { return g.numerator != 0 }
 
 // sampled says that what is added up may be multiplied: the sum has a variance.
-func (g *group) sampled() bool { return g.numerator != g.denominator || !g.known() }
+func (g *group) sampled() bool { return g.numerator != g.denominator || !g.known() || g.key.assumed }
 
 // newGroup makes a group of an exporter.
 func (t *Table) newGroup(e *Exporter, key groupKey, origin schemas.SamplingOrigin) *group {
 	g := &group{key: key, exporter: e, numerator: key.numerator, denominator: key.denominator, origin: origin, busy: ^uint64(0)}
 	if g.known() {
-		g.busy = busyAt(t.busyOctets, g.numerator, g.denominator)
+		g.rate(t, g.numerator, g.denominator, origin)
 	}
 	if n := len(t.freeGroups); n > 0 {
 		g.id = t.freeGroups[n-1]
@@ -142,6 +145,27 @@ func (t *Table) newGroup(e *Exporter, key groupKey, origin schemas.SamplingOrigi
 	}
 	e.groups[key] = g
 	return g
+}
+
+// rate sets the rate of a group.
+func (g *group) rate(t *Table, numerator, denominator uint32, origin schemas.SamplingOrigin) {
+	g.numerator, g.denominator, g.origin = numerator, denominator, origin
+	g.busy = busyAt(t.busyOctets, numerator, denominator)
+}
+
+// rekey files a group under the rate that it has now. It keeps its HeldKey, so that it meets no other;
+// records that still come without a rate gather in a group of their own.
+func (e *Exporter) rekey(before groupKey, g *group) {
+	delete(e.groups, before)
+	key := groupKey{hour: before.hour, numerator: g.numerator, denominator: g.denominator, held: before.held}
+	if e.groups[key] != nil {
+		key.held.SamplerID ^= 1 << 63
+		for e.groups[key] != nil {
+			key.held.Domain++
+		}
+	}
+	g.key = key
+	e.groups[key] = g
 }
 
 // busyAt is the least number that is at least octets when it is multiplied by numerator/denominator.
@@ -161,7 +185,7 @@ func newExporter(config ExporterConfig) *Exporter {
 		config: config,
 		name:   config.Name,
 		groups: make(map[groupKey]*group),
-		carry:  make(map[groupKey]scalers),
+		carry:  make(map[groupKey]scalers), assumed: make(map[HeldKey]assumed),
 	}
 	if e.name == "" {
 		e.name = config.Address.String()
@@ -198,6 +222,8 @@ func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group
 	case origin == schemas.SamplingUnknown || key.numerator == 0 || key.denominator == 0:
 		key.numerator, key.denominator = 0, 0
 		key.held = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}
+	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1:
+		key.held, key.assumed = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}, true
 	}
 	if e.last != nil && e.last.key == key {
 		return e.last

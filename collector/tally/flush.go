@@ -22,9 +22,21 @@ type Flushed struct {
 // flush, in the order in which they were begun. What waits for a sampling rate stays, and so does
 // internal traffic at a flush of busy meters. The accounts of a flush agree with its tallies.
 func (t *Table) Flush(all bool) Flushed {
-	f := flush{table: t, out: Flushed{Classes: slices.Clone(classTexts[:])}, accounts: make(map[*group]*schemas.ExporterAccount)}
+	f := t.newFlush()
+	if all {
+		f.all()
+	} else {
+		f.busy()
+	}
+	return f.out
+}
+
+func (t *Table) newFlush() *flush {
+	f := &flush{
+		table: t, out: Flushed{Classes: slices.Clone(classTexts[:])},
+		exporters: make(map[*Exporter]uint32, len(t.exporters)), accounts: make(map[*group]*schemas.ExporterAccount),
+	}
 	positions := make(map[string]uint32)
-	f.exporters = make(map[*Exporter]uint32, len(t.exporters))
 	for _, e := range t.exporters {
 		position, known := positions[e.name]
 		if !known {
@@ -34,12 +46,7 @@ func (t *Table) Flush(all bool) Flushed {
 		}
 		f.exporters[e] = position
 	}
-	if all {
-		f.all()
-	} else {
-		f.busy()
-	}
-	return f.out
+	return f
 }
 
 // flush is one flush at work.
@@ -196,30 +203,37 @@ func (f *flush) take(c *cell) {
 		x = t.traffic[c.traffic-1]
 	}
 	c.addUp(t, g, x)
-	out := &schemas.Tally{
-		Meter:    string(f.meterText(c, g)),
-		Minute:   int64(c.key.minute),
-		Class:    uint32(c.key.class),
-		Exporter: f.exporters[g.exporter],
+	if g.key.assumed {
+		t.remember(g, c.key, x)
 	}
-	octetsIn, packetsIn := &g.scalers.once, &g.scalers.packetsOnce
-	octetsOut, packetsOut := octetsIn, packetsIn
-	if c.key.both {
-		octetsIn, packetsIn = &g.scalers.bothIn, &g.scalers.packetsIn
-		octetsOut, packetsOut = &g.scalers.bothOut, &g.scalers.packetsOut
-	}
-	out.In = f.traffic(g, &x.in, octetsIn, packetsIn)
-	out.Out = f.traffic(g, &x.out, octetsOut, packetsOut)
-	a := f.account(g)
-	if c.key.both {
-		a.OctetsBoth += out.Out.GetOctets() // the other end stands in in
-	} else {
-		a.OctetsOnce += out.In.GetOctets() + out.Out.GetOctets()
-	}
-	f.out.Tallies = append(f.out.Tallies, out)
+	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
+	f.book(g, &c.key, f.traffic(g, &x.in, octetsIn, packetsIn), f.traffic(g, &x.out, octetsOut, packetsOut))
 	if c.traffic == 0 {
 		x.clear(t)
 	}
+}
+
+// scalersOf returns what multiplies the octets and packets of a cell, in and out.
+func (g *group) scalersOf(both bool) (octetsIn, packetsIn, octetsOut, packetsOut *scaler) {
+	s := &g.scalers
+	if both {
+		return &s.bothIn, &s.packetsIn, &s.bothOut, &s.packetsOut
+	}
+	return &s.once, &s.packetsOnce, &s.once, &s.packetsOnce
+}
+
+// book makes a tally, and adds its octets to the account of its group.
+func (f *flush) book(g *group, key *cellKey, in, out *schemas.Traffic) {
+	a := f.account(g)
+	if key.both {
+		a.OctetsBoth += out.GetOctets() // the other end stands in in
+	} else {
+		a.OctetsOnce += in.GetOctets() + out.GetOctets()
+	}
+	f.out.Tallies = append(f.out.Tallies, &schemas.Tally{
+		Meter: string(f.meterText(key, g)), Minute: int64(key.minute), Class: uint32(key.class),
+		Exporter: f.exporters[g.exporter], In: in, Out: out,
+	})
 }
 
 // traffic makes one direction of a tally; nil where there was none.
@@ -268,16 +282,16 @@ func (c *counters) message() *schemas.Traffic {
 	return &schemas.Traffic{Octets: c.octets, Packets: c.packets, ReportedOctets: max(c.reported, c.octets), ReportedPackets: c.packets}
 }
 
-func (f *flush) meterText(c *cell, g *group) schemas.MeterID {
-	switch c.key.kind {
+func (f *flush) meterText(key *cellKey, g *group) schemas.MeterID {
+	switch key.kind {
 	case meterIPv4:
-		return schemas.AddressMeter(c.key.meter.address(true))
+		return schemas.AddressMeter(key.meter.address(true))
 	case meterIPv6:
-		return schemas.AddressMeter(c.key.meter.address(false))
+		return schemas.AddressMeter(key.meter.address(false))
 	case meterPrefix:
-		return schemas.PrefixMeter(f.table.local.prefixes[c.key.meter.low])
+		return schemas.PrefixMeter(f.table.local.prefixes[key.meter.low])
 	}
-	return schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(c.key.meter.low))
+	return schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(key.meter.low))
 }
 
 // settle writes the sums of an exporter's groups into its accounts, and forgets groups of hours
@@ -311,6 +325,12 @@ func (f *flush) settleGroup(g *group) {
 	g.sums = sums{}
 	if s == (sums{}) {
 		return
+	}
+	if g.key.assumed {
+		h := g.assumedHour()
+		h.transit += s.transit
+		h.uncounted += s.uncounted
+		h.packets += s.packets
 	}
 	a := f.account(g)
 	a.Records += s.records

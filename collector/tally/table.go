@@ -22,6 +22,7 @@ type Table struct {
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
 	sketches   int // octets of registers that are left
+	assumed    int // cells that are remembered at an assumed rate
 
 	// traffic is what cells that were full once have added up, by number; free ones are kept.
 	traffic     []*traffic
@@ -122,23 +123,12 @@ func (t *Table) ScaleHeld(e *Exporter, key HeldKey, numerator, denominator uint3
 		if g.known() || groupKey.held != key {
 			continue
 		}
-		g.numerator, g.denominator, g.origin = numerator, denominator, origin
 		records += g.sums.records
 		if weak(origin) {
 			g.sums.unknown += g.sums.records
 		}
-		// Records that still come without a rate wait in a group of their own.
-		delete(e.groups, groupKey)
-		groupKey.numerator, groupKey.denominator = numerator, denominator
-		g.key = groupKey // with its HeldKey, so that it meets no other
-		if other := e.groups[groupKey]; other != nil {
-			groupKey.held.SamplerID ^= 1 << 63
-			for e.groups[groupKey] != nil {
-				groupKey.held.Domain++
-			}
-			g.key = groupKey
-		}
-		e.groups[groupKey] = g
+		g.rate(t, numerator, denominator, origin)
+		e.rekey(groupKey, g)
 	}
 	if e.last != nil && e.last.key.held == key {
 		e.last = nil
