@@ -112,7 +112,7 @@ func (b *bench) sustainedTable(ctx context.Context) error {
 		{"sflow5", b.sflowRate, 1, 200, "200 ports"},
 		{"sflow5", b.sflowRate, 200, 1, "200 exporters"},
 	} {
-		l := load{protocol: c.protocol, rate: c.rate, length: b.sustain, exporters: c.exporters, ports: c.ports, ledger: true}
+		l := load{protocol: c.protocol, rate: c.rate, length: b.sustain, exporters: c.exporters, ports: c.ports, ledger: true, tail: 2 * time.Second}
 		r, err := b.one(ctx, "collector", l)
 		if err != nil {
 			return err
