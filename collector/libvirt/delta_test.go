@@ -1,6 +1,7 @@
 package libvirt
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -502,5 +503,31 @@ func TestTargetsOf(t *testing.T) {
 	}
 	if _, err := targetsOf("<domain"); err == nil {
 		t.Fatal("XML that is cut off was accepted")
+	}
+}
+
+// BenchmarkAdvance is one poll of 200 guests with two interfaces each.
+func BenchmarkAdvance(b *testing.B) {
+	readings := make([]schemas.GuestReading, 200)
+	for i := range readings {
+		id := "00000000-0000-4000-8000-" + strconv.Itoa(100_000_000_000+i)
+		readings[i] = schemas.GuestReading{UUID: id, Name: "g", State: running, VCPUs: 2, CPUKnown: true, Process: 1, VNICs: []schemas.VNICReading{
+			{MAC: "52:54:00:00:00:01", Target: "vnet0"}, {MAC: "52:54:00:00:00:02", Target: "vnet1"},
+		}}
+	}
+	h := NewHost("hv1")
+	h.Advance(begin, readings)
+	now := begin
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(10 * time.Second)
+		for i := range readings {
+			readings[i].CPUNanoseconds += 1e9
+			readings[i].VNICs[0].InOctets += 1000
+			readings[i].VNICs[1].OutOctets += 1000
+		}
+		if d := h.Advance(now, readings); len(d.Guests) != 200 || len(d.VNICs) != 400 {
+			b.Fatalf("%d guests, %d interfaces", len(d.Guests), len(d.VNICs))
+		}
 	}
 }

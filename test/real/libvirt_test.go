@@ -33,8 +33,7 @@ const shortRules = `rules:
 // TestHypervisorCPUAndInterfaces runs hostmeter on a real libvirt daemon with QEMU guests: one spins,
 // one is halted, one sends frames.
 func TestHypervisorCPUAndInterfaces(t *testing.T) {
-	uri := need(t, "HOSTMETER_TEST_LIBVIRT")
-	t.Setenv("STATE", need(t, "HOSTMETER_TEST_LIBVIRT_STATE"))
+	uri := takeGuests(t)
 	virsh := func(args ...string) string {
 		return script(t, "libvirt-up.sh", append([]string{"virsh"}, args...)...)
 	}
