@@ -130,7 +130,7 @@ func (r *run) datagram(from netip.AddrPort, at time.Time, payload []byte) {
 		return
 	}
 	r.result.Datagrams++
-	s := r.sourceOf(from.Addr(), protocol)
+	s := r.sourceOf(from.Addr().Unmap(), protocol)
 	// An error is counted by the decoder, with its reason.
 	if s.sflow != nil {
 		r.records, _ = s.sflow.Decode(r.records[:0], at, payload)
