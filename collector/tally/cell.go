@@ -108,14 +108,11 @@ type traffic struct{ in, out direction }
 // direction is one direction of a cell. Its sums are not multiplied by the sampling rate.
 type direction struct {
 	octets, packets, flows, squares uint64
-	detail                          *detail
-}
 
-type detail struct {
 	features  features
 	addresses sketch
 	ports     sketch
-	peers     *peers
+	peers     *peers // of busy meters
 }
 
 // add adds an observation; squares is its sum of squared packet lengths, 0 where nothing is sampled.
@@ -143,46 +140,33 @@ func (x *traffic) direction(o *observation) *direction {
 
 // observe counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
 func (d *direction) observe(t *Table, o *observation) {
-	if d.detail == nil {
-		d.detail = new(detail)
-	}
-	x := d.detail
-	x.features.add(o)
+	d.features.add(o)
 	if o.has(isKnown) {
-		x.addresses.add(hashAddress(o.remote, o.has(isIPv4)), &t.sketches)
+		d.addresses.add(hashAddress(o.remote, o.has(isIPv4)))
 	}
 	ported := o.protocol == protocolTCP || o.protocol == protocolUDP || o.protocol == protocolSCTP
 	if ported && !o.has(isFragment) {
-		x.ports.add(hashPort(o.remotePort), &t.sketches)
+		d.ports.add(hashPort(o.remotePort))
 	}
 	if d.octets < t.config.PeerOctets {
 		return
 	}
-	if x.peers == nil {
-		x.peers = new(peers)
+	if d.peers == nil {
+		d.peers = new(peers)
 	}
 	if o.has(isKnown) {
-		x.peers.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, uint64(o.packets))
+		d.peers.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, uint64(o.packets))
 	}
 	if ported {
-		x.peers.ports.add(portKey{o.protocol, o.remotePort}, o.octets, uint64(o.packets))
+		d.peers.ports.add(portKey{o.protocol, o.remotePort}, o.octets, uint64(o.packets))
 	}
 }
 
-// clear empties traffic for the next cell. Of what it allocated only what most meters need is kept.
-func (x *traffic) clear(t *Table) {
-	for _, d := range []*direction{&x.in, &x.out} {
-		if d.detail != nil {
-			d.detail.clear(t)
-		}
-		*d = direction{detail: d.detail}
+// clear empties a direction for the next cell, if anything is in it.
+func (d *direction) clear() {
+	if !d.empty() || d.addresses.n|d.ports.n != 0 {
+		*d = direction{}
 	}
-}
-
-func (x *detail) clear(t *Table) {
-	x.addresses.clear(&t.sketches)
-	x.ports.clear(&t.sketches)
-	x.features, x.peers = features{}, nil
 }
 
 // empty is true where nothing was added.

@@ -29,8 +29,6 @@ type Config struct {
 	// AssumedCells bounds the flushed cells that are remembered for Correct, of some 200 octets each.
 	// What does not fit stays counted at a rate of 1.
 	AssumedCells int
-	// SketchBytes bounds the registers of sketches that outgrew their exact form.
-	SketchBytes int
 
 	// FutureMax, AgeMax and DurationMax are the sane times of a flow: its end at most FutureMax
 	// after and AgeMax before its receipt, and its duration at most DurationMax. Else both its
@@ -41,12 +39,12 @@ type Config struct {
 // DefaultConfig has no local prefixes: nothing is booked.
 func DefaultConfig() Config {
 	return Config{
-		Cells:       2_000_000,
-		BusyOctets:  1 << 20,
-		PeerOctets:  1 << 20,
-		SketchBytes: 64 << 20, AssumedCells: 200_000,
-		FutureMax:   time.Minute,
-		AgeMax:      24 * time.Hour,
-		DurationMax: 24 * time.Hour,
+		Cells:        2_000_000,
+		BusyOctets:   1 << 20,
+		PeerOctets:   1 << 20,
+		AssumedCells: 200_000,
+		FutureMax:    time.Minute,
+		AgeMax:       24 * time.Hour,
+		DurationMax:  24 * time.Hour,
 	}
 }

@@ -45,12 +45,11 @@ func TestHashTwin(t *testing.T) {
 func TestSketchTwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		hashes := rapid.SliceOfN(rapid.OneOf(rapid.Uint64(), rapid.Uint64Range(0, 40)), 1, 100).Draw(t, "hashes")
-		budget := registers
 		var s sketch
 		distinct := make(map[uint64]bool)
 		var want [registers]byte
 		for _, h := range hashes {
-			s.add(h, &budget)
+			s.add(h)
 			distinct[h] = true
 			rank := byte(57)
 			if low := h << 8; low != 0 {
@@ -58,7 +57,7 @@ func TestSketchTwin(t *testing.T) {
 			}
 			want[h>>56] = max(want[h>>56], rank)
 		}
-		out := s.take(&budget)
+		out := s.message()
 		if len(distinct) <= exactMax {
 			if len(out.Exact) != len(distinct) || !slices.IsSorted(out.Exact) || out.Registers != nil {
 				t.Fatalf("%v of %d distinct", out, len(distinct))
@@ -66,21 +65,7 @@ func TestSketchTwin(t *testing.T) {
 		} else if !bytes.Equal(out.Registers, want[:]) || out.Exact != nil {
 			t.Fatalf("%v, want %v", out.Registers, want)
 		}
-		if budget != registers || s.take(&budget) != nil {
-			t.Fatalf("budget %d after the sketch is gone", budget)
-		}
 	})
-}
-
-func TestSketchBudget(t *testing.T) {
-	budget := registers - 1
-	var s sketch
-	for h := range uint64(1000) {
-		s.add(h, &budget)
-	}
-	if out := s.take(&budget); len(out.Exact) != exactMax {
-		t.Errorf("%d exact without a budget, want %d", len(out.Exact), exactMax)
-	}
 }
 
 func TestHeaviestFindsTheHeavy(t *testing.T) {

@@ -209,7 +209,8 @@ func (f *flush) take(c *cell) {
 	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
 	f.book(g, &c.key, f.traffic(g, &x.in, octetsIn, packetsIn), f.traffic(g, &x.out, octetsOut, packetsOut))
 	if c.traffic == 0 {
-		x.clear(t)
+		x.in.clear()
+		x.out.clear()
 	}
 }
 
@@ -253,13 +254,10 @@ func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schema
 		ReportedOctets: d.octets, ReportedPackets: d.packets,
 		VarianceKib2: variance(d.squares, n, m),
 	}
-	if x := d.detail; x != nil {
-		out.Features = x.features.message(n, m)
-		out.RemoteAddresses = x.addresses.take(&f.table.sketches)
-		out.RemotePorts = x.ports.take(&f.table.sketches)
-		if x.peers != nil {
-			x.peers.write(out, n, m)
-		}
+	out.Features = d.features.message(n, m)
+	out.RemoteAddresses, out.RemotePorts = d.addresses.message(), d.ports.message()
+	if d.peers != nil {
+		d.peers.write(out, n, m)
 	}
 	return out
 }

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"encoding/binary"
 	"math/bits"
 	"slices"
 
@@ -51,63 +52,56 @@ const (
 	registers = 256
 )
 
-// sketch counts distinct hashes; see schemas.Sketch.
+// sketch counts distinct hashes; see schemas.Sketch. Up to exactMax it holds them, in the order of
+// arrival; then the same memory holds the registers, eight in a word, the first in its lowest octet.
 type sketch struct {
-	exact     []uint64 // in the order of arrival
-	registers *[registers]byte
+	words [exactMax]uint64
+	n     uint8 // exact hashes; beyond exactMax: registers
 }
 
-// add takes a hash in. budget is what registers may still take; without it the sketch stays at what
-// it holds exactly.
-func (s *sketch) add(hash uint64, budget *int) {
-	if s.registers != nil {
+func (s *sketch) add(hash uint64) {
+	if s.n > exactMax {
 		s.raise(hash)
 		return
 	}
-	if slices.Contains(s.exact, hash) {
+	if slices.Contains(s.words[:s.n], hash) {
 		return
 	}
-	if len(s.exact) < exactMax {
-		s.exact = append(s.exact, hash)
+	if s.n < exactMax {
+		s.words[s.n] = hash
+		s.n++
 		return
 	}
-	if *budget < registers {
-		return
-	}
-	*budget -= registers
-	s.registers = new([registers]byte)
-	for _, h := range s.exact {
+	exact := s.words
+	s.words, s.n = [exactMax]uint64{}, exactMax+1
+	for _, h := range exact {
 		s.raise(h)
 	}
-	s.exact = s.exact[:0]
 	s.raise(hash)
 }
 
 func (s *sketch) raise(hash uint64) {
-	r := &s.registers[hash>>56]
+	word, shift := &s.words[hash>>59], hash>>56&7*8
 	// Leading zeros of the other 56 bits, plus 1; a set bit behind them ends the count at 57.
-	*r = max(*r, byte(bits.LeadingZeros64(hash<<8|1<<7)+1))
+	rank := uint64(bits.LeadingZeros64(hash<<8|1<<7) + 1)
+	if rank > *word>>shift&0xff {
+		*word = *word&^(0xff<<shift) | rank<<shift
+	}
 }
 
-// take returns the sketch as a message, nil where nothing was added, and empties it.
-func (s *sketch) take(budget *int) *schemas.Sketch {
-	defer s.clear(budget)
-	if s.registers != nil {
-		return &schemas.Sketch{Registers: s.registers[:]}
-	}
-	if len(s.exact) == 0 {
+// message returns nil where nothing was added.
+func (s *sketch) message() *schemas.Sketch {
+	if s.n == 0 {
 		return nil
 	}
-	out := &schemas.Sketch{Exact: slices.Clone(s.exact)}
-	slices.Sort(out.Exact)
-	return out
-}
-
-// clear empties the sketch, and gives its registers back to the budget.
-func (s *sketch) clear(budget *int) {
-	if s.registers != nil {
-		s.registers = nil // a message may have it
-		*budget += registers
+	if s.n <= exactMax {
+		out := &schemas.Sketch{Exact: slices.Clone(s.words[:s.n])}
+		slices.Sort(out.Exact)
+		return out
 	}
-	s.exact = s.exact[:0]
+	out := make([]byte, 0, registers)
+	for _, word := range s.words {
+		out = binary.LittleEndian.AppendUint64(out, word)
+	}
+	return &schemas.Sketch{Registers: out}
 }

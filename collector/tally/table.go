@@ -21,7 +21,6 @@ type Table struct {
 	busy  []uint32 // numbers of cells
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
-	sketches   int // octets of registers that are left
 	assumed    int // cells that are remembered at an assumed rate
 
 	// traffic is what cells that were full once have added up, by number; free ones are kept.
@@ -48,10 +47,10 @@ var classTexts = [...]string{schemas.ClassExternal, schemas.ClassInternal, schem
 // New returns an empty table.
 func New(config Config) *Table {
 	return &Table{
-		config:   config,
-		local:    newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
-		ports:    make(map[portCellKey]*portCell),
-		sketches: config.SketchBytes, busyOctets: config.BusyOctets,
+		config:     config,
+		local:      newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
+		ports:      make(map[portCellKey]*portCell),
+		busyOctets: config.BusyOctets,
 	}
 }
 
@@ -201,7 +200,9 @@ func (t *Table) trafficOf(c *cell) *traffic {
 func (t *Table) recycle(c *cell, number uint32) {
 	t.groups[c.key.group].cells--
 	if c.traffic != 0 {
-		t.traffic[c.traffic-1].clear(t)
+		x := t.traffic[c.traffic-1]
+		x.in.clear()
+		x.out.clear()
 		t.freeTraffic = append(t.freeTraffic, c.traffic-1)
 	}
 	c.pending, c.traffic, c.n, c.busy = 0, 0, 0, false
