@@ -61,7 +61,7 @@ func (d *Decoder) take(dst []schemas.FlowRecord, dom *domain, p *program, h *hea
 		d.fromSection(rec, p.has, section)
 	}
 	if pl.running {
-		d.running.difference(rec, p, v)
+		d.runningTotals(rec, p, v)
 	}
 	if pl.events {
 		d.running.event(rec, p, v)

@@ -7,10 +7,15 @@ import (
 )
 
 // runningTotals turns running totals (85, 86 and their reverse) into differences per flow. A flow
-// that is new counts whole. It keeps between limit/2 and limit flows, those that were heard of last.
+// that is new counts whole, unless it began before a restart of the collector, of an exporter that
+// repeats totals. It keeps between limit/2 and limit flows, those that were heard of last.
 type runningTotals struct {
 	limit      int
 	young, old map[flowKey]flowTotals
+	// repeats says that the exporter tells of a flow more than once. resumed is when this decoder took over
+	// from an earlier one, in nanoseconds since the Unix epoch, 0 if it did not.
+	repeats bool
+	resumed int64
 }
 
 type flowKey struct {
@@ -71,7 +76,7 @@ func since(rec *schemas.FlowRecord, end int64) {
 // difference replaces the running totals of a record by what they grew since the flow's last record.
 func (r *runningTotals) difference(rec *schemas.FlowRecord, p *program, v *values) {
 	key := keyOf(rec, p, v)
-	last, _ := r.last(key)
+	last, known := r.last(key)
 	now := last
 	if rec.FlowEnd != 0 && rec.FlowEnd < last.end { // overtaken: the flow's later totals hold it
 		p.forgetRunning(rec)
@@ -89,9 +94,23 @@ func (r *runningTotals) difference(rec *schemas.FlowRecord, p *program, v *value
 	if p.plan.reversePacketsRun {
 		rec.ReversePackets, now.reversePackets = grown(last.reversePackets, rec.ReversePackets)
 	}
+	if r.repeats && !known && rec.FlowStart < r.resumed {
+		// The decoder before has counted of it what nobody knows any more: the total is where to begin.
+		p.forgetRunning(rec)
+	}
+	r.repeats = r.repeats || known
 	since(rec, last.end)
 	now.end = max(last.end, rec.FlowEnd)
 	r.keep(key, now)
+}
+
+// runningTotals turns a record's running totals into differences, and notices that the exporter repeats them.
+func (d *Decoder) runningTotals(rec *schemas.FlowRecord, p *program, v *values) {
+	repeated := d.running.repeats
+	d.running.difference(rec, p, v)
+	if d.running.repeats != repeated {
+		d.revision++
+	}
 }
 
 // forgetRunning takes the running totals out of a record.

@@ -13,6 +13,9 @@ import (
 // (Positions) are not in it.
 type State struct {
 	Domains []DomainState `json:"domains"`
+	// RepeatsTotals says that the exporter tells running totals of a flow more than once: those of flows
+	// that began before RestoreState are then only where differences begin.
+	RepeatsTotals bool `json:"repeats_totals,omitempty"`
 }
 
 // DomainState is what was told of one observation domain.
@@ -64,7 +67,7 @@ func (d *Decoder) Revision() uint64 { return d.revision }
 // State returns what the decoder was told. Equal knowledge gives equal values, in order of domain,
 // port, template and scope.
 func (d *Decoder) State() State {
-	var out State
+	out := State{RepeatsTotals: d.running.repeats}
 	for key, dom := range d.domains {
 		s := DomainState{Version: key.version, ID: key.id, SystemInit: dom.systemInit, Rates: dom.rates.state()}
 		for _, ses := range dom.sessions {
@@ -141,6 +144,7 @@ func (d *Decoder) RestoreState(state State, at time.Time) {
 		}
 	}
 	d.stats = stats
+	d.running.repeats, d.running.resumed = state.RepeatsTotals, at.UnixNano()
 	d.revision++
 	d.generation++
 }

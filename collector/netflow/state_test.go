@@ -65,6 +65,28 @@ func TestStateIsAllThatDecodingNeeds(t *testing.T) {
 	}
 }
 
+// TestTotalsAcrossARestart: an exporter that repeats totals is not counted from 0 again; one that tells each
+// flow once is counted whole.
+func TestTotalsAcrossARestart(t *testing.T) {
+	fields := []Field{{ID: 8, Length: 4}, {ID: 85, Length: 8}, {ID: 150, Length: 4}, {ID: 151, Length: 4}}
+	at := func(flow, start, end uint32, total uint64) []byte {
+		return IPFIX(0, 1, seconds, Set(256, U32(flow), U64(total), U32(seconds+start), U32(seconds+end)))
+	}
+	f := func(name string, want uint64, before, after [][]byte) {
+		t.Helper()
+		first, second := newDecoder(), newDecoder()
+		octets := octetsOf(decode(t, first, from, append([][]byte{IPFIX(0, 1, seconds, TemplateIPFIX(256, fields...))}, before...)...))
+		second.RestoreState(throughFile(t, first.State()), time.Unix(seconds+150, 0))
+		octets += octetsOf(decode(t, second, from, after...))
+		if octets != want {
+			t.Errorf("%s: %d octets, want %d", name, octets, want)
+		}
+	}
+	f("repeated", 5000+500, [][]byte{at(1, 0, 60, 1000), at(1, 0, 120, 5000)}, [][]byte{at(1, 0, 180, 6000), at(1, 0, 240, 6500)})
+	f("repeated, and a flow that begins later", 5000+70, [][]byte{at(1, 0, 60, 1000), at(1, 0, 120, 5000)}, [][]byte{at(2, 160, 180, 70)})
+	f("told once each", 1000+6000, [][]byte{at(1, 0, 60, 1000)}, [][]byte{at(2, 0, 180, 6000)})
+}
+
 func TestRevision(t *testing.T) {
 	d := newDecoder()
 	f := func(name string, news bool, datagram []byte) {
