@@ -212,6 +212,8 @@ func TestFirewallEvents(t *testing.T) {
 	f("an update behind the end of a short flow", 900, 90, 9, event{1, 60, deleted, 900, 90, 9}, event{1, 60, updated, 900, 90, 9})
 	f("two flows", 1800, 180, 18, event{1, 0, updated, 900, 90, 9}, event{2, 1, deleted, 900, 90, 9}, event{1, 2, deleted, 900, 90, 9})
 	f("a number used again", 1500, 150, 15, event{1, 0, updated, 900, 90, 9}, event{1, 1, deleted, 900, 90, 9}, event{1, 70, updated, 600, 60, 6}, event{1, 71, deleted, 600, 60, 6})
+	f("a number used again with updates", 2000, 200, 20, event{1, 0, updated, 900, 90, 9}, event{1, 1, deleted, 900, 90, 9},
+		event{1, 70, updated, 600, 60, 6}, event{1, 130, updated, 500, 50, 5}, event{1, 131, deleted, 1100, 110, 11})
 	f("an end that is no total", 1000, 100, 10, event{1, 0, updated, 900, 90, 9}, event{1, 61, deleted, 100, 10, 1})
 	f("creation and denial count as they stand", 30, 3, 2, event{1, 0, 1, 10, 1, 1}, event{1, 1, 3, 20, 2, 1})
 }

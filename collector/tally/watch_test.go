@@ -72,6 +72,13 @@ func TestWatch(t *testing.T) {
 	f("one sees a part of the other's", overlap(0, 50), "a netflow9 0 and b netflow9 0: 100 %")
 	f("a fifth is seen by both", overlap(160, 360), "a netflow9 0 and b netflow9 0: 20 %")
 	f("some routes changed", overlap(195, 395))
+	f("routes of one flow in twenty changed", func(w *Watch, exporter newExporter) {
+		a, b := exporter("a", schemas.NetFlow9, ModeSingle), exporter("b", schemas.NetFlow9, ModeSingle)
+		for n := range 400 {
+			w.See(a, watchFlow(n, 5000), watchFrom)
+			w.See(b, watchFlow(n+380, 5000), watchFrom)
+		}
+	})
 	f("different flows", overlap(200, 400))
 	f("a few flows only", overlap(0, 10))
 	f("out here, in there", func(w *Watch, exporter newExporter) {

@@ -38,7 +38,6 @@ func (p *Packet) inner(b []byte, before int) bool {
 		ok = q.ip(b, before)
 	}
 	if ok {
-		q.Tunnels = p.Tunnels
 		*p = q
 	}
 	return ok
