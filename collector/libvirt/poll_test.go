@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -128,27 +129,38 @@ func TestPollAtOnceAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeHost{changes: make(chan struct{}, 1)}
 		ctx, cancel := context.WithCancel(t.Context())
-		var polls []time.Duration
+		var mu sync.Mutex
+		var all []time.Duration
+		seen := func() []time.Duration {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
 		began := time.Now()
 		p := newPoller(Config{Name: "hv1", URI: "qemu:///system", Every: time.Minute}, Deps{Logger: slog.New(slog.DiscardHandler)},
-			func(time.Time, []schemas.GuestReading) { polls = append(polls, time.Since(began)) }, f.dial)
+			func(time.Time, []schemas.GuestReading) {
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, time.Since(began))
+			}, f.dial)
 		done := make(chan error)
 		go func() { done <- p.run(ctx) }()
 		synctest.Wait()
 		f.changes <- struct{}{}
 		time.Sleep(999 * time.Millisecond)
 		synctest.Wait()
-		if len(polls) != 1 {
+		if polls := seen(); len(polls) != 1 {
 			t.Fatalf("polls at %v, want one", polls)
 		}
 		time.Sleep(time.Millisecond)
 		synctest.Wait()
-		if len(polls) != 2 || polls[1] != time.Second {
+		if polls := seen(); len(polls) != 2 || polls[1] != time.Second {
 			t.Fatalf("polls at %v, want the second at 1s", polls)
 		}
 		time.Sleep(3 * time.Minute)
 		cancel()
 		<-done
+		polls := seen()
 		for i := 3; i < len(polls); i++ {
 			if polls[i]-polls[i-1] != time.Minute || polls[2] > time.Minute+time.Second {
 				t.Fatalf("polls at %v, want one a minute after the second", polls)
