@@ -29,7 +29,7 @@ type oracleSample struct {
 // count of records of an expanded sample is believed (gigabytes); one bad record ends the datagram; a
 // summary of an Ethernet frame is read without its padding; format bits of interfaces stay in them; of
 // header protocols other than Ethernet nothing is read; 0x9100, SNAP and PPP in HDLC are not known; an IPv4
-// length below the header's, as offload leaves, is an error.
+// length below the header's, as offload leaves, is an error, and the version in an IP header is not looked at.
 func oracle(datagram []byte) (out []oracleSample, ok bool) {
 	var packet goflow.Packet
 	if oversized(datagram) || goflow.DecodeMessageVersion(bytes.NewBuffer(datagram), &packet) != nil {
@@ -96,12 +96,12 @@ func (s *oracleSample) packet(b []byte) {
 	for _, layer := range p.Layers() {
 		switch ip := layer.(type) {
 		case *layers.IPv4:
-			s.ip, s.octets = true, uint64(ip.Length)
+			s.ip, s.octets = ip.Version == 4, uint64(ip.Length)
 			s.source, _ = netip.AddrFromSlice(ip.SrcIP.To4())
 			s.destination, _ = netip.AddrFromSlice(ip.DstIP.To4())
 			return
 		case *layers.IPv6:
-			s.ip = true
+			s.ip = ip.Version == 6
 			if ip.Length > 0 {
 				s.octets = uint64(ip.Length) + 40
 			}
