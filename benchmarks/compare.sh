@@ -6,10 +6,10 @@
 # control and the collector alone, and runs benchmarks/compare. All traffic stays on loopback.
 #
 #   FULL=1          the figures to publish: 3 rounds of 10 s, 60 s sustained, about an hour; without it about
-#                   6 minutes in which every part runs once and briefly
+#                   7 minutes in which every part runs once and briefly, with v9 and sFlow alone
 #   SECTIONS        of saturated,lossless,sustained,paced,overload,memory,sums,capture (default: all)
 #   RECEIVERS       of udpfloor,collector,run,nfcapd,nfacctd,fastnetmon,goflow2 (default: all that are there)
-#   PROTOCOLS       of netflow9,ipfix,netflow5,sflow5 (default: all)
+#   PROTOCOLS       of netflow9,ipfix,netflow5,sflow5 (FULL: all)
 #   ROUNDS EACH SUSTAIN SEARCH   runs of each, and lengths as 3s, 1m
 #   SAMPLING        the collector's setting of the NetFlow and IPFIX exporters: auto or none
 #   RESULTS         the file to write
@@ -18,9 +18,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$(realpath "${1:?usage: benchmarks/compare.sh BINARY}")
 if [ -n "${FULL:-}" ]; then
-	rounds=${ROUNDS:-3} each=${EACH:-10s} sustain=${SUSTAIN:-60s} search=${SEARCH:-3s}
+	rounds=${ROUNDS:-3} each=${EACH:-10s} sustain=${SUSTAIN:-60s} search=${SEARCH:-3s} protocols=netflow9,ipfix,netflow5,sflow5
 else
-	rounds=${ROUNDS:-1} each=${EACH:-2s} sustain=${SUSTAIN:-5s} search=${SEARCH:-500ms}
+	rounds=${ROUNDS:-1} each=${EACH:-2s} sustain=${SUSTAIN:-5s} search=${SEARCH:-500ms} protocols=netflow9,sflow5
 fi
 say() { echo "compare: $*" >&2; }
 
@@ -50,6 +50,6 @@ if [ -z "$receivers" ]; then
 fi
 results=${RESULTS:-benchmarks/RESULTS.md}
 "$bin/compare" -bin "$bin" -hostmeter "$binary" -o "$results" -command "$command" \
-	-sections "${SECTIONS:-all}" -receivers "$receivers" -protocols "${PROTOCOLS:-netflow9,ipfix,netflow5,sflow5}" \
+	-sections "${SECTIONS:-all}" -receivers "$receivers" -protocols "${PROTOCOLS:-$protocols}" \
 	-rounds "$rounds" -each "$each" -sustain "$sustain" -search "$search" -sampling "${SAMPLING:-auto}"
 cat "$results"

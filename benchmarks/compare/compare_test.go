@@ -44,7 +44,7 @@ func TestLedgersAreComparedByAddress(t *testing.T) {
 	}
 	f(wrong{}, "10.50.0.3,5,5,5,5", "10.50.0.1,100,1,200,2", "10.50.0.2,300,3,400,4")
 	f(wrong{addresses: 2, octets: 60, more: 50}, "10.50.0.1,90,1,250,2", "10.50.0.2,300,3,400,5", "10.50.0.3,5,5,5,5") // packets count too
-	f(wrong{addresses: 1, octets: 10}, "10.50.0.1,100,1,200,2", "10.50.0.2,300,3,400,4")                                 // not counted at all
+	f(wrong{addresses: 1, octets: 10}, "10.50.0.1,100,1,200,2", "10.50.0.2,300,3,400,4")                               // not counted at all
 	f(wrong{addresses: 1, octets: 9, more: 9}, "10.50.0.1,100,1,200,2", "10.50.0.2,300,3,400,4", "10.50.0.3,5,5,5,5", "192.0.2.1,9,1,0,0")
 }
 

@@ -53,7 +53,7 @@ func (r result) handed(protocol string) float64 {
 func (r result) perMillion(protocol string) float64 { return r.cpu / r.handed(protocol) * 1e6 }
 
 // settle is how long a receiver that listens is left alone before the load begins.
-const settle = time.Second
+const settle = 500 * time.Millisecond
 
 // measure starts a receiver, sends the load to it and ends it.
 func (e *execution) measure(ctx context.Context, l load) (result, error) {

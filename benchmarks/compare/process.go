@@ -56,6 +56,7 @@ func (b *bench) execution(r *receiver, protocol string) (*execution, error) {
 const (
 	listenWithin = 15 * time.Second
 	drainWithin  = 60 * time.Second
+	drainStep    = 200 * time.Millisecond
 	endWithin    = 90 * time.Second
 )
 
@@ -125,20 +126,13 @@ func (p *process) complaint() string {
 // used is the CPU time so far.
 func (p *process) used() (time.Duration, error) { return p.accounting.used(p.cmd.Process.Pid) }
 
-// drained waits until nothing is queued and the receiver has used under a twentieth of a core for a second.
+// quietFor is how long a receiver has to be quiet to be called idle.
+const quietFor = 600 * time.Millisecond
+
+// drained waits until nothing is queued and the receiver uses under a twentieth of a core.
 func (p *process) drained(ctx context.Context) error {
-	last, err := p.used()
-	if err != nil {
-		return err
-	}
+	quiet, last := time.Now(), time.Duration(-1)
 	for begin := time.Now(); time.Since(begin) < drainWithin; {
-		select {
-		case <-p.done:
-			return fmt.Errorf("%s ended by itself (%v): %s", p.receiver.name, p.err, p.complaint())
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
-		}
 		now, err := p.used()
 		if err != nil {
 			return err
@@ -147,10 +141,19 @@ func (p *process) drained(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if s.queued == 0 && now-last < time.Second/20 {
+		if s.queued > 0 || last < 0 || now-last > drainStep/20 {
+			quiet = time.Now()
+		}
+		if last = now; time.Since(quiet) >= quietFor {
 			return nil
 		}
-		last = now
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s ended by itself (%v): %s", p.receiver.name, p.err, p.complaint())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(drainStep):
+		}
 	}
 	say("%s is still busy %v after the load", p.receiver.name, drainWithin)
 	return nil

@@ -136,7 +136,7 @@ func (b *bench) one(ctx context.Context, name string, l load) (result, error) {
 var paced = map[string]float64{"netflow9": 100_000, "sflow5": 50_000}
 
 func (b *bench) pacedTable(ctx context.Context) error {
-	length := max(4*b.each, 10*time.Second)
+	length := max(3*b.each, 5*time.Second)
 	b.text("100,000 v9 records and 50,000 sFlow samples a second for %v from %d exporters: a datagram wakes who waits for it.", length, exporters)
 	b.text("*Error*: the receiver's own sum of octets against what was sent.")
 	b.head("receiver", "load", "CPU s per million", "times udpfloor", "kernel drops (datagrams)", "error of the sum", "peak memory, MiB")
@@ -163,7 +163,7 @@ func (b *bench) pacedTable(ctx context.Context) error {
 }
 
 func (b *bench) memoryTable(ctx context.Context) error {
-	length := max(4*b.each, 15*time.Second)
+	length := max(3*b.each, 12*time.Second) // beyond a flush of everything
 	b.text("200,000 records a second for %v, of 50,000 local addresses, from 2,000 exporters with 50 templates each.", length)
 	b.head("receiver", "load", "templates sent", "peak memory, MiB", "kernel drops (datagrams)", "error: addresses")
 	for _, name := range []string{"collector", "run"} {
