@@ -179,9 +179,8 @@ func TestRealRemoteHosts(t *testing.T) {
 	for connections := plain.accepted.Load(); plain.accepted.Load() == connections; {
 		books[0].add(next(t, hosts[0]))
 	}
-	for connections := secret.accepted.Load(); secret.accepted.Load() == connections; time.Sleep(10 * time.Millisecond) {
-		// asked on another connection, or given up
-	}
+	connections := secret.accepted.Load()
+	eventually(t, "asked on another connection", func() bool { return secret.accepted.Load() > connections })
 	secret.silent.Store(false)
 	virsh(t, "suspend", "talk1")
 	defer virsh(t, "resume", "talk1")
@@ -208,9 +207,7 @@ func TestRealDaemonRestart(t *testing.T) {
 	first := next(t, polls)
 	b.until(t, polls, "polled", func(poll) bool { return true })
 	lab(t, "kill-daemon")
-	for failures.Load() < 2 {
-		time.Sleep(10 * time.Millisecond) // declared as unreachable
-	}
+	eventually(t, "declared as unreachable", func() bool { return failures.Load() >= 2 })
 	lab(t, "start-daemon")
 	var gap time.Duration
 	b.until(t, polls, "read again", func(p poll) bool {
@@ -227,11 +224,7 @@ func TestRealDaemonRestart(t *testing.T) {
 	before := failures.Load()
 	resume := sync.OnceFunc(func() { _ = syscall.Kill(daemon, syscall.SIGCONT) })
 	t.Cleanup(resume)
-	for deadline := time.Now().Add(2 * time.Minute); failures.Load() == before; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("a daemon that hangs is not missed")
-		}
-	}
+	eventually(t, "missed while it hangs", func() bool { return failures.Load() > before })
 	resume()
 	b.until(t, polls, "read after the hang", func(p poll) bool { return p.usage["spin1"] != nil })
 	virsh(t, "suspend", "talk1")
@@ -270,18 +263,13 @@ func TestRealConnectionsEnd(t *testing.T) {
 	r.mu.Lock()
 	conns := r.conns
 	r.mu.Unlock()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	eventually(t, "closed at both ends", func() bool {
 		open := 0
 		for _, c := range conns {
 			if err := c.SetDeadline(time.Time{}); err == nil { // a closed one refuses it
 				open++
 			}
 		}
-		if open == 0 {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d ends of 10 connections are open", open)
-		}
-	}
+		return open == 0
+	})
 }

@@ -183,6 +183,16 @@ func sendFrames(t *testing.T, destination string, count int) {
 	})
 }
 
+// eventually waits for what other processes do.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never %s", what)
+		}
+	}
+}
+
 // book adds up what the polls of a host bill.
 type book struct {
 	cpu, steal, capacity map[string]time.Duration // by name
