@@ -29,7 +29,8 @@ type oracleSample struct {
 // count of records of an expanded sample is believed (gigabytes); one bad record ends the datagram; a
 // summary of an Ethernet frame is read without its padding; format bits of interfaces stay in them; of
 // header protocols other than Ethernet nothing is read; 0x9100, SNAP and PPP in HDLC are not known; an IPv4
-// length below the header's, as offload leaves, is an error, and the version in an IP header is not looked at.
+// length below the header's, as offload leaves, is an error, and the version in an IP header is not looked at; what
+// pads a header is taken for more of it (cut off here).
 func oracle(datagram []byte) (out []oracleSample, ok bool) {
 	var packet goflow.Packet
 	if oversized(datagram) || goflow.DecodeMessageVersion(bytes.NewBuffer(datagram), &packet) != nil {
@@ -58,7 +59,7 @@ func oracle(datagram []byte) (out []oracleSample, ok bool) {
 			}
 			if s.frame == 0 && header.Protocol == 1 {
 				s.frame = uint64(header.FrameLength)
-				s.packet(header.HeaderData)
+				s.packet(header.HeaderData[:min(len(header.HeaderData), int(header.OriginalLength))])
 			}
 		}
 		out = append(out, s)
