@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hostmeter/collector/libvirt"
+	"hostmeter/collector/netflow"
 	"hostmeter/collector/tally"
 	"hostmeter/collector/udp"
 	"hostmeter/internal/clock"
@@ -62,6 +63,7 @@ type Collector struct {
 
 	mu        sync.Mutex // guards all below
 	table     *tally.Table
+	programs  netflow.Programs // of all exporters
 	watch     *tally.Watch
 	twice     map[[2]tally.Sight]tally.Twice // by pair, the last of each
 	exporters map[netip.Addr]*exporter

@@ -143,6 +143,7 @@ func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
 	} else {
 		s.flows = netflow.NewDecoder(netflow.DefaultLimits())
 		s.flows.LookInto(e.cfg.inside())
+		s.flows.Share(&c.programs)
 	}
 	e.sources[protocol] = s
 	c.restoreSource(s)

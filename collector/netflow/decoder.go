@@ -23,14 +23,18 @@ type Decoder struct {
 	generation uint64 // of sampling rates
 	revision   uint64 // of State
 	tunnels    frame.Tunnels
+	programs   *Programs
 	fields     []field // of the template being read
 	values     values  // of the record being read
 }
 
 // NewDecoder returns a decoder that knows no template yet.
 func NewDecoder(limits Limits) *Decoder {
-	return &Decoder{limits: limits, domains: make(map[domainKey]*domain), running: runningTotals{limit: limits.RunningFlows}}
+	return &Decoder{limits: limits, domains: make(map[domainKey]*domain), running: runningTotals{limit: limits.RunningFlows}, programs: &Programs{}}
 }
+
+// Share lets the decoder share compiled templates with others.
+func (d *Decoder) Share(programs *Programs) { d.programs = programs }
 
 // LookInto lets the packet inside these tunnels count where records carry sections of packets (313, 315).
 func (d *Decoder) LookInto(tunnels frame.Tunnels) { d.tunnels = tunnels }

@@ -77,7 +77,7 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 		}
 	}
 	d.forget(ses, id) // its data no longer has that layout, even if this one is refused
-	p, why, ok := compile(fields, options, h.version)
+	p, why, ok := d.programs.of(fields, options, h.version)
 	if !ok {
 		d.stats.Templates--
 		d.stats.Dropped[why]++
