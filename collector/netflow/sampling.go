@@ -30,6 +30,15 @@ type rates struct {
 	// only is the one rate that was told, whatever the scope; unknown if none or several.
 	only       rate
 	interfaces bool // some were told for an interface
+	asked      asked
+}
+
+// asked is the last question to rates and its answer: the records of a datagram ask the same one.
+type asked struct {
+	known         bool
+	sampler       uint64
+	first, second schemas.IfIndex
+	told          rate
 }
 
 // set remembers a rate and tells whether that is news.
@@ -41,7 +50,7 @@ func (r *rates) set(s scope, told rate, limit int) bool {
 	if known && before == told || !known && len(r.told) >= limit {
 		return false
 	}
-	r.told[s] = told
+	r.told[s], r.asked = told, asked{}
 	r.interfaces = r.interfaces || s.kind == scopeInterface
 	r.only = told
 	for _, other := range r.told {
@@ -57,10 +66,21 @@ func (r *rates) set(s scope, told rate, limit int) bool {
 // A sampler that was told wins, then an interface, then the domain as a whole. Where nothing fits,
 // a rate counts if it is the only one told, unless the record names another sampler than the one
 // that told it.
-func (r *rates) of(samplerID uint64, first, second schemas.IfIndex) (told rate) {
+func (r *rates) of(samplerID uint64, first, second schemas.IfIndex) rate {
 	if len(r.told) == 0 {
 		return rate{}
 	}
+	if !r.interfaces {
+		first, second = 0, 0
+	}
+	if a := &r.asked; !a.known || a.sampler != samplerID || a.first != first || a.second != second {
+		*a = asked{true, samplerID, first, second, r.find(samplerID, first, second)}
+	}
+	return r.asked.told
+}
+
+// find is of for a question that was not asked just before.
+func (r *rates) find(samplerID uint64, first, second schemas.IfIndex) rate {
 	if samplerID != 0 {
 		if told, ok := r.told[scope{scopeSampler, samplerID}]; ok {
 			return told
