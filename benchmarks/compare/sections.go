@@ -185,8 +185,8 @@ func (b *bench) memoryTable(ctx context.Context) error {
 func (b *bench) sumsTable(ctx context.Context) error {
 	b.text("10,000 records a second for 3 s from %d exporters; goflow2 writes JSON here, so that it can be added up.", exporters)
 	b.text("The sums are layer 3 octets, multiplied by sampling (sFlow: 1 in 512). A receiver that counts whole frames in sFlow has")
-	b.text("18 octets a packet more. By address: of 50,000.")
-	b.head("receiver", "load", "error of the sum of octets", "of packets", "addresses that differ")
+	b.text("18 octets a packet more. By address: of 50,000. Where the kernel dropped datagrams the error is theirs.")
+	b.head("receiver", "load", "error of the sum of octets", "of packets", "addresses that differ", "kernel drops (datagrams)")
 	for _, protocol := range b.protocols {
 		err := b.forEach(func(r *receiver) error {
 			if r.name == "udpfloor" || r.name == "fastnetmon" {
@@ -205,7 +205,7 @@ func (b *bench) sumsTable(ctx context.Context) error {
 			if one.wrong != nil {
 				differ = fmt.Sprint(one.wrong.addresses)
 			}
-			b.row(r.name, protocol, sumError(one), share(one.counts.packets, one.sent.Packets), differ)
+			b.row(r.name, protocol, sumError(one), share(one.counts.packets, one.sent.Packets), differ, fmt.Sprint(one.dropped))
 			return nil
 		})
 		if err != nil {
