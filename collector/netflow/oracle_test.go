@@ -224,8 +224,8 @@ func uniqueFields(state netflow.State) bool {
 					if id == 0 {
 						id = f.ID
 					}
-					address := id == 8 || id == 12
-					if f.Enterprise == 0 && (seen[id] || address && f.Length != 4 && f.Length != 16 || !address && f.Length > 8 && f.ID < 20) {
+					size := map[uint16]uint16{8: 4, 12: 4, 27: 16, 28: 16}[f.ID]
+					if f.Enterprise == 0 && (seen[id] || size != 0 && f.Length != size || size == 0 && f.Length > 8 && f.ID < 20) {
 						return false
 					}
 					seen[id] = seen[id] || f.Enterprise == 0

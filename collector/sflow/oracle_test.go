@@ -97,7 +97,13 @@ func (s *oracleSample) packet(b []byte) {
 	for _, layer := range p.Layers() {
 		switch ip := layer.(type) {
 		case *layers.IPv4:
-			s.ip, s.octets = ip.Version == 4, uint64(ip.Length)
+			if len(ip.Contents) < 20 {
+				return // refused
+			}
+			s.ip = ip.Version == 4
+			if binary.BigEndian.Uint16(ip.Contents[2:]) > 0 { // else Length is what was kept of the packet
+				s.octets = uint64(ip.Length)
+			}
 			s.source, _ = netip.AddrFromSlice(ip.SrcIP.To4())
 			s.destination, _ = netip.AddrFromSlice(ip.DstIP.To4())
 			return
