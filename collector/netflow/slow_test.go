@@ -186,6 +186,7 @@ func FuzzSlowTwin(f *testing.F) {
 	for _, datagrams := range seeds() {
 		f.Add(joined(datagrams))
 	}
+	addCorpus(f)
 	f.Fuzz(func(t *testing.T, input []byte) { sameAsSlow(t, apart(input)) })
 }
 

@@ -190,5 +190,6 @@ func TestOracle(t *testing.T) {
 func FuzzOracle(f *testing.F) {
 	f.Add(Datagram(0, 0, 1, Flow(0, 3, 1024, 3, 4, plain), Counters(1, 7, 1, 2, 3)))
 	f.Add(Datagram(0, 0, 1, ExpandedFlow(0, 3, 1, [2]uint32{0, 3}, [2]uint32{2, 2}, plain)))
+	addCorpus(f)
 	f.Fuzz(func(t *testing.T, datagram []byte) { sameAsOracle(t, datagram) })
 }
