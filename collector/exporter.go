@@ -197,10 +197,13 @@ func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagra
 		c.noteClock(s, at, datagram)
 	}
 	c.table.Touch(s.handle, c.records, at)
+	watching := c.watch.Watching(at)
 	for i := range c.records {
 		c.adjust(s, &c.records[i])
 		c.book(s, &c.records[i], at)
-		c.watch.See(s.handle, &c.records[i], at)
+		if watching {
+			c.watch.See(s.handle, &c.records[i], at)
+		}
 	}
 	c.learnSampling(s)
 	if s.overflowed {

@@ -18,6 +18,7 @@ type Decoder struct {
 	limits     Limits
 	stats      Stats
 	domains    map[domainKey]*domain
+	whole      [2]*domain // domain 0 of versions 10 and 9, by the lowest bit; nil where there is none
 	held       holding
 	running    runningTotals
 	generation uint64 // of sampling rates

@@ -49,6 +49,9 @@ func (d *Decoder) domainOf(key domainKey, at time.Time) (dom *domain, ok bool) {
 	}
 	dom = &domain{key: key, seen: at}
 	d.domains[key] = dom
+	if key.id == 0 {
+		d.whole[key.version&1] = dom
+	}
 	return dom, true
 }
 
@@ -63,6 +66,9 @@ func (d *Decoder) forgetDomain(at time.Time) bool {
 		return false
 	}
 	delete(d.domains, oldest.key)
+	if oldest.key.id == 0 {
+		d.whole[oldest.key.version&1] = nil
+	}
 	d.revision++
 	return true
 }

@@ -246,7 +246,7 @@ func (d *Decoder) sampling(dom *domain, samplerID uint64, first, second schemas.
 	}
 	if dom.key.id != 0 && len(dom.rates.told) == 0 {
 		// Domain 0 speaks of the exporting process as a whole (RFC 7011 section 3.1).
-		if whole := d.domains[domainKey{dom.key.version, 0}]; whole != nil {
+		if whole := d.whole[dom.key.version&1]; whole != nil {
 			return whole.rates.of(samplerID, first, second)
 		}
 	}

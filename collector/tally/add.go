@@ -33,8 +33,8 @@ type way struct {
 
 // part is what a way adds to each of its meters in one minute.
 type part struct {
-	octets, packets uint64
-	is              observed
+	octets, packets, squares uint64
+	is                       observed
 }
 
 // Add books one record of an exporter. Its fields are not changed, and nothing of it is kept.
@@ -179,64 +179,33 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 		class = classInternal
 	}
 	both := (b.source || b.port) && b.destination
-	key := cellKey{group: g.id, minute: int32(when.first), class: class, both: both}
-	if when.first == when.last && w.packets <= packetsMost {
-		t.bookPart(key, w, &part{w.octets, w.packets, isBegin}, b)
-		return
-	}
-	t.bookParts(g, key, w, when, b)
-}
-
-// bookPart adds the part of a way in the key's minute to the meters where it counts.
-func (t *Table) bookPart(key cellKey, w *way, p *part, b bookings) {
-	if b.source {
-		t.observe(t.meter(key, &w.source), observationOf(w, p, true))
-	}
-	if b.port {
-		t.observe(portOf(key, w), observationOf(w, p, true))
-	}
-	if b.destination {
-		t.observe(t.meter(key, &w.destination), observationOf(w, p, false))
-	}
-}
-
-// packetsMost is how many packets an observation can hold.
-const packetsMost = 1<<32 - 1
-
-// bookParts spreads a way over its minutes. What an observation cannot say by itself is added to the
-// cell's traffic at once: the part's share of the squares of a sampled way, and packets beyond packetsMost.
-func (t *Table) bookParts(g *group, key cellKey, w *way, when *stretch, b bookings) {
 	var squares uint64
 	if g.sampled() {
 		squares = squaresOf(w.octets, w.packets)
 	}
+	key := cellKey{group: g.id, class: class, both: both}
 	for minute := when.first; minute <= when.last; minute++ {
 		key.minute = int32(minute)
-		p := part{octets: when.share(w.octets, minute), packets: when.share(w.packets, minute)}
+		p := part{
+			octets:  when.share(w.octets, minute),
+			packets: when.share(w.packets, minute),
+			squares: when.share(squares, minute),
+		}
 		if minute == when.first {
 			p.is = isBegin
 		}
-		if squares == 0 && p.packets <= packetsMost {
-			t.bookPart(key, w, &p, b)
-			continue
-		}
-		share := when.share(squares, minute)
 		if b.source {
-			t.addAtOnce(t.meter(key, &w.source), observationOf(w, &p, true), p.packets, share)
+			t.note(t.meter(key, &w.source), g, w, &p, true)
 		}
 		if b.port {
-			t.addAtOnce(portOf(key, w), observationOf(w, &p, true), p.packets, share)
+			key := key
+			key.meter, key.kind = number{0, uint64(w.in)}, meterPort
+			t.note(key, g, w, &p, true)
 		}
 		if b.destination {
-			t.addAtOnce(t.meter(key, &w.destination), observationOf(w, &p, false), p.packets, share)
+			t.note(t.meter(key, &w.destination), g, w, &p, false)
 		}
 	}
-}
-
-// portOf completes a key by the customer's port that a way came in by.
-func portOf(key cellKey, w *way) cellKey {
-	key.meter, key.kind = number{0, uint64(w.in)}, meterPort
-	return key
 }
 
 // meter completes a key by a local end's meter.
@@ -250,27 +219,4 @@ func (t *Table) meter(key cellKey, e *end) cellKey {
 		key.meter, key.kind = number{0, uint64(e.prefix)}, meterPrefix
 	}
 	return key
-}
-
-// observe writes an observation down in a cell.
-func (t *Table) observe(key cellKey, o observation) {
-	c, number := t.cellOf(&key)
-	c.observations[c.n] = o
-	c.n++
-	c.pending += o.octets
-	if c.n == observationsMost || c.pending >= t.groups[key.group].busy {
-		t.settle(c, number)
-	}
-}
-
-// addAtOnce adds an observation to a cell's traffic, behind what the cell has observed before. packets
-// are those of o, which may be more than it can hold.
-func (t *Table) addAtOnce(key cellKey, o observation, packets, squares uint64) {
-	c, number := t.cellOf(&key)
-	x := t.trafficOf(c)
-	c.addUp(t, t.groups[key.group], x)
-	o.packets = uint32(min(packets, packetsMost))
-	x.add(t, &o, squares)
-	x.direction(&o).packets += packets - uint64(o.packets)
-	t.settle(c, number)
 }

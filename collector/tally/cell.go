@@ -10,34 +10,30 @@ const (
 	meterPort                    // low is an interface of the exporter
 )
 
-// observationsMost is how many observations a cell gathers before they are added up: as many as make
-// a cell of 512 octets.
-const observationsMost = 11
-
-// cell is a tally in the making. What is observed is written down one after the other, and added up
-// when the cell is full or flushed: a record touches two or three cache lines of a cell, and the
-// counters, sketches and peers of a meter are in cache while all that waits is added to them. A cell
-// holds no pointer, so that the garbage collector does not look into it.
+// cell is a tally in the making. What is observed is not added to it one by one, which would wait for
+// the memory of another meter each time, but noted in Table.notes. It holds no pointer, so that the
+// garbage collector does not look into it.
 type cell struct {
 	key     cellKey
-	pending uint64 // octets of the observations
-	order   uint32 // in Table.order
+	octets  uint64 // of both directions, not multiplied
 	traffic uint32 // number + 1 in Table.traffic; 0: nothing was added up yet
-	n       uint8
 	busy    bool
-
-	observations [observationsMost]observation
-	_            [16]byte
+	gone    bool // flushed while others stay
 }
 
-// observation is what a record, or the part of it in one minute, adds to one meter. 40 octets.
+// note is an observation of a cell that waits to be added up.
+type note struct {
+	observation
+	cell uint32
+}
+
+// observation is what a record, or the part of it in one minute, adds to one meter.
 type observation struct {
-	remote              number
-	octets              uint64
-	packets             uint32
-	remotePort, ownPort uint16
-	protocol, flags     uint8
-	is                  observed
+	remote                   number
+	octets, packets, squares uint64 // squares are those of the packets' lengths; 0 where nothing is sampled
+	remotePort, ownPort      uint16
+	protocol, flags          uint8
+	is                       observed
 }
 
 // observed are properties of an observation.
@@ -55,16 +51,13 @@ const (
 
 func (o *observation) has(is observed) bool { return o.is&is != 0 }
 
-// observationOf is what a part of a way adds to the end that it comes from (out), or goes to.
-func observationOf(w *way, p *part, out bool) observation {
-	o := observation{
-		remote: w.source.address, octets: p.octets, packets: uint32(p.packets),
-		remotePort: w.sourcePort, ownPort: w.destinationPort, protocol: w.protocol, flags: w.flags, is: w.is | p.is,
-	}
+// observe fills in what a part of a way adds to the end that it comes from (out), or goes to.
+func (o *observation) observe(w *way, p *part, out bool) {
 	remote := &w.source
+	o.remotePort, o.ownPort = w.sourcePort, w.destinationPort
+	o.is = w.is | p.is
 	if out {
 		remote = &w.destination
-		o.remote = remote.address
 		o.remotePort, o.ownPort = o.ownPort, o.remotePort
 		o.is |= isOut
 	}
@@ -74,32 +67,9 @@ func observationOf(w *way, p *part, out bool) observation {
 	if remote.valid {
 		o.is |= isKnown
 	}
-	return o
-}
-
-// cells are all cells of a table, by number. A cell never moves.
-type cells struct {
-	slabs []*[slabCells]cell
-	free  []uint32
-}
-
-const slabCells = 128
-
-func (c *cells) at(number uint32) *cell { return &c.slabs[number/slabCells][number%slabCells] }
-
-// take returns a cell that nobody uses.
-func (c *cells) take() uint32 {
-	if len(c.free) == 0 {
-		first := uint32(len(c.slabs)) * slabCells
-		c.slabs = append(c.slabs, new([slabCells]cell))
-		for i := range uint32(slabCells) {
-			c.free = append(c.free, first+slabCells-1-i)
-		}
-	}
-	last := len(c.free) - 1
-	number := c.free[last]
-	c.free = c.free[:last]
-	return number
+	o.remote = remote.address
+	o.octets, o.packets, o.squares = p.octets, p.packets, p.squares
+	o.protocol, o.flags = w.protocol, w.flags
 }
 
 // traffic is what the observations of a cell add up to.
@@ -115,31 +85,27 @@ type direction struct {
 	peers     *peers // of busy meters
 }
 
-// add adds an observation; squares is its sum of squared packet lengths, 0 where nothing is sampled.
-func (x *traffic) add(t *Table, o *observation, squares uint64) {
-	d := x.direction(o)
+// add adds an observation up.
+func (x *traffic) add(t *Table, o *observation) {
+	d := &x.in
+	if o.has(isOut) {
+		d = &x.out
+	}
 	d.octets += o.octets
-	d.packets += uint64(o.packets)
+	d.packets += o.packets
 	if o.has(isBegin) {
 		d.flows++
 	}
-	if squares != 0 {
-		d.squares = addSaturated(d.squares, squares)
+	if o.squares != 0 {
+		d.squares = addSaturated(d.squares, o.squares)
 	}
 	if !t.config.NoDetail {
-		d.observe(t, o)
+		d.detail(t, o)
 	}
 }
 
-func (x *traffic) direction(o *observation) *direction {
-	if o.has(isOut) {
-		return &x.out
-	}
-	return &x.in
-}
-
-// observe counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
-func (d *direction) observe(t *Table, o *observation) {
+// detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
+func (d *direction) detail(t *Table, o *observation) {
 	d.features.add(o)
 	if o.has(isKnown) {
 		d.addresses.add(hashAddress(o.remote, o.has(isIPv4)))
@@ -155,14 +121,19 @@ func (d *direction) observe(t *Table, o *observation) {
 		d.peers = new(peers)
 	}
 	if o.has(isKnown) {
-		d.peers.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, uint64(o.packets))
+		d.peers.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, o.packets)
 	}
 	if ported {
-		d.peers.ports.add(portKey{o.protocol, o.remotePort}, o.octets, uint64(o.packets))
+		d.peers.ports.add(portKey{o.protocol, o.remotePort}, o.octets, o.packets)
 	}
 }
 
-// clear empties a direction for the next cell, if anything is in it.
+// clear empties traffic for the next cell.
+func (x *traffic) clear() {
+	x.in.clear()
+	x.out.clear()
+}
+
 func (d *direction) clear() {
 	if !d.empty() || d.addresses.n|d.ports.n != 0 {
 		*d = direction{}

@@ -21,6 +21,9 @@ type Config struct {
 	// Cells bounds the (meter, minute, class, exporter) that wait for a flush. Records beyond it
 	// are dropped and counted; flush when Len comes near it.
 	Cells int
+	// Notes is how many observations are noted before they are added up, of some 60 octets each, and
+	// as many for sorting them: enough that those of one meter come several at a time.
+	Notes int
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The
 	// floor rises while more than a thousand meters are that busy.
 	BusyOctets uint64
@@ -40,6 +43,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Cells:        2_000_000,
+		Notes:        1 << 18,
 		BusyOctets:   1 << 20,
 		PeerOctets:   1 << 20,
 		AssumedCells: 200_000,

@@ -61,7 +61,7 @@ type features struct {
 
 // add counts an observation.
 func (f *features) add(o *observation) {
-	packets, flows := uint64(o.packets), uint64(0)
+	packets, flows := o.packets, uint64(0)
 	if o.has(isBegin) {
 		flows = 1
 	}

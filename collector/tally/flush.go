@@ -59,12 +59,15 @@ type flush struct {
 
 func (f *flush) busy() {
 	t := f.table
+	if len(t.busy) > 0 {
+		t.settleBusy()
+	}
 	for _, number := range t.busy {
-		c := t.cells.at(number)
-		f.take(c)
-		t.order[c.order] = 0
+		c := &t.cells[number]
+		f.take(c, t.trafficOf(c))
 		t.index.remove(c.key.hash(), number)
-		t.recycle(c, number)
+		t.drop(c)
+		c.gone = true
 	}
 	t.adapt(len(t.busy))
 	t.busy = t.busy[:0]
@@ -96,24 +99,32 @@ func (t *Table) adapt(taken int) {
 
 func (f *flush) all() {
 	t := f.table
-	kept := t.order[:0]
+	t.sort()
 	t.index.clear()
-	for _, entry := range t.order {
-		if entry == 0 {
-			continue
+	notes, kept := t.notes, t.cells[:0]
+	for number := range t.cells {
+		c := t.cells[number] // kept overwrites what stood there
+		x := &t.scratch
+		held := !c.gone && !t.groups[c.key.group].known()
+		if held || c.traffic != 0 {
+			x = t.trafficOf(&c)
 		}
-		number := entry - 1
-		c := t.cells.at(number)
-		if !t.groups[c.key.group].known() {
-			c.order = uint32(len(kept))
-			kept = append(kept, entry)
-			t.index.add(c.key.hash(), number)
-			continue
+		for len(notes) > 0 && notes[0].cell == uint32(number) {
+			x.add(t, &notes[0].observation)
+			notes = notes[1:]
 		}
-		f.take(c)
-		t.recycle(c, number)
+		switch {
+		case c.gone:
+		case held:
+			t.index.add(c.key.hash(), uint32(len(kept)))
+			kept = append(kept, c)
+		default:
+			f.take(&c, x)
+			t.scratch.clear()
+			t.drop(&c)
+		}
 	}
-	t.order, t.busy = kept, t.busy[:0]
+	t.notes, t.cells, t.busy = t.notes[:0], kept, t.busy[:0]
 	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)
@@ -194,24 +205,15 @@ func joinCounts(a, b []*schemas.Count) []*schemas.Count {
 	return a
 }
 
-// take makes a tally of a cell.
-func (f *flush) take(c *cell) {
+// take makes a tally of a cell whose traffic is x.
+func (f *flush) take(c *cell, x *traffic) {
 	t := f.table
 	g := t.groups[c.key.group]
-	x := &t.scratch
-	if c.traffic != 0 {
-		x = t.traffic[c.traffic-1]
-	}
-	c.addUp(t, g, x)
 	if g.key.assumed {
 		t.remember(g, c.key, x)
 	}
 	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
 	f.book(g, &c.key, f.traffic(g, &x.in, octetsIn, packetsIn), f.traffic(g, &x.out, octetsOut, packetsOut))
-	if c.traffic == 0 {
-		x.in.clear()
-		x.out.clear()
-	}
 }
 
 // scalersOf returns what multiplies the octets and packets of a cell, in and out.

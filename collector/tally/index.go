@@ -43,7 +43,7 @@ type slot struct {
 const indexLeast = 1 << 10
 
 // find returns the number of the cell of a key.
-func (x *index) find(hash uint64, key *cellKey, cells *cells) (number uint32, ok bool) {
+func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok bool) {
 	if len(x.slots) == 0 {
 		return 0, false
 	}
@@ -54,7 +54,7 @@ func (x *index) find(hash uint64, key *cellKey, cells *cells) (number uint32, ok
 		if s.cell == 0 {
 			return 0, false
 		}
-		if s.hash == short && cells.at(s.cell-1).key == *key {
+		if s.hash == short && cells[s.cell-1].key == *key {
 			return s.cell - 1, true
 		}
 	}

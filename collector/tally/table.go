@@ -15,18 +15,20 @@ type Table struct {
 	groups     []*group // by id; nil where free
 	freeGroups []uint32
 
-	cells cells
-	index index
-	order []uint32 // numbers + 1 of cells as they came; 0 is taken
-	busy  []uint32 // numbers of cells
+	cells   []cell // as they came
+	index   index
+	notes   []note   // of cells, as they came
+	sorted  []note   // of sort
+	ends    []uint32 // of sort
+	assumed int      // cells that are remembered at an assumed rate
+	busy    []uint32 // numbers of cells
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
-	assumed    int // cells that are remembered at an assumed rate
 
-	// traffic is what cells that were full once have added up, by number; free ones are kept.
+	// traffic is what cells have added up, by number; free ones are kept.
 	traffic     []*traffic
 	freeTraffic []uint32
-	scratch     traffic // of a cell that is flushed before it was full
+	scratch     traffic // of a cell whose notes all wait
 
 	ports     map[portCellKey]*portCell
 	portOrder []*portCell // as they came
@@ -140,45 +142,17 @@ func weak(origin schemas.SamplingOrigin) bool {
 	return origin == schemas.SamplingUnknown || origin == schemas.SamplingDefault
 }
 
-// cellOf returns the cell of a key and its number, made anew where needed.
-func (t *Table) cellOf(key *cellKey) (*cell, uint32) {
+// cellOf returns the number of the cell of a key, made anew where needed.
+func (t *Table) cellOf(key *cellKey, g *group) uint32 {
 	hash := key.hash()
-	if number, ok := t.index.find(hash, key, &t.cells); ok {
-		return t.cells.at(number), number
+	if number, ok := t.index.find(hash, key, t.cells); ok {
+		return number
 	}
-	number := t.cells.take()
-	c := t.cells.at(number)
-	c.key = *key
-	c.order = uint32(len(t.order))
-	t.order = append(t.order, number+1)
+	number := uint32(len(t.cells))
+	t.cells = append(t.cells, cell{key: *key})
 	t.index.add(hash, number)
-	t.groups[key.group].cells++
-	return c, number
-}
-
-// settle adds up what a cell has observed.
-func (t *Table) settle(c *cell, number uint32) {
-	x := t.trafficOf(c)
-	g := t.groups[c.key.group]
-	c.addUp(t, g, x)
-	if !c.busy && !c.key.both && max(x.in.octets, x.out.octets) >= g.busy {
-		c.busy = true
-		t.busy = append(t.busy, number)
-	}
-}
-
-// addUp moves a cell's observations into traffic.
-func (c *cell) addUp(t *Table, g *group, x *traffic) {
-	sampled := g.sampled()
-	for i := range c.observations[:c.n] {
-		o := &c.observations[i]
-		var squares uint64
-		if sampled {
-			squares = squaresOf(o.octets, uint64(o.packets))
-		}
-		x.add(t, o, squares)
-	}
-	c.n, c.pending = 0, 0
+	g.cells++
+	return number
 }
 
 // trafficOf returns the traffic of a cell, made anew where needed.
@@ -186,27 +160,29 @@ func (t *Table) trafficOf(c *cell) *traffic {
 	if c.traffic != 0 {
 		return t.traffic[c.traffic-1]
 	}
-	if n := len(t.freeTraffic); n > 0 {
-		c.traffic = t.freeTraffic[n-1] + 1
-		t.freeTraffic = t.freeTraffic[:n-1]
-	} else {
-		t.traffic = append(t.traffic, new(traffic))
-		c.traffic = uint32(len(t.traffic))
+	if len(t.freeTraffic) == 0 {
+		slab := new([64]traffic)
+		for i := range slab {
+			t.freeTraffic = append(t.freeTraffic, uint32(len(t.traffic)+len(slab)-1-i))
+		}
+		for i := range slab {
+			t.traffic = append(t.traffic, &slab[i])
+		}
 	}
+	last := len(t.freeTraffic) - 1
+	c.traffic = t.freeTraffic[last] + 1
+	t.freeTraffic = t.freeTraffic[:last]
 	return t.traffic[c.traffic-1]
 }
 
-// recycle makes a flushed cell free. What it allocated beyond itself is kept for the next.
-func (t *Table) recycle(c *cell, number uint32) {
+// drop gives back what a flushed cell holds.
+func (t *Table) drop(c *cell) {
 	t.groups[c.key.group].cells--
 	if c.traffic != 0 {
-		x := t.traffic[c.traffic-1]
-		x.in.clear()
-		x.out.clear()
+		t.traffic[c.traffic-1].clear()
 		t.freeTraffic = append(t.freeTraffic, c.traffic-1)
+		c.traffic = 0
 	}
-	c.pending, c.traffic, c.n, c.busy = 0, 0, 0, false
-	t.cells.free = append(t.cells.free, number)
 }
 
 func hourOf(at time.Time) int64 { return floorMinute(at.UnixNano()) / 60 }

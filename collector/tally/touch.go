@@ -26,18 +26,21 @@ func (t *Table) Touch(e *Exporter, records []schemas.FlowRecord, receivedAt time
 		key := cellKey{group: e.last.id, minute: int32(floorMinute(at))}
 		if from := t.end(rec.Source); from.local() {
 			key = t.meter(key, &from)
-			t.touching = append(t.touching, t.index.slots[uint32(key.hash())&mask].cell)
+			t.touching = append(t.touching, uint32(key.hash())&mask)
 		}
 		if to := t.end(rec.Destination); to.local() {
 			key = t.meter(key, &to)
-			t.touching = append(t.touching, t.index.slots[uint32(key.hash())&mask].cell)
+			t.touching = append(t.touching, uint32(key.hash())&mask)
 		}
+	}
+	// Loops of a few instructions, so that many of their reads are under way at a time.
+	for i, place := range t.touching {
+		t.touching[i] = t.index.slots[place].cell
 	}
 	var sum uint64
 	for _, entry := range t.touching {
 		if entry != 0 {
-			c := t.cells.at(entry - 1)
-			sum += c.observations[c.n].octets
+			sum += t.cells[entry-1].octets
 		}
 	}
 	t.touched = sum // so that the compiler does not leave it out

@@ -76,6 +76,12 @@ func NewWatch(table *Table) *Watch {
 	return &Watch{table: table, flows: make(map[uint64]*watched)}
 }
 
+// Watching says whether records received at a time are looked at: See may be left out of others.
+func (w *Watch) Watching(receivedAt time.Time) bool {
+	at := receivedAt.UnixNano()
+	return at%int64(watchPeriod) < int64(watchWindow) || at/int64(watchPeriod) != w.window
+}
+
 // See looks at a record that is added to the table. Nothing of it is kept.
 func (w *Watch) See(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) {
 	at := receivedAt.UnixNano()
