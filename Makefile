@@ -46,7 +46,7 @@ lint: check-generated ## formatting, vet, staticcheck, shellcheck, and whether g
 fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 	deploy/testbed/fuzz.sh $(FUZZTIME)
 
-bench: build ## figures, side by side with goflow2, into benchmarks/RESULTS.md
+bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md (FULL=1: an hour)
 	benchmarks/compare.sh $(BIN)
 
 generate: ## code from schemas/*.proto
