@@ -81,11 +81,11 @@ const busyMost = 1024
 // adapt moves the floor from which a meter is busy by how many the last flush took.
 func (t *Table) adapt(taken int) {
 	before := t.busyOctets
-	switch {
-	case taken > busyMost:
-		t.busyOctets = mulSaturated(before, 2)
-	case taken < busyMost/4:
+	if taken < busyMost/4 {
 		t.busyOctets = max(before/2, t.config.BusyOctets)
+	}
+	for ; taken > busyMost; taken /= 2 {
+		t.busyOctets = mulSaturated(t.busyOctets, 2)
 	}
 	if t.busyOctets == before {
 		return
