@@ -109,3 +109,23 @@ func TestRememberedCellsAreBounded(t *testing.T) {
 		t.Fatalf("corrections %v, want that of the first meter", got)
 	}
 }
+
+// A meter whose traffic comes from many domains is kept apart by them only while there is room.
+func TestDomainsDoNotMultiplyCellsWithoutBound(t *testing.T) {
+	table := newTable()
+	table.config.AssumedCells = 10
+	e := exporter(table, ModeSingle)
+	table.Assume(e, true)
+	for domain := range uint32(200) {
+		r := record("192.0.2.1", "198.51.100.7", 1000, 1)
+		r.SamplingNumerator, r.SamplingDenominator, r.SamplingOrigin = 1, 1, schemas.SamplingDefault
+		r.ObservationDomain = domain + 1
+		table.Add(e, r, received)
+	}
+	if n := table.Len(); n != 11 {
+		t.Errorf("%d cells of one meter, want 10 apart and one for all other domains", n)
+	}
+	if got := octetsByMeter(table.Flush(true))["address:192.0.2.1 external"][1]; got != 200_000 {
+		t.Errorf("%d octets out, want 200,000", got)
+	}
+}

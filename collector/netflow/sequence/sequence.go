@@ -20,8 +20,10 @@ type Stream struct {
 
 type gap struct{ from, units uint32 }
 
-// jumpMax is the largest gap that counts as loss; a larger jump is a restart.
-const jumpMax = 1 << 20
+// jumpMax is the largest gap that counts as loss; a larger jump is a restart. It is some seconds of the
+// highest rates: a receive queue that overflows frees its memory by quarters, and what is sent
+// meanwhile is one gap.
+const jumpMax = 1 << 24
 
 // backMax is by how many milliseconds an uptime may run backwards through reordering.
 const backMax = 60_000
