@@ -48,44 +48,6 @@ func (c *Collector) observe(exporter string, protocol schemas.Protocol, last, at
 	}
 }
 
-// addAccount adds the differences of src, which is not kept, to dst.
-func addAccount(dst, src *schemas.ExporterAccount) {
-	dst.MinutesObserved |= src.MinutesObserved
-	dst.Datagrams += src.Datagrams
-	dst.Records += src.Records
-	dst.OptionRecords += src.OptionRecords
-	dst.Templates += src.Templates
-	dst.CounterSamples += src.CounterSamples
-	dst.ReportedOctets += src.ReportedOctets
-	dst.ReportedPackets += src.ReportedPackets
-	dst.Octets += src.Octets
-	dst.Packets += src.Packets
-	dst.OctetsOnce += src.OctetsOnce
-	dst.OctetsBoth += src.OctetsBoth
-	dst.OctetsTransit += src.OctetsTransit
-	dst.OctetsUncounted += src.OctetsUncounted
-	dst.ClampedRecords += src.ClampedRecords
-	dst.UnknownSamplingRecords += src.UnknownSamplingRecords
-	dst.Dropped = addCounts(dst.Dropped, src.Dropped...)
-	dst.Held = addCounts(dst.Held, src.Held...)
-	dst.Lost = addCounts(dst.Lost, src.Lost...)
-}
-
-// addCounts adds by unit and reason.
-func addCounts(dst []*schemas.Count, src ...*schemas.Count) []*schemas.Count {
-next:
-	for _, s := range src {
-		for _, d := range dst {
-			if d.Unit == s.Unit && d.Reason == s.Reason {
-				d.Count += s.Count
-				continue next
-			}
-		}
-		dst = append(dst, &schemas.Count{Unit: s.Unit, Reason: s.Reason, Count: s.Count})
-	}
-	return dst
-}
-
 func count(unit, reason string, n int64) *schemas.Count {
 	return &schemas.Count{Unit: unit, Reason: reason, Count: n}
 }

@@ -10,6 +10,7 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,12 +241,7 @@ func (c *Collector) Exporters() []ExporterStatus {
 	for _, a := range c.order {
 		out = append(out, a.status())
 	}
-	slices.SortFunc(out, func(a, b ExporterStatus) int {
-		if a.Exporter < b.Exporter {
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(out, func(a, b ExporterStatus) int { return cmp.Compare(a.Exporter, b.Exporter) })
 	return out
 }
 

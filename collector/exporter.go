@@ -181,7 +181,7 @@ func (c *Collector) dropUnknown(e *exporter, at time.Time) {
 func (c *Collector) dropDatagram(key accountKey, reason string) {
 	a := c.account(key)
 	a.Datagrams++
-	a.Dropped = addCounts(a.Dropped, count("datagrams", reason, 1))
+	a.Dropped = schemas.AddCounts(a.Dropped, count("datagrams", reason, 1))
 }
 
 // decode reads one datagram and books its records. What is wrong with it is in the decoder's counts.
@@ -273,8 +273,8 @@ func (c *Collector) settleSource(s *source) {
 		a := c.account(key)
 		a.Datagrams += stats.Datagrams()
 		a.CounterSamples += stats.CounterSamples
-		a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
-		a.Lost = addCounts(a.Lost, s.attribute(stats.LostCounts())...)
+		a.Dropped = schemas.AddCounts(a.Dropped, stats.DroppedCounts()...)
+		a.Lost = schemas.AddCounts(a.Lost, s.attribute(stats.LostCounts())...)
 		return
 	}
 	stats := s.flows.TakeStats()
@@ -285,9 +285,9 @@ func (c *Collector) settleSource(s *source) {
 	a.Datagrams += stats.Datagrams()
 	a.OptionRecords += stats.OptionRecords
 	a.Templates += stats.Templates
-	a.Dropped = addCounts(a.Dropped, stats.DroppedCounts()...)
-	a.Held = addCounts(a.Held, stats.HeldCounts()...)
-	a.Lost = addCounts(a.Lost, s.attribute(stats.LostCounts())...)
+	a.Dropped = schemas.AddCounts(a.Dropped, stats.DroppedCounts()...)
+	a.Held = schemas.AddCounts(a.Held, stats.HeldCounts()...)
+	a.Lost = schemas.AddCounts(a.Lost, s.attribute(stats.LostCounts())...)
 }
 
 // attribute names our own receive queue as the reason of gaps across which it overflowed.

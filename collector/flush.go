@@ -126,7 +126,7 @@ func (c *Collector) cutWhole(b *cut, at time.Time) {
 
 func (c *Collector) addAccounts(accounts []*schemas.ExporterAccount) {
 	for _, a := range accounts {
-		addAccount(c.account(accountKey{a.Exporter, schemas.Protocol(a.Protocol), a.Hour}), a)
+		c.account(accountKey{a.Exporter, schemas.Protocol(a.Protocol), a.Hour}).Add(a)
 	}
 }
 
@@ -217,7 +217,7 @@ func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 	var out []*schemas.Batch
 	for i := range b.shards {
 		s := &b.shards[i]
-		slices.SortFunc(s.accounts, compareAccounts)
+		slices.SortFunc(s.accounts, schemas.CompareAccounts)
 		for first := true; first && every || s.left() > 0; first = false {
 			batch := &schemas.Batch{
 				Collector: collector, Shard: uint32(i), Shards: uint32(len(b.shards)),
@@ -278,26 +278,6 @@ func outsizedTally(t *schemas.Tally) bool {
 
 func outsizedAccount(a *schemas.ExporterAccount) bool {
 	return max(a.GetOctets(), a.GetPackets(), a.GetReportedOctets(), a.GetReportedPackets()) >= outsized
-}
-
-func compareAccounts(a, b *schemas.ExporterAccount) int {
-	if a.Exporter != b.Exporter {
-		return compareText(a.Exporter, b.Exporter)
-	}
-	if a.Hour != b.Hour {
-		return int(max(min(a.Hour-b.Hour, 1), -1))
-	}
-	return compareText(a.Protocol, b.Protocol)
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // table gives each text a place.

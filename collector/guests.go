@@ -60,7 +60,7 @@ func (c *Collector) FeedGuests(hostName string, at time.Time, readings []schemas
 	a := c.account(accountKey{h.exporter, schemas.Libvirt, hourOf(at)})
 	a.Datagrams++
 	if d.Disordered > 0 {
-		a.Dropped = addCounts(a.Dropped, count("datagrams", "disordered", 1))
+		a.Dropped = schemas.AddCounts(a.Dropped, count("datagrams", "disordered", 1))
 		return
 	}
 	c.received.include(at)
@@ -77,11 +77,11 @@ func (c *Collector) bookGuests(h *host, a *schemas.ExporterAccount, d libvirt.Di
 		n      uint64
 	}{{"guest_stopped", d.Stopped}, {"guest_restarted", d.Restarted}, {"counter_reset", d.Resets}} {
 		if lost.n > 0 {
-			a.Lost = addCounts(a.Lost, count("samples", lost.reason, int64(lost.n)))
+			a.Lost = schemas.AddCounts(a.Lost, count("samples", lost.reason, int64(lost.n)))
 		}
 	}
 	if room := guestsMost - len(c.guests); len(d.Guests) > room {
-		a.Dropped = addCounts(a.Dropped, count("samples", "log_unavailable", int64(len(d.Guests)-room)))
+		a.Dropped = schemas.AddCounts(a.Dropped, count("samples", "log_unavailable", int64(len(d.Guests)-room)))
 		d.Guests = d.Guests[:room]
 	}
 	c.guests = append(c.guests, d.Guests...)
@@ -97,7 +97,7 @@ func (c *Collector) missPoll(name string, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	a := c.account(accountKey{c.host(name).exporter, schemas.Libvirt, hourOf(at)})
-	a.Lost = addCounts(a.Lost, count("datagrams", "unreachable", 1))
+	a.Lost = schemas.AddCounts(a.Lost, count("datagrams", "unreachable", 1))
 }
 
 func (h *host) settle(_ *Collector, at time.Time) {

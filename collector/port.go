@@ -88,7 +88,7 @@ func carries(speed uint64, elapsed time.Duration, delta tally.PortDelta) bool {
 
 func (c *Collector) dropSample(s *source, at time.Time, reason string) {
 	a := c.account(accountKey{s.exporter.text, s.protocol, hourOf(at)})
-	a.Dropped = addCounts(a.Dropped, count("samples", reason, 1))
+	a.Dropped = schemas.AddCounts(a.Dropped, count("samples", reason, 1))
 }
 
 // portPositions are those of interfaces that were sampled since the last call.

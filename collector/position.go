@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ func (e *exporter) positions() []*schemas.SourcePosition {
 			out = append(out, s.positions()...)
 		}
 	}
-	slices.SortFunc(out, func(a, b *schemas.SourcePosition) int { return compareText(a.Key, b.Key) })
+	slices.SortFunc(out, func(a, b *schemas.SourcePosition) int { return cmp.Compare(a.Key, b.Key) })
 	return out
 }
 
@@ -134,8 +135,8 @@ func (c *Collector) dropHeld(s *source, what string, p *schemas.SourcePosition) 
 	}
 	n := int64(p.GetValues()[0])
 	a := c.account(accountKey{s.exporter.text, s.protocol, hourOf(time.Unix(0, p.GetAt()))})
-	a.Held = addCounts(a.Held, count(unit, reason, -n))
-	a.Dropped = addCounts(a.Dropped, count(unit, "restart", n))
+	a.Held = schemas.AddCounts(a.Held, count(unit, reason, -n))
+	a.Dropped = schemas.AddCounts(a.Dropped, count(unit, "restart", n))
 	s.held[heldKey{unit, reason}] = n
 	s.moved = true
 	c.metrics.held.WithLabelValues(unit, reason).Add(float64(n)) // the account takes it away again

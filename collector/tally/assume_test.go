@@ -30,7 +30,7 @@ func TestCorrectMakesUpForAnAssumedRate(t *testing.T) {
 				variances += tally.In.GetVarianceKib2() + tally.Out.GetVarianceKib2()
 			}
 			for _, a := range f.Accounts {
-				join(&account, a)
+				account.Add(a)
 			}
 		}
 		var wantOctets, wantPackets, wantFlows, squares, wantAccount, records uint64

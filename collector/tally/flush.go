@@ -1,7 +1,6 @@
 package tally
 
 import (
-	"cmp"
 	"slices"
 
 	"hostmeter/schemas"
@@ -160,49 +159,16 @@ func (f *flush) accountsOut() {
 		a.Octets = a.OctetsOnce + a.OctetsBoth + a.OctetsTransit + a.OctetsUncounted
 		f.out.Accounts = append(f.out.Accounts, a)
 	}
-	slices.SortFunc(f.out.Accounts, compareAccounts)
+	slices.SortFunc(f.out.Accounts, schemas.CompareAccounts)
 	joined := f.out.Accounts[:0]
 	for _, a := range f.out.Accounts {
-		if n := len(joined); n > 0 && compareAccounts(joined[n-1], a) == 0 {
-			join(joined[n-1], a)
+		if n := len(joined); n > 0 && schemas.CompareAccounts(joined[n-1], a) == 0 {
+			joined[n-1].Add(a)
 		} else {
 			joined = append(joined, a)
 		}
 	}
 	f.out.Accounts = joined
-}
-
-func compareAccounts(a, b *schemas.ExporterAccount) int {
-	return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Hour, b.Hour))
-}
-
-// join adds b into a.
-func join(a, b *schemas.ExporterAccount) {
-	a.Records += b.Records
-	a.ReportedOctets += b.ReportedOctets
-	a.ReportedPackets += b.ReportedPackets
-	a.Octets += b.Octets
-	a.Packets += b.Packets
-	a.OctetsOnce += b.OctetsOnce
-	a.OctetsBoth += b.OctetsBoth
-	a.OctetsTransit += b.OctetsTransit
-	a.OctetsUncounted += b.OctetsUncounted
-	a.ClampedRecords += b.ClampedRecords
-	a.UnknownSamplingRecords += b.UnknownSamplingRecords
-	a.Dropped = joinCounts(a.Dropped, b.Dropped)
-	a.Held = joinCounts(a.Held, b.Held)
-}
-
-func joinCounts(a, b []*schemas.Count) []*schemas.Count {
-	for _, c := range b {
-		i := slices.IndexFunc(a, func(o *schemas.Count) bool { return o.Unit == c.Unit && o.Reason == c.Reason })
-		if i >= 0 {
-			a[i].Count += c.Count
-		} else {
-			a = append(a, c)
-		}
-	}
-	return a
 }
 
 // take makes a tally of a cell whose traffic is x.
@@ -367,7 +333,7 @@ func (f *flush) dropped(g *group) {
 
 func addCount(counts *[]*schemas.Count, unit, reason string, n uint64) {
 	if n > 0 {
-		*counts = joinCounts(*counts, []*schemas.Count{{Unit: unit, Reason: reason, Count: int64(n)}})
+		*counts = schemas.AddCounts(*counts, &schemas.Count{Unit: unit, Reason: reason, Count: int64(n)})
 	}
 }
 

@@ -178,7 +178,7 @@ func TestTableTwin(t *testing.T) {
 					t.Fatalf("account of a flush: %v", a)
 				}
 				if known := account[a.Exporter]; known != nil {
-					join(known, a)
+					known.Add(a)
 				} else {
 					account[a.Exporter] = a
 				}
