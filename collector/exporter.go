@@ -290,11 +290,12 @@ func (c *Collector) settleSource(s *source) {
 	a.Lost = schemas.AddCounts(a.Lost, s.attribute(stats.LostCounts())...)
 }
 
-// attribute names our own receive queue as the reason of gaps across which it overflowed.
+// attribute names our own receive queue as the reason of gaps across which it overflowed. What an agent
+// itself says it could not send is not a gap.
 func (s *source) attribute(lost []*schemas.Count) []*schemas.Count {
 	if s.overflowed {
 		for _, l := range lost {
-			if l.Count > 0 {
+			if l.Count > 0 && l.Reason == "sequence" {
 				l.Reason = "receive_queue"
 			}
 		}

@@ -49,3 +49,12 @@ func TestGapsAreAttributed(t *testing.T) {
 
 // nowhere is a log that nothing is appended to.
 type nowhere struct{ stream.Log }
+
+// What an sFlow agent says it could not send is the agent's, whatever our queue did meanwhile.
+func TestAgentsOwnLossIsNotTheQueues(t *testing.T) {
+	s := &source{overflowed: true}
+	lost := s.attribute([]*schemas.Count{count("samples", "sequence", 6), count("unsent_samples", "agent", 7)})
+	if lost[0].Reason != "receive_queue" || lost[1].Reason != "agent" {
+		t.Errorf("lost %v", lost)
+	}
+}
