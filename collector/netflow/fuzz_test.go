@@ -1,12 +1,10 @@
 package netflow_test
 
 import (
-	"encoding/base64"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
+	"hostmeter/collector/fuzztest"
 	"hostmeter/collector/netflow"
 	"hostmeter/schemas"
 )
@@ -17,7 +15,7 @@ func FuzzDecode(f *testing.F) {
 	for _, datagrams := range seeds() {
 		f.Add(joined(datagrams))
 	}
-	addCorpus(f)
+	fuzztest.AddCorpus(f)
 	limits := netflow.DefaultLimits()
 	limits.HeldOctets, limits.RunningFlows = 1<<16, 64
 	f.Fuzz(func(t *testing.T, input []byte) {
@@ -46,20 +44,4 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("%d octets took %s", octets, took)
 		}
 	})
-}
-
-// addCorpus adds what fuzzing found worth keeping: the inputs of testdata/corpus.txt, one a line in base64.
-func addCorpus(f *testing.F) {
-	f.Helper()
-	text, err := os.ReadFile("testdata/corpus.txt")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		input, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(input)
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/netsampler/goflow2/v2/decoders/netflowlegacy"
 	"pgregory.net/rapid"
 
+	"hostmeter/collector/fuzztest"
 	"hostmeter/collector/netflow"
 	. "hostmeter/collector/netflow/netflowtest"
 	"hostmeter/schemas"
@@ -260,7 +261,7 @@ func FuzzOracle(f *testing.F) {
 	}
 	f.Add(joined([][]byte{V9(0, 1, 1, seconds, Template9(256, usual...)), V9(1, 1, 1, seconds, Set(256, usualRecord(1), usualRecord(2)))}))
 	f.Add(joined([][]byte{IPFIX(0, 1, seconds, TemplateIPFIX(256, append([]Field{{ID: 96, Length: Variable}}, basic...)...), Set(256, U8(1), U8(7), flow(9, 1)))}))
-	addCorpus(f)
+	fuzztest.AddCorpus(f)
 	f.Fuzz(func(t *testing.T, input []byte) { sameAsOracle(t, apart(input)) })
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"hostmeter/collector/fuzztest"
 	"hostmeter/collector/netflow"
 	. "hostmeter/collector/netflow/netflowtest"
 	"hostmeter/schemas"
@@ -186,7 +187,7 @@ func FuzzSlowTwin(f *testing.F) {
 	for _, datagrams := range seeds() {
 		f.Add(joined(datagrams))
 	}
-	addCorpus(f)
+	fuzztest.AddCorpus(f)
 	f.Fuzz(func(t *testing.T, input []byte) { sameAsSlow(t, apart(input)) })
 }
 

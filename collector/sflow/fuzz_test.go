@@ -1,12 +1,10 @@
 package sflow_test
 
 import (
-	"encoding/base64"
-	"os"
-	"strings"
 	"testing"
 	"time"
 
+	"hostmeter/collector/fuzztest"
 	"hostmeter/collector/sflow/frame"
 	. "hostmeter/collector/sflow/sflowtest"
 )
@@ -23,7 +21,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	six := IPv6(60, 17, ours6, theirs6, UDP(53, 1))
 	f.Add(Datagram(0, 0, 1, Flow(0, 3, 1, 3, 4, outer(17, VXLAN(9, 7), Ethernet(0x86dd, six)), outer(47, []byte{0x20, 0, 0x65, 0x58, 0, 0, 0, 1}, Ethernet(0x86dd, six)), outer(41, six))))
-	addCorpus(f)
+	fuzztest.AddCorpus(f)
 	f.Fuzz(func(t *testing.T, datagram []byte) {
 		d := newDecoder()
 		d.LookInto(frame.Tunnels(len(datagram) % 8))
@@ -39,20 +37,4 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("took %s", took)
 		}
 	})
-}
-
-// addCorpus adds what fuzzing found worth keeping: the inputs of testdata/corpus.txt, one a line in base64.
-func addCorpus(f *testing.F) {
-	f.Helper()
-	text, err := os.ReadFile("testdata/corpus.txt")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		input, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(input)
-	}
 }

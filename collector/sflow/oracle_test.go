@@ -11,6 +11,7 @@ import (
 	goflow "github.com/netsampler/goflow2/v2/decoders/sflow"
 	"pgregory.net/rapid"
 
+	"hostmeter/collector/fuzztest"
 	. "hostmeter/collector/sflow/sflowtest"
 	"hostmeter/schemas"
 )
@@ -190,6 +191,6 @@ func TestOracle(t *testing.T) {
 func FuzzOracle(f *testing.F) {
 	f.Add(Datagram(0, 0, 1, Flow(0, 3, 1024, 3, 4, plain), Counters(1, 7, 1, 2, 3)))
 	f.Add(Datagram(0, 0, 1, ExpandedFlow(0, 3, 1, [2]uint32{0, 3}, [2]uint32{2, 2}, plain)))
-	addCorpus(f)
+	fuzztest.AddCorpus(f)
 	f.Fuzz(func(t *testing.T, datagram []byte) { sameAsOracle(t, datagram) })
 }
