@@ -196,6 +196,7 @@ func eventually(t *testing.T, what string, condition func() bool) {
 // book adds up what the polls of a host bill.
 type book struct {
 	cpu, steal, capacity map[string]time.Duration // by name
+	off                  map[string]int           // how often it was told of that the guest is off
 	vnics                map[schemas.MeterID]VNICUsage
 	sum                  Difference
 }
@@ -203,6 +204,7 @@ type book struct {
 func newBook() *book {
 	return &book{
 		cpu: map[string]time.Duration{}, steal: map[string]time.Duration{}, capacity: map[string]time.Duration{},
+		off:   map[string]int{},
 		vnics: map[schemas.MeterID]VNICUsage{},
 	}
 }
@@ -212,6 +214,9 @@ func (b *book) add(p poll) {
 		b.cpu[g.Name] += time.Duration(g.CpuNanoseconds)
 		b.steal[g.Name] += time.Duration(g.StealNanoseconds)
 		b.capacity[g.Name] += time.Duration(g.CapacityNanoseconds)
+		if g.State == off {
+			b.off[g.Name]++
+		}
 	}
 	for _, v := range p.expected.VNICs {
 		sum := b.vnics[v.Meter]
