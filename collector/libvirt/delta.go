@@ -257,7 +257,12 @@ func (h *Host) advanceCPU(d *Difference, g *guest, id string, r *schemas.GuestRe
 		g.stealKnown, g.steal = fresh, 0
 	}
 	g.cpuKnown, g.cpu, g.cpuAt, g.offAt = true, r.CPUNanoseconds, at, time.Time{}
-	if r.Process != 0 {
+	switch {
+	case fresh && r.Process == g.process, fresh && r.Process == 0:
+		// A daemon lists its guests and only then looks at each: one that began in between stands under
+		// no number, or under that of the process before, until the next poll.
+		g.process = 0
+	case r.Process != 0:
 		g.process = r.Process
 	}
 	return fresh

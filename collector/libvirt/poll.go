@@ -96,6 +96,8 @@ type poller struct {
 	hung                       chan struct{} // a token for each call that may hang
 	stuck                      chan struct{} // and one for each that may hang in a monitor
 	sparing                    bool          // the last poll asked no monitor
+
+	random func(below time.Duration) time.Duration
 }
 
 func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestReading), dial func(string, *slog.Logger) (connection, error)) *poller {
@@ -114,6 +116,7 @@ func newPoller(cfg Config, deps Deps, handle func(time.Time, []schemas.GuestRead
 		dialDeadline: dialDeadline, pollDeadline: pollDeadline,
 		patienceLeast: pollPatience, patience: pollPatience,
 		hung: make(chan struct{}, hungMost), stuck: make(chan struct{}, stuckMost),
+		random: rand.N[time.Duration],
 	}
 }
 
@@ -144,7 +147,7 @@ func (p *poller) run(ctx context.Context) error {
 			p.deps.Logger.Warn("the hypervisor cannot be read; trying again", "err", err)
 			told = true
 		}
-		_ = p.deps.Clock.Sleep(ctx, backoff/2+rand.N(backoff)) // ctx is looked at above
+		_ = p.deps.Clock.Sleep(ctx, backoff/2+p.random(backoff)) // ctx is looked at above
 		backoff = min(2*backoff, backoffMost)
 	}
 	return nil
@@ -152,7 +155,7 @@ func (p *poller) run(ctx context.Context) error {
 
 func (p *poller) pollUntilError(ctx context.Context, conn connection) (polls int, err error) {
 	// Hosts that were connected to together are not polled together.
-	next := p.deps.Clock.Now().Add(-rand.N(p.cfg.every()))
+	next := p.deps.Clock.Now().Add(-p.random(p.cfg.every()))
 	for {
 		at, began := p.deps.Clock.Now(), time.Now()
 		readings, err := p.read(ctx, conn)

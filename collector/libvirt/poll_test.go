@@ -143,6 +143,7 @@ func TestPollAtOnceAfterAChange(t *testing.T) {
 				defer mu.Unlock()
 				all = append(all, time.Since(began))
 			}, f.dial)
+		p.random = func(below time.Duration) time.Duration { return below / 2 } // no poll is due in the first 30 s
 		done := make(chan error)
 		go func() { done <- p.run(ctx) }()
 		synctest.Wait()
