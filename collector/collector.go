@@ -73,10 +73,13 @@ type Collector struct {
 	knocks    knocks
 	accounts  map[accountKey]*schemas.ExporterAccount
 	guests    []*schemas.GuestUsage
-	extra     []tally.Flushed // tallies that were made outside of the table
-	complete  []*schemas.Completeness
-	received  interval
-	fed       bool
+	// corrections are tallies of what was flushed before at a wrong rate.
+	corrections *tallies
+	names       []string // of exporters and hosts, as tallies refer to them; it only grows
+	numbers     map[string]uint32
+	complete    []*schemas.Completeness
+	received    interval
+	fed         bool
 	// restoredHosts are positions of hypervisors of the run before.
 	restoredHosts []*schemas.SourcePosition
 	records       []schemas.FlowRecord // of one datagram
@@ -124,6 +127,8 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		hosts:     map[string]*host{},
 		knocks:    knocks{known: map[netip.Addr]*Knock{}},
 		accounts:  map[accountKey]*schemas.ExporterAccount{},
+
+		corrections: newTallies(cfg.Shards), numbers: map[string]uint32{},
 	}
 	// Who is configured by a single address is missed from the beginning, if it does not send.
 	c.watch, c.twice = tally.NewWatch(c.table), map[[2]tally.Sight]tally.Twice{}
@@ -243,6 +248,16 @@ func (c *Collector) Exporters() []ExporterStatus {
 	}
 	slices.SortFunc(out, func(a, b ExporterStatus) int { return cmp.Compare(a.Exporter, b.Exporter) })
 	return out
+}
+
+// numberOf is what tallies refer to an exporter or a host by.
+func (c *Collector) numberOf(name string) uint32 {
+	number, known := c.numbers[name]
+	if !known {
+		number = uint32(len(c.names))
+		c.names, c.numbers[name] = append(c.names, name), number
+	}
+	return number
 }
 
 // interval is when what is not yet flushed was received.

@@ -156,7 +156,7 @@ func (c *Collector) handleConfig(s *source) tally.ExporterConfig {
 	cfg := s.exporter.cfg
 	mode, _ := tally.ParseMode(cfg.Mode) // validated
 	config := tally.ExporterConfig{
-		Address: s.exporter.addr, Name: s.exporter.text, Protocol: s.protocol, Mode: mode,
+		Address: s.exporter.addr, Name: s.exporter.text, Number: c.numberOf(s.exporter.text), Protocol: s.protocol, Mode: mode,
 		CustomerInterfaces: cfg.CustomerInterfaces,
 	}
 	if cfg.Sampling != SamplingAuto {

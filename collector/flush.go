@@ -20,8 +20,9 @@ const (
 	// crowdedCells is from how many tallies on everything is flushed although nothing is due.
 	crowdedCells = 1_000_000
 	// batchBytes is from which size a shard's part is cut into several batches: brokers refuse
-	// messages of more than 1 MiB.
+	// messages of more than 1 MiB. tallyBytes is so for the tallies of one.
 	batchBytes = 700 << 10
+	tallyBytes = batchBytes / 2
 )
 
 // Flush writes what was counted to the log. at is the time that completeness and silence are judged
@@ -63,21 +64,20 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 func (c *Collector) cut(at time.Time, all bool) *cut {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := newCut(c.cfg.Shards)
+	b := newCut(c.cfg.Shards, slices.Clone(c.names))
 	whole := all
 	if !all {
-		busy := c.table.Flush(false)
+		accounts := c.table.Flush(false, b.tallies.add)
 		waiting := c.table.Len()
-		if len(busy.Tallies) == 0 && waiting < crowdedCells {
-			c.addAccounts(busy.Accounts)
+		if b.tallies.n == 0 && waiting < crowdedCells {
+			c.addAccounts(accounts)
 			return b
 		}
-		b.add(busy)
 		whole = waiting <= wholeCells || waiting >= crowdedCells
 		if whole {
-			c.addAccounts(busy.Accounts)
+			c.addAccounts(accounts)
 		} else {
-			b.addAccounts(c, busy.Accounts) // with their tallies: what the ledger has agrees at any time
+			b.addAccounts(c, accounts) // with their tallies: what the ledger has agrees at any time
 		}
 	}
 	if whole {
@@ -99,11 +99,9 @@ func (c *Collector) cutWhole(b *cut, at time.Time) {
 	for _, a := range c.order {
 		a.settle(c, at)
 	}
-	for _, f := range append(c.extra, c.table.Flush(true)) {
-		b.add(f)
-		c.addAccounts(f.Accounts)
-	}
-	c.extra = nil
+	b.tallies.join(c.corrections)
+	c.corrections = newTallies(c.cfg.Shards)
+	c.addAccounts(c.table.Flush(true, b.tallies.add))
 	for key, a := range c.accounts {
 		c.follow(key, a, at)
 		b.addAccounts(c, []*schemas.ExporterAccount{a})
@@ -165,9 +163,9 @@ func (c *Collector) follow(key accountKey, a *schemas.ExporterAccount, at time.T
 
 // cut gathers the parts of the shards.
 type cut struct {
+	tallies   *tallies
 	shards    []shard
-	exporters table
-	classes   table
+	exporters []string // that tallies refer to by position
 	// first and last are the positions that go with the first and the last batch. Should a crash
 	// leave only the first batches of an append behind, guests are then not counted twice, and of
 	// flows too much rather than too little is declared lost.
@@ -176,28 +174,17 @@ type cut struct {
 	received    interval
 }
 
-// shard is one shard's part.
+// shard is one shard's part beside its tallies.
 type shard struct {
-	tallies  []*schemas.Tally
 	guests   []*schemas.GuestUsage
 	accounts []*schemas.ExporterAccount
 }
 
-func newCut(shards uint32) *cut {
-	return &cut{shards: make([]shard, shards), exporters: table{places: map[string]uint32{}}, classes: table{places: map[string]uint32{}}}
+func newCut(shards uint32, exporters []string) *cut {
+	return &cut{tallies: newTallies(shards), shards: make([]shard, shards), exporters: exporters}
 }
 
 func (b *cut) shardOf(id string) *shard { return &b.shards[schemas.ShardOf(id, uint32(len(b.shards)))] }
-
-// add takes over a table's tallies. Their references become those of the cut's own tables.
-func (b *cut) add(f tally.Flushed) {
-	exporters, classes := b.exporters.addAll(f.Exporters), b.classes.addAll(f.Classes)
-	for _, t := range f.Tallies {
-		t.Exporter, t.Class = exporters[t.Exporter], classes[t.Class]
-		s := b.shardOf(t.Meter)
-		s.tallies = append(s.tallies, t)
-	}
-}
 
 func (b *cut) addAccounts(c *Collector, accounts []*schemas.ExporterAccount) {
 	for _, a := range accounts {
@@ -216,18 +203,20 @@ func (b *cut) addGuest(g *schemas.GuestUsage) {
 func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 	var out []*schemas.Batch
 	for i := range b.shards {
-		s := &b.shards[i]
+		s, parts := &b.shards[i], b.tallies.shards[i]
 		slices.SortFunc(s.accounts, schemas.CompareAccounts)
-		for first := true; first && every || s.left() > 0; first = false {
+		for first := true; first && every || s.left() > 0 || len(parts) > 0; first = false {
 			batch := &schemas.Batch{
 				Collector: collector, Shard: uint32(i), Shards: uint32(len(b.shards)),
 				ReceivedFrom: b.received.from.UnixNano(), ReceivedTo: b.received.to.UnixNano(),
 				Complete: b.complete,
 			}
-			if len(s.tallies) > 0 {
-				batch.Exporters, batch.Classes = b.exporters.texts, b.classes.texts
+			size := s.fill(batch)
+			if len(parts) > 0 && (size == 0 || size+len(parts[0]) <= batchBytes) {
+				batch.Exporters, batch.Classes = b.exporters, tally.Classes()
+				batch.AttachTallies(parts[0])
+				parts = parts[1:]
 			}
-			s.fill(batch)
 			out = append(out, batch)
 		}
 	}
@@ -238,14 +227,13 @@ func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 	return out
 }
 
-func (s *shard) left() int { return len(s.tallies) + len(s.guests) + len(s.accounts) }
+func (s *shard) left() int { return len(s.guests) + len(s.accounts) }
 
-// fill moves as much into the batch as fits, and one thing at least.
-func (s *shard) fill(batch *schemas.Batch) {
-	size := 0
+// fill moves as much into the batch as fits, and one thing at least. It returns how large it is.
+func (s *shard) fill(batch *schemas.Batch) (size int) {
 	batch.Accounts, s.accounts = take(s.accounts, &size, outsizedAccount)
 	batch.Guests, s.guests = take(s.guests, &size, func(*schemas.GuestUsage) bool { return false })
-	batch.Tallies, s.tallies = take(s.tallies, &size, outsizedTally)
+	return size
 }
 
 // take moves what fits. Something outsized gets a batch of its own: should a reader refuse it, what
@@ -268,34 +256,47 @@ func take[M interface{ SizeVT() int }](from []M, size *int, outsized func(M) boo
 const outsized = 1 << 52
 
 func outsizedTally(t *schemas.Tally) bool {
-	for _, traffic := range []*schemas.Traffic{t.GetIn(), t.GetOut()} {
-		if max(traffic.GetOctets(), traffic.GetPackets(), traffic.GetFlows(), traffic.GetVarianceKib2()) >= outsized {
-			return true
-		}
-	}
-	return false
+	return outsizedTraffic(t.In) || outsizedTraffic(t.Out)
+}
+
+func outsizedTraffic(t *schemas.Traffic) bool {
+	return t != nil && max(t.Octets, t.Packets, t.Flows, t.VarianceKib2) >= outsized
 }
 
 func outsizedAccount(a *schemas.ExporterAccount) bool {
 	return max(a.GetOctets(), a.GetPackets(), a.GetReportedOctets(), a.GetReportedPackets()) >= outsized
 }
 
-// table gives each text a place.
-type table struct {
-	texts  []string
-	places map[string]uint32
+// tallies gathers tallies by shard in encoded form, in parts that fit into a batch. Something outsized is
+// a part of its own.
+type tallies struct {
+	shards [][][]byte
+	open   []bool // by shard: the last part takes more
+	n      int
 }
 
-// addAll returns the places of texts.
-func (t *table) addAll(texts []string) []uint32 {
-	places := make([]uint32, len(texts))
-	for i, text := range texts {
-		place, known := t.places[text]
-		if !known {
-			place = uint32(len(t.texts))
-			t.texts, t.places[text] = append(t.texts, text), place
-		}
-		places[i] = place
+func newTallies(shards uint32) *tallies {
+	return &tallies{shards: make([][][]byte, shards), open: make([]bool, shards)}
+}
+
+func (t *tallies) add(m *schemas.Tally) {
+	t.n++
+	shard := schemas.ShardOf(m.Meter, uint32(len(t.shards)))
+	parts, alone := t.shards[shard], outsizedTally(m)
+	if !t.open[shard] || alone {
+		parts = append(parts, nil)
+		t.shards[shard] = parts
 	}
-	return places
+	last := &parts[len(parts)-1]
+	*last = schemas.AppendTally(*last, m)
+	t.open[shard] = !alone && len(*last) < tallyBytes
+}
+
+// join takes over the parts of others.
+func (t *tallies) join(others *tallies) {
+	t.n += others.n
+	for i, parts := range others.shards {
+		t.shards[i] = append(t.shards[i], parts...)
+		t.open[i] = t.open[i] && len(parts) == 0 || others.open[i]
+	}
 }

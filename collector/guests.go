@@ -33,7 +33,7 @@ func (c *Collector) host(name string) *host {
 			h.every = cfg.Every
 		}
 	}
-	h.handle = c.table.Exporter(tally.ExporterConfig{Name: h.exporter, Protocol: schemas.Libvirt})
+	h.handle = c.table.Exporter(tally.ExporterConfig{Name: h.exporter, Number: c.numberOf(h.exporter), Protocol: schemas.Libvirt})
 	c.hosts[name] = h
 	c.order = append(c.order, h)
 	h.restore(c.restoredHosts)

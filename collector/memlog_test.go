@@ -46,11 +46,24 @@ func (l *memLog) Append(ctx context.Context, batches []*schemas.Batch) error {
 	for _, b := range batches {
 		l.next[b.Shard]++
 		b.LogId, b.Index = l.id, l.next[b.Shard]
-		l.batches = append(l.batches, proto.Clone(b).(*schemas.Batch))
+		l.batches = append(l.batches, decoded(b))
 	}
 	close(l.changed)
 	l.changed = make(chan struct{})
 	return nil
+}
+
+// decoded is a batch as who reads the log gets it.
+func decoded(b *schemas.Batch) *schemas.Batch {
+	encoded, err := b.MarshalVT()
+	if err != nil {
+		panic(err)
+	}
+	out := &schemas.Batch{}
+	if err := proto.Unmarshal(encoded, out); err != nil {
+		panic(err)
+	}
+	return out
 }
 
 func (l *memLog) Close() error { return nil }

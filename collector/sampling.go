@@ -114,7 +114,7 @@ func (c *Collector) correct(s *source) (waiting bool) {
 			waiting = true
 			continue
 		}
-		c.extra = append(c.extra, c.table.Correct(s.handle, key, numerator, denominator))
+		c.addAccounts(c.table.Correct(s.handle, key, numerator, denominator, c.corrections.add))
 		if numerator <= denominator { // it told that it does not sample
 			continue
 		}

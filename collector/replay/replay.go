@@ -159,8 +159,7 @@ func (s *source) addLayer2(rec *schemas.FlowRecord) {
 
 // drain adds the table's tallies into the result.
 func (r *run) drain() {
-	flushed := r.table.Flush(true)
-	for _, t := range flushed.Tallies {
+	accounts := r.table.Flush(true, func(t *schemas.Tally) {
 		a := r.addresses[t.Meter]
 		if a == nil {
 			prefix, _ := schemas.MeterID(t.Meter).Prefix()
@@ -171,8 +170,8 @@ func (r *run) drain() {
 		a.InPackets += t.In.GetPackets()
 		a.OutOctets += t.Out.GetOctets()
 		a.OutPackets += t.Out.GetPackets()
-	}
-	for _, a := range flushed.Accounts {
+	})
+	for _, a := range accounts {
 		exporter, err := netip.ParseAddr(a.Exporter)
 		if err != nil {
 			continue // the table names exporters by their address

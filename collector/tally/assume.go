@@ -69,8 +69,9 @@ func (t *Table) Assumed(e *Exporter) []HeldKey {
 
 // Correct gives what was assumed to be unsampled under key the rate numerator/denominator. What is not
 // flushed yet leaves with the next flush as if the rate had been known; of the rest, what is missing is
-// returned: octets, packets, flows and variance, but neither features nor records, which were counted.
-func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32) Flushed {
+// handed out as Flush does: octets, packets, flows and variance, but neither features nor records, which
+// were counted.
+func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32, each func(*schemas.Tally)) []*schemas.ExporterAccount {
 	for groupKey, g := range e.groups {
 		if groupKey.assumed && groupKey.held == key {
 			g.rate(t, numerator, denominator, schemas.SamplingOption)
@@ -81,15 +82,14 @@ func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32)
 	hours := e.assumed[key]
 	delete(e.assumed, key)
 	t.forgetAssumed(hours)
-	f := t.newFlush()
 	if numerator <= denominator {
-		return f.out
+		return nil
 	}
+	f := t.newFlush(each)
 	for _, hour := range slices.Sorted(maps.Keys(hours)) {
 		f.correct(e, hour, hours[hour], numerator, denominator)
 	}
-	f.accountsOut()
-	return f.out
+	return f.accountsOut()
 }
 
 // correct adds what is missing of one hour.

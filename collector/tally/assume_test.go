@@ -20,10 +20,15 @@ func TestCorrectMakesUpForAnAssumedRate(t *testing.T) {
 		hosts := rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "198.51.100.7", "198.51.100.8"})
 		var booked, packets, flows, variances uint64
 		var account schemas.ExporterAccount
-		tallies := uint64(0)
+		directions := uint64(0)
 		take := func(f Flushed) {
 			for _, tally := range f.Tallies {
-				tallies++
+				if tally.In != nil {
+					directions++
+				}
+				if tally.Out != nil {
+					directions++
+				}
 				booked += tally.In.GetOctets() + tally.Out.GetOctets()
 				packets += tally.In.GetPackets() + tally.Out.GetPackets()
 				flows += tally.In.GetFlows() + tally.Out.GetFlows()
@@ -61,17 +66,17 @@ func TestCorrectMakesUpForAnAssumedRate(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 9).Draw(t, "flush") {
 			case 0, 1:
-				take(table.Flush(true))
+				take(table.flushed(true))
 			case 2:
-				take(table.Flush(false))
+				take(table.flushed(false))
 			}
 		}
 		for _, key := range table.Assumed(e) {
 			if key.Domain == told {
-				take(table.Correct(e, key, numerator, 1))
+				take(table.corrected(e, key, numerator, 1))
 			}
 		}
-		take(table.Flush(true))
+		take(table.flushed(true))
 		table.Assume(e, false)
 		if table.assumed != 0 || len(e.assumed) != 0 {
 			t.Fatalf("%d cells are remembered for nobody", table.assumed)
@@ -82,9 +87,9 @@ func TestCorrectMakesUpForAnAssumedRate(t *testing.T) {
 		if account.Octets != wantAccount || booked != account.OctetsOnce+2*account.OctetsBoth || account.Records != records {
 			t.Fatalf("account %v, want %d octets, %d booked", &account, wantAccount, booked)
 		}
-		// Rounded up once for each tally.
-		if want := variance(squares, numerator, 1); variances < want || variances > want+tallies {
-			t.Fatalf("variance %d, want %d and at most %d more", variances, want, tallies)
+		// Rounded up once for each direction of a tally.
+		if want := variance(squares, numerator, 1); variances < want || variances > want+directions {
+			t.Fatalf("variance %d, want %d and at most %d more", variances, want, directions)
 		}
 	})
 }
@@ -99,12 +104,12 @@ func TestRememberedCellsAreBounded(t *testing.T) {
 		r.SamplingNumerator, r.SamplingDenominator, r.SamplingOrigin = 1, 1, schemas.SamplingDefault
 		table.Add(e, r, received)
 	}
-	table.Flush(true)
+	table.flushed(true)
 	keys := table.Assumed(e)
 	if len(keys) != 1 {
 		t.Fatalf("keys %v", keys)
 	}
-	got := octetsByMeter(table.Correct(e, keys[0], 10, 1))
+	got := octetsByMeter(table.corrected(e, keys[0], 10, 1))
 	if len(got) != 1 || got["address:192.0.2.1 external"][1] != 9000 {
 		t.Fatalf("corrections %v, want that of the first meter", got)
 	}
@@ -125,7 +130,7 @@ func TestDomainsDoNotMultiplyCellsWithoutBound(t *testing.T) {
 	if n := table.Len(); n != 11 {
 		t.Errorf("%d cells of one meter, want 10 apart and one for all other domains", n)
 	}
-	if got := octetsByMeter(table.Flush(true))["address:192.0.2.1 external"][1]; got != 200_000 {
+	if got := octetsByMeter(table.flushed(true))["address:192.0.2.1 external"][1]; got != 200_000 {
 		t.Errorf("%d octets out, want 200,000", got)
 	}
 }

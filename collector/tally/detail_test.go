@@ -57,7 +57,8 @@ func TestSketchTwin(t *testing.T) {
 			}
 			want[h>>56] = max(want[h>>56], rank)
 		}
-		out := s.message()
+		var m sketchMessage
+		out := m.of(&s)
 		if len(distinct) <= exactMax {
 			if len(out.Exact) != len(distinct) || !slices.IsSorted(out.Exact) || out.Registers != nil {
 				t.Fatalf("%v of %d distinct", out, len(distinct))
@@ -100,7 +101,7 @@ func TestFeatures(t *testing.T) {
 				r.SourcePort, r.DestinationPort = r.DestinationPort, r.SourcePort
 			}
 			table.Add(exporter(table, ModeSingle), r, received)
-			tally := table.Flush(true).Tallies[0]
+			tally := table.flushed(true).Tallies[0]
 			got, want := tally.Out.GetFeatures(), wantOut
 			if !out {
 				got, want = tally.In.GetFeatures(), wantIn
@@ -148,7 +149,7 @@ func TestPeersOfBusyMeters(t *testing.T) {
 		r.SamplingNumerator = 10
 		table.Add(e, r, received)
 	}
-	out := table.Flush(true).Tallies[0].Out
+	out := table.flushed(true).Tallies[0].Out
 	if len(out.TopPeers) != 1 || !bytes.Equal(out.TopPeers[0].Address, []byte{198, 51, 100, 7}) || out.TopPeers[0].Octets != 30<<20 {
 		t.Errorf("%v", out.TopPeers)
 	}
@@ -180,7 +181,7 @@ func BenchmarkAdd(b *testing.B) {
 			for b.Loop() {
 				table.Add(e, records[n%many], received)
 				if n++; n%(4*many) == 0 {
-					table.Flush(true)
+					table.flushed(true)
 				}
 			}
 		})

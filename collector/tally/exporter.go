@@ -38,8 +38,10 @@ func ParseMode(text string) (Mode, error) {
 // ExporterConfig is what the operator said of an exporter.
 type ExporterConfig struct {
 	// Address names port meters. Name is ExporterAccount.exporter; default: the address.
-	Address  netip.Addr
-	Name     string
+	Address netip.Addr
+	Name    string
+	// Number is what tallies refer to the exporter by: its position in Batch.exporters.
+	Number   uint32
 	Protocol schemas.Protocol
 	Mode     Mode
 	// CustomerInterfaces are the customer-facing ports, for ModeEdge; empty: all are.

@@ -132,22 +132,22 @@ func (f *features) addTCP(o *observation, packets, flows uint64, remote portGrou
 	}
 }
 
-// message returns the features multiplied by the sampling rate, nil where all are 0.
-func (f *features) message(numerator, denominator uint32) *schemas.Features {
-	if *f == (features{}) {
-		return nil
+// write fills in the features multiplied by the sampling rate.
+func (f *features) write(m *schemas.Features, numerator, denominator uint32) {
+	s := func(n uint64) uint64 {
+		if n == 0 {
+			return 0
+		}
+		return scaleRoughly(n, numerator, denominator)
 	}
-	s := func(n uint64) uint64 { return scaleRoughly(n, numerator, denominator) }
-	return &schemas.Features{
-		TcpPackets: s(f.tcpPackets), SynPackets: s(f.synPackets),
-		UdpPackets: s(f.udpPackets), UdpOctets: s(f.udpOctets),
-		IcmpPackets: s(f.icmpPackets), Fragments: s(f.fragments),
-		SmtpFlows: s(f.smtpFlows), TelnetFlows: s(f.telnetFlows), SshFlows: s(f.sshFlows), RdpFlows: s(f.rdpFlows),
-		SmtpEstablishedFlows: s(f.smtpEstablishedFlows),
-		AmplifierOctets:      s(f.amplifierOctets), AmplifierPackets: s(f.amplifierPackets),
-		SynOnlyFlows: s(f.synOnlyFlows), TcpFlows: s(f.tcpFlows), UdpFlows: s(f.udpFlows),
-		MiningFlows: s(f.miningFlows), RouterScanFlows: s(f.routerScanFlows),
-		DnsPackets: s(f.dnsPackets), DnsOctets: s(f.dnsOctets),
-		SinglePacketFlows: s(f.singlePacketFlows),
-	}
+	m.TcpPackets, m.SynPackets = s(f.tcpPackets), s(f.synPackets)
+	m.UdpPackets, m.UdpOctets = s(f.udpPackets), s(f.udpOctets)
+	m.IcmpPackets, m.Fragments = s(f.icmpPackets), s(f.fragments)
+	m.SmtpFlows, m.TelnetFlows, m.SshFlows, m.RdpFlows = s(f.smtpFlows), s(f.telnetFlows), s(f.sshFlows), s(f.rdpFlows)
+	m.SmtpEstablishedFlows = s(f.smtpEstablishedFlows)
+	m.AmplifierOctets, m.AmplifierPackets = s(f.amplifierOctets), s(f.amplifierPackets)
+	m.SynOnlyFlows, m.TcpFlows, m.UdpFlows = s(f.synOnlyFlows), s(f.tcpFlows), s(f.udpFlows)
+	m.MiningFlows, m.RouterScanFlows = s(f.miningFlows), s(f.routerScanFlows)
+	m.DnsPackets, m.DnsOctets = s(f.dnsPackets), s(f.dnsOctets)
+	m.SinglePacketFlows = s(f.singlePacketFlows)
 }

@@ -6,54 +6,34 @@ import (
 	"hostmeter/schemas"
 )
 
-// Flushed is what a flush took out of a table.
-type Flushed struct {
-	// Tallies refer to Classes and Exporters by position.
-	Tallies            []*schemas.Tally
-	Classes, Exporters []string
-	// Accounts hold what a table knows: records, octets, clamped and held records, records it
-	// dropped. Datagrams, templates, losses and what a decoder dropped are the caller's to add.
-	// There may be several of one (exporter, protocol, hour): they are added.
-	Accounts []*schemas.ExporterAccount
-}
-
 // Flush takes out the tallies of all meters, or of busy ones only, as differences since the last
 // flush, in the order in which they were begun. What waits for a sampling rate stays, and so does
-// internal traffic at a flush of busy meters. The accounts of a flush agree with its tallies.
-func (t *Table) Flush(all bool) Flushed {
-	f := t.newFlush()
+// internal traffic at a flush of busy meters.
+//
+// each is given every tally, which is valid until it returns. Tallies refer to Classes and to
+// ExporterConfig.Number by position. The accounts returned hold what a table knows: records, octets, clamped
+// and held records, records it dropped. Datagrams, templates, losses and what a decoder dropped are the
+// caller's to add. There is one of an (exporter, protocol, hour), and all agree with the tallies.
+func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
+	f := t.newFlush(each)
 	if all {
 		f.all()
 	} else {
 		f.busy()
 	}
-	return f.out
+	return f.accountsOut()
 }
 
-func (t *Table) newFlush() *flush {
-	f := &flush{
-		table: t, out: Flushed{Classes: slices.Clone(classTexts[:])},
-		exporters: make(map[*Exporter]uint32, len(t.exporters)), accounts: make(map[*group]*schemas.ExporterAccount),
-	}
-	positions := make(map[string]uint32)
-	for _, e := range t.exporters {
-		position, known := positions[e.name]
-		if !known {
-			position = uint32(len(f.out.Exporters))
-			positions[e.name] = position
-			f.out.Exporters = append(f.out.Exporters, e.name)
-		}
-		f.exporters[e] = position
-	}
-	return f
+func (t *Table) newFlush(each func(*schemas.Tally)) *flush {
+	return &flush{table: t, each: each, accounts: make(map[*group]*schemas.ExporterAccount)}
 }
 
 // flush is one flush at work.
 type flush struct {
-	table     *Table
-	out       Flushed
-	exporters map[*Exporter]uint32
-	accounts  map[*group]*schemas.ExporterAccount
+	table    *Table
+	each     func(*schemas.Tally)
+	accounts map[*group]*schemas.ExporterAccount
+	message  message
 }
 
 func (f *flush) busy() {
@@ -70,7 +50,6 @@ func (f *flush) busy() {
 	}
 	t.adapt(len(t.busy))
 	t.busy = t.busy[:0]
-	f.accountsOut()
 }
 
 // busyMost is how many meters a flush of busy ones is meant to take at most. Where more have traffic
@@ -128,7 +107,6 @@ func (f *flush) all() {
 	for _, e := range t.exporters {
 		f.settle(e)
 	}
-	f.accountsOut()
 }
 
 // ports takes what counters told, whose rate is always known.
@@ -154,21 +132,22 @@ func (f *flush) account(g *group) *schemas.ExporterAccount {
 }
 
 // accountsOut joins the accounts of equal (exporter, protocol, hour) and puts them in order.
-func (f *flush) accountsOut() {
+func (f *flush) accountsOut() []*schemas.ExporterAccount {
+	var out []*schemas.ExporterAccount
 	for _, a := range f.accounts {
 		a.Octets = a.OctetsOnce + a.OctetsBoth + a.OctetsTransit + a.OctetsUncounted
-		f.out.Accounts = append(f.out.Accounts, a)
+		out = append(out, a)
 	}
-	slices.SortFunc(f.out.Accounts, schemas.CompareAccounts)
-	joined := f.out.Accounts[:0]
-	for _, a := range f.out.Accounts {
+	slices.SortFunc(out, schemas.CompareAccounts)
+	joined := out[:0]
+	for _, a := range out {
 		if n := len(joined); n > 0 && schemas.CompareAccounts(joined[n-1], a) == 0 {
 			joined[n-1].Add(a)
 		} else {
 			joined = append(joined, a)
 		}
 	}
-	f.out.Accounts = joined
+	return joined
 }
 
 // take makes a tally of a cell whose traffic is x.
@@ -179,7 +158,7 @@ func (f *flush) take(c *cell, x *traffic) {
 		t.remember(g, c.key, x)
 	}
 	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
-	f.book(g, &c.key, f.traffic(g, &x.in, octetsIn, packetsIn), f.traffic(g, &x.out, octetsOut, packetsOut))
+	f.book(g, &c.key, f.message.in.of(g, &x.in, octetsIn, packetsIn), f.message.out.of(g, &x.out, octetsOut, packetsOut))
 }
 
 // scalersOf returns what multiplies the octets and packets of a cell, in and out.
@@ -191,7 +170,7 @@ func (g *group) scalersOf(both bool) (octetsIn, packetsIn, octetsOut, packetsOut
 	return &s.once, &s.packetsOnce, &s.once, &s.packetsOnce
 }
 
-// book makes a tally, and adds its octets to the account of its group.
+// book hands out a tally, and adds its octets to the account of its group.
 func (f *flush) book(g *group, key *cellKey, in, out *schemas.Traffic) {
 	a := f.account(g)
 	if key.both {
@@ -199,45 +178,20 @@ func (f *flush) book(g *group, key *cellKey, in, out *schemas.Traffic) {
 	} else {
 		a.OctetsOnce += in.GetOctets() + out.GetOctets()
 	}
-	f.out.Tallies = append(f.out.Tallies, &schemas.Tally{
-		Meter: string(f.meterText(key, g)), Minute: int64(key.minute), Class: uint32(key.class),
-		Exporter: f.exporters[g.exporter], In: in, Out: out,
-	})
+	f.hand(g, string(f.meterText(key, g)), int64(key.minute), uint32(key.class), in, out)
 }
 
-// traffic makes one direction of a tally; nil where there was none.
-func (f *flush) traffic(g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
-	if d.empty() {
-		return nil
-	}
-	n, m := g.numerator, g.denominator
-	scaledOctets, ok := octets.scale(d.octets, n, m)
-	scaledPackets, ok2 := packets.scale(d.packets, n, m)
-	if !ok || !ok2 {
-		g.sums.overflown++
-	}
-	out := &schemas.Traffic{
-		Octets: scaledOctets, Packets: scaledPackets,
-		Flows:          scaleRoughly(d.flows, n, m),
-		ReportedOctets: d.octets, ReportedPackets: d.packets,
-		VarianceKib2: variance(d.squares, n, m),
-	}
-	out.Features = d.features.message(n, m)
-	out.RemoteAddresses, out.RemotePorts = d.addresses.message(), d.ports.message()
-	if d.peers != nil {
-		d.peers.write(out, n, m)
-	}
-	return out
+func (f *flush) hand(g *group, meter string, minute int64, class uint32, in, out *schemas.Traffic) {
+	t := &f.message.tally
+	t.Meter, t.Minute, t.Class, t.Exporter, t.In, t.Out = meter, minute, class, g.exporter.config.Number, in, out
+	f.each(t)
 }
 
-// takePort makes a tally of what counters told.
+// takePort hands out a tally of what counters told.
 func (f *flush) takePort(c *portCell) {
-	out := &schemas.Tally{
-		Meter: string(c.key.meter), Minute: int64(c.key.minute), Class: classPort,
-		Exporter: f.exporters[c.key.group.exporter], In: c.in.message(), Out: c.out.message(),
-	}
-	f.account(c.key.group).OctetsOnce += out.In.GetOctets() + out.Out.GetOctets()
-	f.out.Tallies = append(f.out.Tallies, out)
+	in, out := c.in.message(), c.out.message()
+	f.account(c.key.group).OctetsOnce += in.GetOctets() + out.GetOctets()
+	f.hand(c.key.group, string(c.key.meter), int64(c.key.minute), classPort, in, out)
 }
 
 // message returns nil where nothing was counted.

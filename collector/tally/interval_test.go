@@ -55,7 +55,7 @@ func coverage(t *testing.T, trials int, truth uint64, rate uint32, trial func(ad
 		})
 		var octets uint64
 		var variance float64
-		for _, tally := range table.Flush(true).Tallies {
+		for _, tally := range table.flushed(true).Tallies {
 			octets += tally.In.GetOctets()
 			variance += float64(tally.In.GetVarianceKib2()) * (1 << 20)
 		}

@@ -3,8 +3,6 @@ package tally
 import (
 	"cmp"
 	"slices"
-
-	"hostmeter/schemas"
 )
 
 const (
@@ -67,23 +65,4 @@ type portKey struct {
 type peers struct {
 	addresses heaviest[peerKey]
 	ports     heaviest[portKey]
-}
-
-// write puts the peers into a message, multiplied by the sampling rate.
-func (p *peers) write(out *schemas.Traffic, numerator, denominator uint32) {
-	for _, item := range p.addresses.top() {
-		out.TopPeers = append(out.TopPeers, &schemas.Peer{
-			Address: item.key.address.address(item.key.v4).AsSlice(),
-			Octets:  scaleRoughly(item.octets, numerator, denominator),
-			Packets: scaleRoughly(item.packets, numerator, denominator),
-		})
-	}
-	for _, item := range p.ports.top() {
-		out.TopPorts = append(out.TopPorts, &schemas.PortTraffic{
-			Protocol: uint32(item.key.protocol),
-			Port:     uint32(item.key.port),
-			Octets:   scaleRoughly(item.octets, numerator, denominator),
-			Packets:  scaleRoughly(item.packets, numerator, denominator),
-		})
-	}
 }

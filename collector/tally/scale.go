@@ -22,6 +22,9 @@ func (s *scaler) scale(n uint64, numerator, denominator uint32) (scaled uint64, 
 
 // scaleRoughly is for what nobody is charged for: rounded down, and at most the largest number.
 func scaleRoughly(n uint64, numerator, denominator uint32) uint64 {
+	if numerator == denominator {
+		return n
+	}
 	high, low := bits.Mul64(n, uint64(numerator))
 	if high >= uint64(denominator) {
 		return ^uint64(0)

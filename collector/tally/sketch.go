@@ -1,11 +1,8 @@
 package tally
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"slices"
-
-	"hostmeter/schemas"
 )
 
 // The hash of schemas.Sketch: FNV-1a, then the finaliser of SplitMix64.
@@ -87,21 +84,4 @@ func (s *sketch) raise(hash uint64) {
 	if rank > *word>>shift&0xff {
 		*word = *word&^(0xff<<shift) | rank<<shift
 	}
-}
-
-// message returns nil where nothing was added.
-func (s *sketch) message() *schemas.Sketch {
-	if s.n == 0 {
-		return nil
-	}
-	if s.n <= exactMax {
-		out := &schemas.Sketch{Exact: slices.Clone(s.words[:s.n])}
-		slices.Sort(out.Exact)
-		return out
-	}
-	out := make([]byte, 0, registers)
-	for _, word := range s.words {
-		out = binary.LittleEndian.AppendUint64(out, word)
-	}
-	return &schemas.Sketch{Registers: out}
 }

@@ -44,7 +44,10 @@ const (
 	classPort
 )
 
-var classTexts = [...]string{schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort}
+// Classes are what the classes of tallies refer to by position.
+func Classes() []string {
+	return []string{schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort}
+}
 
 // New returns an empty table.
 func New(config Config) *Table {

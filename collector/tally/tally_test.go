@@ -50,7 +50,7 @@ func exporter(t *Table, mode Mode, customers ...schemas.IfIndex) *Exporter {
 func octetsByMeter(f Flushed) map[string][2]uint64 {
 	out := make(map[string][2]uint64)
 	for _, t := range f.Tallies {
-		key := t.Meter + " " + f.Classes[t.Class]
+		key := t.Meter + " " + Classes()[t.Class]
 		s := out[key]
 		out[key] = [2]uint64{s[0] + t.In.GetOctets(), s[1] + t.Out.GetOctets()}
 	}
@@ -82,7 +82,7 @@ func TestModes(t *testing.T) {
 		r := record(source, destination, 1000, 2)
 		r.Direction = direction
 		table.Add(exporter(table, mode, customers...), r, received)
-		flushed := table.Flush(true)
+		flushed := table.flushed(true)
 		equal(t, name, octetsByMeter(flushed), meters)
 		if len(flushed.Accounts) != 1 {
 			t.Fatalf("%s: %d accounts", name, len(flushed.Accounts))
@@ -130,7 +130,7 @@ func TestReverseCountsForTheOppositeDirection(t *testing.T) {
 	r.ReverseOctets, r.ReversePackets, r.Direction = 300, 1, schemas.DirectionIngress
 	for _, e := range []*Exporter{exporter(table, ModeSingle), exporter(table, ModeEdge, 3)} {
 		table.Add(e, r, received)
-		f := table.Flush(true)
+		f := table.flushed(true)
 		equal(t, "biflow", octetsByMeter(f), map[string][2]uint64{"address:192.0.2.9 external": {300, 1000}})
 		if a := f.Accounts[0]; a.Octets != 1300 || a.Packets != 3 || a.Records != 1 {
 			t.Errorf("%v", a)
@@ -144,7 +144,7 @@ func TestMetersOfIPv6(t *testing.T) {
 	for i, source := range []string{"2001:db8:7::1", "2001:db8:7:ffff::2", "2001:db8:8::9", "2001:db8:8::a", "2001:db8:9999::1", "::ffff:192.0.2.1"} {
 		table.Add(e, record(source, "2001:db9::1", 1<<i, 1), received)
 	}
-	equal(t, "meters", octetsByMeter(table.Flush(true)), map[string][2]uint64{
+	equal(t, "meters", octetsByMeter(table.flushed(true)), map[string][2]uint64{
 		"address:2001:db8:7::/48 external": {0, 3}, "address:2001:db8:8::9 external": {0, 4},
 		"address:2001:db8::/32 external": {0, 8 + 16}, "address:192.0.2.1 external": {0, 32},
 	})
@@ -163,7 +163,7 @@ func TestSpread(t *testing.T) {
 	r.FlowEnd = r.FlowStart + 100*second
 	table.Add(e, r, time.Unix(minute0*60+140, 0))
 	var minutes, octets, packets, flows []uint64
-	for _, tally := range table.Flush(true).Tallies {
+	for _, tally := range table.flushed(true).Tallies {
 		minutes = append(minutes, uint64(tally.Minute-minute0))
 		octets, packets, flows = append(octets, tally.Out.Octets), append(packets, tally.Out.Packets), append(flows, tally.Out.Flows)
 	}
@@ -186,7 +186,7 @@ func TestInsaneTimesAreClamped(t *testing.T) {
 		r := record("192.0.2.9", "198.51.100.7", 100, 1)
 		r.FlowStart, r.FlowEnd = start, end
 		table.Add(exporter(table, ModeSingle), r, received)
-		flushed := table.Flush(true)
+		flushed := table.flushed(true)
 		if len(flushed.Tallies) != 1 || flushed.Tallies[0].Minute-minute0 != wantMinute || flushed.Accounts[0].ClampedRecords != clamped {
 			t.Errorf("%s: %v %v", name, flushed.Tallies, flushed.Accounts)
 		}
@@ -209,7 +209,7 @@ func TestSampling(t *testing.T) {
 	r := record("192.0.2.9", "198.51.100.7", 1500, 1)
 	r.SamplingNumerator, r.SamplingDenominator = 1000, 1
 	table.Add(e, r, received)
-	out := table.Flush(true).Tallies[0].Out
+	out := table.flushed(true).Tallies[0].Out
 	if out.Octets != 1_500_000 || out.Packets != 1000 || out.Flows != 1000 || out.ReportedOctets != 1500 || out.ReportedPackets != 1 || out.Features.TcpPackets != 1000 {
 		t.Errorf("%v", out)
 	}
@@ -222,7 +222,7 @@ func TestSampling(t *testing.T) {
 	unknown := record("192.0.2.9", "198.51.100.7", 1500, 1)
 	unknown.SamplingNumerator, unknown.SamplingDenominator, unknown.SamplingOrigin = 0, 0, schemas.SamplingUnknown
 	table.Add(configured, unknown, received)
-	if out := table.Flush(true).Tallies[0].Out; out.Octets != 2*7*1500 {
+	if out := table.flushed(true).Tallies[0].Out; out.Octets != 2*7*1500 {
 		t.Errorf("a configured rate of 7 gives %d octets", out.Octets)
 	}
 }
@@ -234,7 +234,7 @@ func TestUnknownSamplingIsHeldAndScaled(t *testing.T) {
 	r.SamplingNumerator, r.SamplingDenominator, r.SamplingOrigin, r.SamplerID, r.ObservationDomain = 0, 0, schemas.SamplingUnknown, 2, 5
 	table.Add(e, r, received)
 	table.Add(e, record("192.0.2.9", "198.51.100.7", 10, 1), received)
-	first := table.Flush(true)
+	first := table.flushed(true)
 	equal(t, "before", octetsByMeter(first), map[string][2]uint64{"address:192.0.2.9 external": {0, 10}})
 	if a := first.Accounts[0]; a.Records != 1 || len(a.Held) != 2 || a.Held[0].Count != 1 || a.Held[1].Count != 1500 {
 		t.Errorf("%v", a)
@@ -250,7 +250,7 @@ func TestUnknownSamplingIsHeldAndScaled(t *testing.T) {
 	if n := table.ScaleHeld(e, key, 100, 1, schemas.SamplingDefault); n != 2 {
 		t.Errorf("%d records scaled, want 2", n)
 	}
-	second := table.Flush(true)
+	second := table.flushed(true)
 	equal(t, "after", octetsByMeter(second), map[string][2]uint64{"address:192.0.2.9 external": {0, 300_000}})
 	a := second.Accounts[0]
 	if a.Records != 2 || a.UnknownSamplingRecords != 2 || a.Octets != 300_000 || a.Held[0].Count != -1 || a.Held[1].Count != -1500 {
@@ -258,14 +258,14 @@ func TestUnknownSamplingIsHeldAndScaled(t *testing.T) {
 	}
 	// What still comes without a rate waits anew.
 	table.Add(e, r, received)
-	if f := table.Flush(true); len(f.Tallies) != 0 || len(table.Held(e)) != 1 || table.Drop(e) {
+	if f := table.flushed(true); len(f.Tallies) != 0 || len(table.Held(e)) != 1 || table.Drop(e) {
 		t.Errorf("%v", f)
 	}
 	// Scaled twice between two flushes, with records between.
 	table.ScaleHeld(e, key, 10, 1, schemas.SamplingOption)
 	table.Add(e, r, received)
 	table.ScaleHeld(e, key, 10, 1, schemas.SamplingOption)
-	equal(t, "twice", octetsByMeter(table.Flush(true)), map[string][2]uint64{"address:192.0.2.9 external": {0, 30_000}})
+	equal(t, "twice", octetsByMeter(table.flushed(true)), map[string][2]uint64{"address:192.0.2.9 external": {0, 30_000}})
 	if table.Len() != 0 {
 		t.Errorf("%d cells left", table.Len())
 	}
@@ -276,18 +276,18 @@ func TestFlushOfBusyMeters(t *testing.T) {
 	e := exporter(table, ModeSingle)
 	table.Add(e, record("192.0.2.9", "198.51.100.7", 2<<20, 2000), received)
 	table.Add(e, record("192.0.2.10", "198.51.100.7", 1000, 1), received)
-	busy := table.Flush(false)
+	busy := table.flushed(false)
 	equal(t, "busy", octetsByMeter(busy), map[string][2]uint64{"address:192.0.2.9 external": {0, 2 << 20}})
 	if len(busy.Accounts) != 1 || busy.Accounts[0].OctetsOnce != 2<<20 || busy.Accounts[0].Octets != 2<<20 {
 		t.Errorf("%v", busy.Accounts)
 	}
 	table.Add(e, record("192.0.2.9", "198.51.100.7", 5, 1), received)
-	rest := table.Flush(true)
+	rest := table.flushed(true)
 	equal(t, "the rest", octetsByMeter(rest), map[string][2]uint64{"address:192.0.2.9 external": {0, 5}, "address:192.0.2.10 external": {0, 1000}})
 	if a := rest.Accounts[0]; a.Octets != 1005 || a.Records != 3 {
 		t.Errorf("%v", a)
 	}
-	if f := table.Flush(true); len(f.Tallies) != 0 || len(f.Accounts) != 0 {
+	if f := table.flushed(true); len(f.Tallies) != 0 || len(f.Accounts) != 0 {
 		t.Errorf("nothing is left, but %v", f)
 	}
 }
@@ -301,7 +301,7 @@ func TestDroppedRecordsAreCounted(t *testing.T) {
 		table.Add(e, record(source, "198.51.100.7", 100, 1), received)
 	}
 	table.Add(e, record("192.0.2.1", "198.51.100.7", octetsMax+1, 1), received)
-	a := table.Flush(true).Accounts[0]
+	a := table.flushed(true).Accounts[0]
 	if a.Records != 3 || a.Octets != 300 || len(a.Dropped) != 2 || a.Dropped[0].Reason != "table_full" || a.Dropped[0].Count != 2 || a.Dropped[1].Reason != "implausible_octets" || a.Dropped[1].Count != 1 {
 		t.Errorf("%v", a)
 	}
@@ -313,8 +313,8 @@ func TestAddPort(t *testing.T) {
 	meter := schemas.VNICMeter("B4F6-1", "52:54:00:00:00:01")
 	from := time.Unix(minute0*60+50, 0)
 	table.AddPort(e, meter, from, from.Add(20*time.Second), PortDelta{InOctets: 1000, InPackets: 1, OutOctets: 3000, OutPackets: 4}, VNICOverhead)
-	f := table.Flush(true)
-	if len(f.Tallies) != 2 || f.Tallies[0].Meter != string(meter) || f.Classes[f.Tallies[0].Class] != schemas.ClassPort {
+	f := table.flushed(true)
+	if len(f.Tallies) != 2 || f.Tallies[0].Meter != string(meter) || Classes()[f.Tallies[0].Class] != schemas.ClassPort {
 		t.Fatalf("%v", f.Tallies)
 	}
 	var in, out, reportedOut, packets uint64
@@ -329,7 +329,7 @@ func TestAddPort(t *testing.T) {
 		t.Errorf("%v", a)
 	}
 	table.AddPort(e, meter, from, from, PortDelta{InOctets: 10, InPackets: 5}, PortOverhead)
-	if f := table.Flush(true); f.Tallies[0].In.Octets != 0 || f.Tallies[0].In.ReportedOctets != 10 {
+	if f := table.flushed(true); f.Tallies[0].In.Octets != 0 || f.Tallies[0].In.ReportedOctets != 10 {
 		t.Errorf("fewer octets than headers: %v", f.Tallies)
 	}
 }
@@ -352,21 +352,21 @@ func TestFloorOfBusyMetersFollowsTheirNumber(t *testing.T) {
 	}
 	for range 10 {
 		send(5000, 2<<20)
-		if f := table.Flush(false); !slices.ContainsFunc(f.Tallies, func(t *schemas.Tally) bool { return t.Meter == "address:10.1.0.0" }) {
+		if f := table.flushed(false); !slices.ContainsFunc(f.Tallies, func(t *schemas.Tally) bool { return t.Meter == "address:10.1.0.0" }) {
 			t.Fatal("the flood was not taken along")
 		}
 	}
-	table.Flush(true)
+	table.flushed(true)
 	send(5000, 2<<20)
-	if n := len(table.Flush(false).Tallies); n != 1 {
+	if n := len(table.flushed(false).Tallies); n != 1 {
 		t.Errorf("%d meters are busy, want the flood alone", n)
 	}
-	table.Flush(true)
+	table.flushed(true)
 	for range 10 {
-		table.Flush(false)
+		table.flushed(false)
 	}
 	send(100, 2<<20)
-	if n := len(table.Flush(false).Tallies); n != 101 {
+	if n := len(table.flushed(false).Tallies); n != 101 {
 		t.Errorf("%d meters are busy, want all 101", n)
 	}
 }

@@ -163,15 +163,15 @@ func TestTableTwin(t *testing.T) {
 		table.config.BusyOctets = 20_000
 		handles := []*Exporter{
 			table.Exporter(ExporterConfig{Address: addr("192.0.2.250"), Name: "a", Protocol: schemas.NetFlow9, Mode: ModeSingle}),
-			table.Exporter(ExporterConfig{Address: addr("192.0.2.251"), Name: "b", Protocol: schemas.IPFIX, Mode: ModeEdge, CustomerInterfaces: []schemas.IfIndex{3, 4}}),
-			table.Exporter(ExporterConfig{Address: addr("192.0.2.252"), Name: "c", Protocol: schemas.NetFlow5, Mode: ModeBorder}),
+			table.Exporter(ExporterConfig{Address: addr("192.0.2.251"), Name: "b", Number: 1, Protocol: schemas.IPFIX, Mode: ModeEdge, CustomerInterfaces: []schemas.IfIndex{3, 4}}),
+			table.Exporter(ExporterConfig{Address: addr("192.0.2.252"), Name: "c", Number: 2, Protocol: schemas.NetFlow5, Mode: ModeBorder}),
 		}
 		hosts := rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "203.0.113.5", "2001:db8:7::1", "2001:db8:7::2", "198.51.100.7", "198.51.100.8", "2001:db9::1"})
 		rates := rapid.SampledFrom([][2]uint32{{1, 1}, {10, 1}, {7, 2}, {1000, 3}})
 		booked, account := make(map[string]uint64), make(map[string]*schemas.ExporterAccount)
 		take := func(f Flushed) {
 			for _, tally := range f.Tallies {
-				booked[f.Exporters[tally.Exporter]] += tally.In.GetOctets() + tally.Out.GetOctets()
+				booked[handles[tally.Exporter].name] += tally.In.GetOctets() + tally.Out.GetOctets()
 			}
 			for _, a := range f.Accounts {
 				if a.Octets != a.OctetsOnce+a.OctetsBoth+a.OctetsTransit+a.OctetsUncounted {
@@ -208,12 +208,12 @@ func TestTableTwin(t *testing.T) {
 			truth[e.name].Add(truth[e.name], big.NewRat(int64(r.Octets+r.ReverseOctets)*int64(rate[0]), int64(rate[1])))
 			switch rapid.IntRange(0, 9).Draw(t, "flush") {
 			case 0:
-				take(table.Flush(true))
+				take(table.flushed(true))
 			case 1, 2:
-				take(table.Flush(false))
+				take(table.flushed(false))
 			}
 		}
-		take(table.Flush(true))
+		take(table.flushed(true))
 		for name, exact := range truth {
 			a := account[name]
 			if a == nil {

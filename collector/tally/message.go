@@ -1,0 +1,97 @@
+package tally
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"hostmeter/schemas"
+)
+
+// message is the memory of the one tally that a flush hands out at a time.
+type message struct {
+	tally   schemas.Tally
+	in, out trafficMessage
+}
+
+// trafficMessage is one direction of a message.
+type trafficMessage struct {
+	traffic          schemas.Traffic
+	features         schemas.Features
+	addresses, ports sketchMessage
+	topPeers         [told]schemas.Peer
+	peerAddresses    [told][16]byte
+	topPorts         [told]schemas.PortTraffic
+}
+
+type sketchMessage struct {
+	sketch    schemas.Sketch
+	exact     [exactMax]uint64
+	registers [registers]byte
+}
+
+// of fills in one direction, multiplied by the sampling rate; nil where there was none.
+func (m *trafficMessage) of(g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
+	if d.empty() {
+		return nil
+	}
+	n, by := g.numerator, g.denominator
+	scaledOctets, ok := octets.scale(d.octets, n, by)
+	scaledPackets, ok2 := packets.scale(d.packets, n, by)
+	if !ok || !ok2 {
+		g.sums.overflown++
+	}
+	out := &m.traffic
+	out.Octets, out.Packets, out.Flows = scaledOctets, scaledPackets, scaleRoughly(d.flows, n, by)
+	out.ReportedOctets, out.ReportedPackets = d.octets, d.packets
+	out.VarianceKib2 = variance(d.squares, n, by)
+	out.Features = nil
+	if d.features != (features{}) {
+		d.features.write(&m.features, n, by)
+		out.Features = &m.features
+	}
+	out.RemoteAddresses, out.RemotePorts = m.addresses.of(&d.addresses), m.ports.of(&d.ports)
+	out.TopPeers, out.TopPorts = out.TopPeers[:0], out.TopPorts[:0]
+	if d.peers != nil {
+		m.heaviest(d.peers, n, by)
+	}
+	return out
+}
+
+// of returns nil where nothing was added.
+func (m *sketchMessage) of(s *sketch) *schemas.Sketch {
+	switch {
+	case s.n == 0:
+		return nil
+	case s.n <= exactMax:
+		exact := append(m.exact[:0], s.words[:s.n]...)
+		slices.Sort(exact)
+		m.sketch.Exact, m.sketch.Registers = exact, nil
+	default:
+		of := m.registers[:0]
+		for _, word := range s.words {
+			of = binary.LittleEndian.AppendUint64(of, word)
+		}
+		m.sketch.Exact, m.sketch.Registers = nil, of
+	}
+	return &m.sketch
+}
+
+// heaviest fills in the heaviest peers and ports.
+func (m *trafficMessage) heaviest(p *peers, numerator, denominator uint32) {
+	for i, item := range p.addresses.top() {
+		address := item.key.address.address(item.key.v4)
+		peer := &m.topPeers[i]
+		peer.Address = m.peerAddresses[i][:address.BitLen()/8]
+		copy(peer.Address, address.AsSlice())
+		peer.Octets = scaleRoughly(item.octets, numerator, denominator)
+		peer.Packets = scaleRoughly(item.packets, numerator, denominator)
+		m.traffic.TopPeers = append(m.traffic.TopPeers, peer)
+	}
+	for i, item := range p.ports.top() {
+		port := &m.topPorts[i]
+		port.Protocol, port.Port = uint32(item.key.protocol), uint32(item.key.port)
+		port.Octets = scaleRoughly(item.octets, numerator, denominator)
+		port.Packets = scaleRoughly(item.packets, numerator, denominator)
+		m.traffic.TopPorts = append(m.traffic.TopPorts, port)
+	}
+}
