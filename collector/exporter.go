@@ -196,12 +196,13 @@ func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagra
 		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
 		c.noteClock(s, at, datagram)
 	}
-	c.table.Touch(s.handle, c.records, at)
-	watching := c.watch.Watching(at)
 	for i := range c.records {
-		c.adjust(s, &c.records[i])
-		c.book(s, &c.records[i], at)
-		if watching {
+		s.adjust(&c.records[i])
+		c.rate(s, &c.records[i], at)
+	}
+	c.table.AddAll(s.handle, c.records, at)
+	if c.watch.Watching(at) {
+		for i := range c.records {
 			c.watch.See(s.handle, &c.records[i], at)
 		}
 	}
@@ -235,7 +236,7 @@ func (c *Collector) noteClock(s *source, at time.Time, datagram []byte) {
 }
 
 // adjust makes of a record what its exporter meant, by the exporter's settings.
-func (c *Collector) adjust(s *source, r *schemas.FlowRecord) {
+func (s *source) adjust(r *schemas.FlowRecord) {
 	cfg := s.exporter.cfg
 	if cfg.Octets == OctetsLayer2 {
 		toLayer3(r)

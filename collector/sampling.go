@@ -37,8 +37,8 @@ func newSampling(cfg *ExporterConfig) sampling {
 // unknown says whether records are counted at a rate that nobody told.
 func (m *sampling) unknown() bool { return m.auto && (m.over || !m.since.IsZero()) }
 
-// book adds a record to the table, or to what waits there for a rate.
-func (c *Collector) book(s *source, rec *schemas.FlowRecord, at time.Time) {
+// rate gives a record the rate that it is booked at, or leaves it one that has to wait for its rate.
+func (c *Collector) rate(s *source, rec *schemas.FlowRecord, at time.Time) {
 	m := &s.sampling
 	switch {
 	case !m.auto:
@@ -47,14 +47,13 @@ func (c *Collector) book(s *source, rec *schemas.FlowRecord, at time.Time) {
 	case m.over:
 		rec.SamplingNumerator, rec.SamplingDenominator, rec.SamplingOrigin = m.fallback, 1, schemas.SamplingDefault
 	default:
-		c.bookUnknown(s, rec, at)
+		c.rateUnknown(s, rec, at)
 	}
 	m.numerator, m.denominator = rec.SamplingNumerator, rec.SamplingDenominator
-	c.table.Add(s.handle, rec, at)
 }
 
-// bookUnknown leaves a record as it is when it has to wait, and else gives it the default rate.
-func (c *Collector) bookUnknown(s *source, rec *schemas.FlowRecord, at time.Time) {
+// rateUnknown leaves a record as it is when it has to wait, and else gives it the default rate.
+func (c *Collector) rateUnknown(s *source, rec *schemas.FlowRecord, at time.Time) {
 	m := &s.sampling
 	if m.since.IsZero() {
 		m.since = at

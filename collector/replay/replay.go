@@ -142,8 +142,8 @@ func (r *run) datagram(from netip.AddrPort, at time.Time, payload []byte) {
 		if rec.OctetsL2 != 0 {
 			s.addLayer2(rec)
 		}
-		r.table.Add(s.handle, rec, at)
 	}
+	r.table.AddAll(s.handle, r.records, at)
 	if r.table.Len() >= drainAt {
 		r.drain()
 	}

@@ -16,7 +16,7 @@ const (
 type cell struct {
 	key     cellKey
 	octets  uint64 // of both directions, not multiplied
-	traffic uint32 // number + 1 in Table.traffic; 0: nothing was added up yet
+	traffic uint32 // in Table.traffic; 0: nothing was added up yet
 	busy    bool
 	gone    bool // flushed while others stay
 }
@@ -80,9 +80,9 @@ type direction struct {
 	octets, packets, flows, squares uint64
 
 	features  features
-	addresses sketch
-	ports     sketch
-	peers     *peers // of busy meters
+	addresses addressSketch
+	ports     portSketch
+	peers     uint32 // in Table.peers, of busy meters
 }
 
 // add adds an observation up.
@@ -108,35 +108,24 @@ func (x *traffic) add(t *Table, o *observation) {
 func (d *direction) detail(t *Table, o *observation) {
 	d.features.add(o)
 	if o.has(isKnown) {
-		d.addresses.add(hashAddress(o.remote, o.has(isIPv4)))
+		d.addresses.add(t, o.remote, o.has(isIPv4))
 	}
 	ported := o.protocol == protocolTCP || o.protocol == protocolUDP || o.protocol == protocolSCTP
 	if ported && !o.has(isFragment) {
-		d.ports.add(hashPort(o.remotePort))
+		d.ports.add(t, o.remotePort)
 	}
-	if d.octets < t.config.PeerOctets {
+	if d.octets < t.peerOctets {
 		return
 	}
-	if d.peers == nil {
-		d.peers = new(peers)
+	if d.peers == 0 {
+		d.peers = t.peers.get()
 	}
+	followed := t.peers.at(d.peers)
 	if o.has(isKnown) {
-		d.peers.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, o.packets)
+		followed.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, o.packets)
 	}
 	if ported {
-		d.peers.ports.add(portKey{o.protocol, o.remotePort}, o.octets, o.packets)
-	}
-}
-
-// clear empties traffic for the next cell.
-func (x *traffic) clear() {
-	x.in.clear()
-	x.out.clear()
-}
-
-func (d *direction) clear() {
-	if !d.empty() || d.addresses.n|d.ports.n != 0 {
-		*d = direction{}
+		followed.ports.add(portKey{o.protocol, o.remotePort}, o.octets, o.packets)
 	}
 }
 

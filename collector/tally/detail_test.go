@@ -69,6 +69,33 @@ func TestSketchTwin(t *testing.T) {
 	})
 }
 
+// TestSmallSketchTwin holds what is sent of few and of many addresses and ports against a sketch of all
+// their hashes.
+func TestSmallSketchTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		table := newTable()
+		var addresses addressSketch
+		var ports portSketch
+		var wantAddresses, wantPorts sketch
+		for range rapid.IntRange(1, 80).Draw(t, "observations") {
+			port := rapid.Uint16Range(0, 60).Draw(t, "port")
+			address := number{low: rapid.Uint64Range(0, 60).Draw(t, "address")}
+			v4 := rapid.IntRange(0, 30).Draw(t, "IPv6") > 0
+			addresses.add(table, address, v4)
+			wantAddresses.add(hashAddress(address, v4))
+			ports.add(table, port)
+			wantPorts.add(hashPort(port))
+		}
+		var got, want sketchMessage
+		if g, w := got.ofAddresses(table, &addresses), want.of(&wantAddresses); g.String() != w.String() {
+			t.Fatalf("addresses %v, want %v", g, w)
+		}
+		if g, w := got.ofPorts(table, &ports), want.of(&wantPorts); g.String() != w.String() {
+			t.Fatalf("ports %v, want %v", g, w)
+		}
+	})
+}
+
 func TestHeaviestFindsTheHeavy(t *testing.T) {
 	var h heaviest[int]
 	for i := range 10_000 {

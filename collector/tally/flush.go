@@ -77,35 +77,45 @@ func (t *Table) adapt(taken int) {
 
 func (f *flush) all() {
 	t := f.table
-	t.sort()
+	notes := t.partition()
 	t.index.clear()
-	notes, kept := t.notes, t.cells[:0]
-	for number := range t.cells {
-		c := t.cells[number] // kept overwrites what stood there
-		x := &t.scratch
-		held := !c.gone && !t.groups[c.key.group].known()
-		if held || c.traffic != 0 {
-			x = t.trafficOf(&c)
+	t.adaptPeers()
+	kept := t.cells[:0]
+	for from := 0; from < len(t.cells); from += 1 << rangeBits {
+		end := min(from+1<<rangeBits, len(t.cells))
+		for ; len(notes) > 0 && notes[0].cell < uint32(end); notes = notes[1:] {
+			t.trafficOf(&t.cells[notes[0].cell]).add(t, &notes[0].observation)
 		}
-		for len(notes) > 0 && notes[0].cell == uint32(number) {
-			x.add(t, &notes[0].observation)
-			notes = notes[1:]
-		}
-		switch {
-		case c.gone:
-		case held:
-			t.index.add(c.key.hash(), uint32(len(kept)))
-			kept = append(kept, c)
-		default:
-			f.take(&c, x)
-			t.scratch.clear()
-			t.drop(&c)
+		for number := from; number < end; number++ {
+			c := t.cells[number] // kept overwrites what stood there
+			switch {
+			case c.gone:
+			case !t.groups[c.key.group].known():
+				t.index.add(c.key.hash(), uint32(len(kept)))
+				kept = append(kept, c)
+			default:
+				f.take(&c, t.trafficOf(&c))
+				t.drop(&c)
+			}
 		}
 	}
 	t.notes, t.cells, t.busy = t.notes[:0], kept, t.busy[:0]
 	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)
+	}
+}
+
+// peersMost is of how many directions of meters the peers are meant to be followed at most.
+const peersMost = 4096
+
+// adaptPeers moves the floor from which peers are followed by how many were since the last flush.
+func (t *Table) adaptPeers() {
+	if t.peers.used < peersMost/4 {
+		t.peerOctets = max(t.peerOctets/2, t.config.PeerOctets)
+	}
+	for used := t.peers.used; used > peersMost; used /= 2 {
+		t.peerOctets = mulSaturated(t.peerOctets, 2)
 	}
 }
 
@@ -158,7 +168,7 @@ func (f *flush) take(c *cell, x *traffic) {
 		t.remember(g, c.key, x)
 	}
 	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
-	f.book(g, &c.key, f.message.in.of(g, &x.in, octetsIn, packetsIn), f.message.out.of(g, &x.out, octetsOut, packetsOut))
+	f.book(g, &c.key, f.message.in.of(f.table, g, &x.in, octetsIn, packetsIn), f.message.out.of(f.table, g, &x.out, octetsOut, packetsOut))
 }
 
 // scalersOf returns what multiplies the octets and packets of a cell, in and out.

@@ -1,6 +1,8 @@
 package tally
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/proto"
 
 	"hostmeter/schemas"
@@ -24,4 +26,9 @@ func (t *Table) flushed(all bool) (f Flushed) {
 func (t *Table) corrected(e *Exporter, key HeldKey, numerator, denominator uint32) (f Flushed) {
 	f.Accounts = t.Correct(e, key, numerator, denominator, f.take)
 	return f
+}
+
+// Add books one record.
+func (t *Table) Add(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) {
+	t.AddAll(e, []schemas.FlowRecord{*rec}, receivedAt)
 }

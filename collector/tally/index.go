@@ -42,11 +42,10 @@ type slot struct {
 
 const indexLeast = 1 << 10
 
+func newIndex() index { return index{slots: make([]slot, indexLeast)} }
+
 // find returns the number of the cell of a key.
 func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok bool) {
-	if len(x.slots) == 0 {
-		return 0, false
-	}
 	mask := uint32(len(x.slots) - 1)
 	short := uint32(hash)
 	for i := short & mask; ; i = (i + 1) & mask {
@@ -80,7 +79,7 @@ func (x *index) put(s slot) {
 
 func (x *index) grow() {
 	before := x.slots
-	x.slots = make([]slot, max(indexLeast, 2*len(before)))
+	x.slots = make([]slot, 2*len(before))
 	for _, s := range before {
 		if s.cell != 0 {
 			x.put(s)

@@ -30,7 +30,7 @@ type sketchMessage struct {
 }
 
 // of fills in one direction, multiplied by the sampling rate; nil where there was none.
-func (m *trafficMessage) of(g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
+func (m *trafficMessage) of(t *Table, g *group, d *direction, octets, packets *scaler) *schemas.Traffic {
 	if d.empty() {
 		return nil
 	}
@@ -49,30 +49,55 @@ func (m *trafficMessage) of(g *group, d *direction, octets, packets *scaler) *sc
 		d.features.write(&m.features, n, by)
 		out.Features = &m.features
 	}
-	out.RemoteAddresses, out.RemotePorts = m.addresses.of(&d.addresses), m.ports.of(&d.ports)
+	out.RemoteAddresses, out.RemotePorts = m.addresses.ofAddresses(t, &d.addresses), m.ports.ofPorts(t, &d.ports)
 	out.TopPeers, out.TopPorts = out.TopPeers[:0], out.TopPorts[:0]
-	if d.peers != nil {
-		m.heaviest(d.peers, n, by)
+	if d.peers != 0 {
+		m.heaviest(t.peers.at(d.peers), n, by)
 	}
 	return out
 }
 
-// of returns nil where nothing was added.
-func (m *sketchMessage) of(s *sketch) *schemas.Sketch {
-	switch {
-	case s.n == 0:
-		return nil
-	case s.n <= exactMax:
-		exact := append(m.exact[:0], s.words[:s.n]...)
-		slices.Sort(exact)
-		m.sketch.Exact, m.sketch.Registers = exact, nil
-	default:
-		of := m.registers[:0]
-		for _, word := range s.words {
-			of = binary.LittleEndian.AppendUint64(of, word)
-		}
-		m.sketch.Exact, m.sketch.Registers = nil, of
+func (m *sketchMessage) ofAddresses(t *Table, s *addressSketch) *schemas.Sketch {
+	if s.wide != 0 {
+		return m.of(t.wide.at(s.wide))
 	}
+	exact := m.exact[:0]
+	for _, key := range s.small[:s.n] {
+		exact = append(exact, hashAddress(number{0, uint64(key)}, true))
+	}
+	return m.ofExact(exact)
+}
+
+func (m *sketchMessage) ofPorts(t *Table, s *portSketch) *schemas.Sketch {
+	if s.wide != 0 {
+		return m.of(t.wide.at(s.wide))
+	}
+	exact := m.exact[:0]
+	for _, key := range s.small[:s.n] {
+		exact = append(exact, hashPort(key))
+	}
+	return m.ofExact(exact)
+}
+
+func (m *sketchMessage) of(s *sketch) *schemas.Sketch {
+	if s.n <= exactMax {
+		return m.ofExact(append(m.exact[:0], s.words[:s.n]...))
+	}
+	of := m.registers[:0]
+	for _, word := range s.words {
+		of = binary.LittleEndian.AppendUint64(of, word)
+	}
+	m.sketch.Exact, m.sketch.Registers = nil, of
+	return &m.sketch
+}
+
+// ofExact returns nil where nothing was added.
+func (m *sketchMessage) ofExact(exact []uint64) *schemas.Sketch {
+	if len(exact) == 0 {
+		return nil
+	}
+	slices.Sort(exact)
+	m.sketch.Exact, m.sketch.Registers = exact, nil
 	return &m.sketch
 }
 

@@ -85,3 +85,59 @@ func (s *sketch) raise(hash uint64) {
 		*word = *word&^(0xff<<shift) | rank<<shift
 	}
 }
+
+// smallMost is up to how many keys are kept themselves, in less memory than their hashes.
+const smallMost = 16
+
+// addressSketch is a sketch of addresses, portSketch one of ports. Up to smallMost IPv4 addresses, or ports,
+// stand in small; then all hashes are in a sketch of their own, whose number in Table.wide is wide.
+type addressSketch struct {
+	small [smallMost]uint32
+	wide  uint32
+	n     uint8
+}
+
+type portSketch struct {
+	small [smallMost]uint16
+	wide  uint32
+	n     uint8
+}
+
+func (s *addressSketch) add(t *Table, address number, v4 bool) {
+	if s.wide == 0 && v4 {
+		key := uint32(address.low)
+		if slices.Contains(s.small[:s.n], key) {
+			return
+		}
+		if s.n < smallMost {
+			s.small[s.n] = key
+			s.n++
+			return
+		}
+	}
+	if s.wide == 0 {
+		s.wide = t.wide.get()
+		for _, key := range s.small[:s.n] {
+			t.wide.at(s.wide).add(hashAddress(number{0, uint64(key)}, true))
+		}
+	}
+	t.wide.at(s.wide).add(hashAddress(address, v4))
+}
+
+func (s *portSketch) add(t *Table, port uint16) {
+	if s.wide == 0 {
+		if slices.Contains(s.small[:s.n], port) {
+			return
+		}
+		if s.n < smallMost {
+			s.small[s.n] = port
+			s.n++
+			return
+		}
+		s.wide = t.wide.get()
+		for _, key := range s.small {
+			t.wide.at(s.wide).add(hashPort(key))
+		}
+	}
+	t.wide.at(s.wide).add(hashPort(port))
+}

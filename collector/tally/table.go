@@ -18,23 +18,24 @@ type Table struct {
 	cells   []cell // as they came
 	index   index
 	notes   []note   // of cells, as they came
-	sorted  []note   // of sort
-	ends    []uint32 // of sort
+	sorted  []note   // of partition
+	ends    []uint32 // of partition
 	assumed int      // cells that are remembered at an assumed rate
 	busy    []uint32 // numbers of cells
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
 
-	// traffic is what cells have added up, by number; free ones are kept.
-	traffic     []*traffic
-	freeTraffic []uint32
-	scratch     traffic // of a cell whose notes all wait
+	traffic slabs[traffic] // what cells have added up
+	wide    slabs[sketch]  // of many addresses, or ports
+	peers   slabs[peers]
+	// peerOctets is from how many octets peers are followed: Config's, or more where too many are.
+	peerOctets uint64
 
 	ports     map[portCellKey]*portCell
 	portOrder []*portCell // as they came
 
-	touching []uint32 // of Touch
-	touched  uint64
+	entries []entry // of AddAll
+	touched uint64
 }
 
 // The classes, by index.
@@ -55,7 +56,8 @@ func New(config Config) *Table {
 		config:     config,
 		local:      newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
 		ports:      make(map[portCellKey]*portCell),
-		busyOctets: config.BusyOctets,
+		busyOctets: config.BusyOctets, peerOctets: config.PeerOctets,
+		index: newIndex(),
 	}
 }
 
@@ -146,8 +148,7 @@ func weak(origin schemas.SamplingOrigin) bool {
 }
 
 // cellOf returns the number of the cell of a key, made anew where needed.
-func (t *Table) cellOf(key *cellKey, g *group) uint32 {
-	hash := key.hash()
+func (t *Table) cellOf(key *cellKey, hash uint64, g *group) uint32 {
 	if number, ok := t.index.find(hash, key, t.cells); ok {
 		return number
 	}
@@ -160,32 +161,26 @@ func (t *Table) cellOf(key *cellKey, g *group) uint32 {
 
 // trafficOf returns the traffic of a cell, made anew where needed.
 func (t *Table) trafficOf(c *cell) *traffic {
-	if c.traffic != 0 {
-		return t.traffic[c.traffic-1]
+	if c.traffic == 0 {
+		c.traffic = t.traffic.get()
 	}
-	if len(t.freeTraffic) == 0 {
-		slab := new([64]traffic)
-		for i := range slab {
-			t.freeTraffic = append(t.freeTraffic, uint32(len(t.traffic)+len(slab)-1-i))
-		}
-		for i := range slab {
-			t.traffic = append(t.traffic, &slab[i])
-		}
-	}
-	last := len(t.freeTraffic) - 1
-	c.traffic = t.freeTraffic[last] + 1
-	t.freeTraffic = t.freeTraffic[:last]
-	return t.traffic[c.traffic-1]
+	return t.traffic.at(c.traffic)
 }
 
 // drop gives back what a flushed cell holds.
 func (t *Table) drop(c *cell) {
 	t.groups[c.key.group].cells--
-	if c.traffic != 0 {
-		t.traffic[c.traffic-1].clear()
-		t.freeTraffic = append(t.freeTraffic, c.traffic-1)
-		c.traffic = 0
+	if c.traffic == 0 {
+		return
 	}
+	x := t.traffic.at(c.traffic)
+	for _, d := range []*direction{&x.in, &x.out} {
+		t.wide.put(d.addresses.wide)
+		t.wide.put(d.ports.wide)
+		t.peers.put(d.peers)
+	}
+	t.traffic.put(c.traffic)
+	c.traffic = 0
 }
 
 func hourOf(at time.Time) int64 { return floorMinute(at.UnixNano()) / 60 }
