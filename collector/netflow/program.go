@@ -29,6 +29,7 @@ type program struct {
 	every           []item
 	has             set
 	plan            plan
+	plain           *plain // nil where records are not plain
 }
 
 // plan says which of the targets that a template has count, decided once.
@@ -80,6 +81,7 @@ func compile(fields []field, options bool, version uint16) (p *program, reason R
 		p.stride, p.every = offset, nil
 	}
 	p.plan = planOf(p.has)
+	p.plain = plainOf(p)
 	return p, 0, true
 }
 

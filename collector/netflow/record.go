@@ -12,6 +12,9 @@ import (
 // dataSet decodes the records of a data set by its program. What is left behind the last record is
 // padding. records counts flow and option records.
 func (d *Decoder) dataSet(dst []schemas.FlowRecord, dom *domain, p *program, h *header, body []byte) (out []schemas.FlowRecord, records uint32) {
+	if p.plain != nil {
+		return d.plainSet(dst, dom, p, h, body)
+	}
 	v := &d.values
 	if p.stride > 0 {
 		for ; len(body) >= p.stride; body = body[p.stride:] {
@@ -127,16 +130,21 @@ func details(rec *schemas.FlowRecord, has set, v *values) {
 		rec.OctetsL2 = v[toOctetsL2]
 	}
 	if has.has(toDirection) {
-		switch v[toDirection] {
-		case 0:
-			rec.Direction = schemas.DirectionIngress
-		case 1:
-			rec.Direction = schemas.DirectionEgress
-		}
+		rec.Direction = directionOf(v[toDirection])
 	}
 	const moreFragments = 0x20 // of IE 197
 	rec.Fragment = has.has(toFragmentOffset) && v[toFragmentOffset] != 0 ||
 		has.has(toFragmentFlags) && v[toFragmentFlags]&moreFragments != 0
+}
+
+func directionOf(n uint64) schemas.FlowDirection {
+	switch n {
+	case 0:
+		return schemas.DirectionIngress
+	case 1:
+		return schemas.DirectionEgress
+	}
+	return schemas.DirectionUnknown
 }
 
 // rateOf writes the sampling rate into a record: what it states itself, else what option data told.
@@ -149,6 +157,11 @@ func (d *Decoder) rateOf(rec *schemas.FlowRecord, dom *domain, p *program, v *va
 			return
 		}
 	}
+	d.optionRate(rec, dom)
+}
+
+// optionRate writes the sampling rate that option data told into a record.
+func (d *Decoder) optionRate(rec *schemas.FlowRecord, dom *domain) {
 	first, second := rec.InInterface, rec.OutInterface
 	if rec.Direction == schemas.DirectionEgress {
 		first, second = second, first

@@ -6,10 +6,9 @@ import "hostmeter/schemas"
 // where the template has none that can be placed. Where one is missing it is made from a duration,
 // else it equals the other.
 func times(rec *schemas.FlowRecord, p *program, dom *domain, h *header, v *values) {
-	start := timeOf(p.plan.start, p.has, dom, h, v)
-	end := timeOf(p.plan.end, p.has, dom, h, v)
-	if start == 0 && end == 0 {
-		return
+	init := dom.systemInit
+	if p.has.has(toSystemInit) {
+		init = v[toSystemInit]
 	}
 	var duration int64
 	switch {
@@ -17,6 +16,14 @@ func times(rec *schemas.FlowRecord, p *program, dom *domain, h *header, v *value
 		duration = clampedProduct(v[toDurationMilliseconds], 1e6)
 	case p.has.has(toDurationMicroseconds):
 		duration = clampedProduct(v[toDurationMicroseconds], 1e3)
+	}
+	place(rec, timeOf(p.plan.start, v[p.plan.start], init, h), timeOf(p.plan.end, v[p.plan.end], init, h), duration)
+}
+
+// place writes times that may be 0, which is not told, into a record.
+func place(rec *schemas.FlowRecord, start, end, duration int64) {
+	if start == 0 && end == 0 {
+		return
 	}
 	if start == 0 {
 		start = end - duration
@@ -27,10 +34,10 @@ func times(rec *schemas.FlowRecord, p *program, dom *domain, h *header, v *value
 	rec.FlowStart, rec.FlowEnd = start, max(start, end)
 }
 
-// timeOf converts one time field; 0 where it cannot be placed.
+// timeOf converts what one time field tells; 0 where it cannot be placed. init is when the exporter began,
+// in milliseconds since the Unix epoch; 0 is not told.
 // Source: RFC 7011 section 6.1.7 to 6.1.10; RFC 7012 section 5.10 and 5.11.
-func timeOf(from target, has set, dom *domain, h *header, v *values) int64 {
-	n := v[from]
+func timeOf(from target, n, init uint64, h *header) int64 {
 	switch from {
 	case toStartSeconds, toEndSeconds:
 		return clampedProduct(n, 1e9)
@@ -43,10 +50,6 @@ func timeOf(from target, has set, dom *domain, h *header, v *values) int64 {
 	case toStartUptime, toEndUptime:
 		if h.version == 9 {
 			return uptimeToUnix(h.exportedAt, h.uptime, uint32(n))
-		}
-		init := dom.systemInit
-		if has.has(toSystemInit) {
-			init = v[toSystemInit]
 		}
 		if init == 0 {
 			return 0
