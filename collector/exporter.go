@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"hostmeter/collector/netflow"
 	"hostmeter/collector/replay"
 	"hostmeter/collector/sflow"
@@ -27,7 +29,7 @@ type exporter struct {
 	addr    netip.Addr
 	text    string // of addr, as accounts have it
 	cfg     *ExporterConfig
-	sources map[schemas.Protocol]*source
+	sources []*source // by protocol, few
 	// since is when it was first missed: the first flush, or datagram. last is its last datagram.
 	since, last time.Time
 	heldSince   time.Time // since when some of its records wait; zero: none does
@@ -45,7 +47,9 @@ type source struct {
 	ports    map[schemas.IfIndex]*port
 	// portHandle is for counters; nil before the first.
 	portHandle *tally.Exporter
+	datagrams  prometheus.Counter
 	last       time.Time // its last datagram
+	observed   int64     // the minute up to which it is told to be under observation
 	hour       int64     // of the datagrams that the decoder's counts belong to
 	moved      bool      // since positions were last taken
 	held       map[heldKey]int64
@@ -69,10 +73,10 @@ func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []b
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.fed = true
-	c.metrics.datagram(protocol)
 	e := c.exporters[addr]
 	if e == nil {
 		if e = c.admit(addr, receivedAt, protocol); e == nil {
+			c.metrics.datagram(protocol)
 			return
 		}
 	}
@@ -85,21 +89,27 @@ func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []b
 	}
 	switch {
 	case !known:
+		c.metrics.datagram(protocol)
 		c.dropUnknown(e, receivedAt)
 		return
 	case !e.cfg.expects(protocol):
+		c.metrics.datagram(protocol)
 		c.dropDatagram(accountKey{e.text, protocol, hourOf(receivedAt)}, "protocol_not_expected")
 		return
 	}
-	s := e.sources[protocol]
+	s := e.source(protocol)
 	if s == nil {
 		s = c.addSource(e, protocol)
 	}
+	s.datagrams.Inc()
 	if hour := hourOf(receivedAt); hour != s.hour {
 		c.settleSource(s)
 		s.hour = hour
 	}
-	c.observe(e.text, protocol, s.last, receivedAt)
+	if minute := minuteOf(receivedAt); minute != s.observed {
+		c.observe(e.text, protocol, s.last, receivedAt)
+		s.observed = minute
+	}
 	if receivedAt.After(s.last) {
 		s.last = receivedAt
 	}
@@ -127,14 +137,17 @@ func (c *Collector) admit(addr netip.Addr, at time.Time, protocol schemas.Protoc
 }
 
 func (c *Collector) addExporter(addr netip.Addr, cfg *ExporterConfig) *exporter {
-	e := &exporter{addr: addr, text: addr.String(), cfg: cfg, sources: map[schemas.Protocol]*source{}}
+	e := &exporter{addr: addr, text: addr.String(), cfg: cfg}
 	c.exporters[addr] = e
 	c.order = append(c.order, e)
 	return e
 }
 
 func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
-	s := &source{exporter: e, protocol: protocol, held: map[heldKey]int64{}, ports: map[schemas.IfIndex]*port{}}
+	s := &source{
+		exporter: e, protocol: protocol, datagrams: c.metrics.datagrams[protocol], observed: -1,
+		held: map[heldKey]int64{}, ports: map[schemas.IfIndex]*port{},
+	}
 	s.handle = c.table.Exporter(c.handleConfig(s))
 	s.sampling = newSampling(e.cfg)
 	if protocol == schemas.SFlow5 {
@@ -145,10 +158,20 @@ func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
 		s.flows.LookInto(e.cfg.inside())
 		s.flows.Share(&c.programs)
 	}
-	e.sources[protocol] = s
+	e.sources = append(e.sources, s)
 	c.restoreSource(s)
 	c.restoreLearned(s)
 	return s
+}
+
+// source returns what the exporter sends in a protocol, nil if it has not yet.
+func (e *exporter) source(protocol schemas.Protocol) *source {
+	for _, s := range e.sources {
+		if s.protocol == protocol {
+			return s
+		}
+	}
+	return nil
 }
 
 // handleConfig is what a table is told of a source.
@@ -169,9 +192,10 @@ func (c *Collector) handleConfig(s *source) tally.ExporterConfig {
 // or, where it uses none yet, under "unknown".
 func (c *Collector) dropUnknown(e *exporter, at time.Time) {
 	protocol := schemas.Protocol("unknown")
-	for p, s := range e.sources {
-		if protocol == "unknown" || s.last.After(e.sources[protocol].last) {
-			protocol = p
+	var last time.Time
+	for _, s := range e.sources {
+		if protocol == "unknown" || s.last.After(last) {
+			protocol, last = s.protocol, s.last
 		}
 	}
 	c.dropDatagram(accountKey{e.text, protocol, hourOf(at)}, "protocol")
@@ -343,7 +367,7 @@ func (e *exporter) completeness(at time.Time, silence time.Duration) *schemas.Co
 func (e *exporter) status() ExporterStatus {
 	status := ExporterStatus{Exporter: e.text, Name: e.cfg.Name, Last: e.last}
 	for _, p := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
-		if s := e.sources[p]; s != nil {
+		if s := e.source(p); s != nil {
 			status.Protocols = append(status.Protocols, p)
 			status.SamplingUnknown = status.SamplingUnknown || s.sampling.unknown()
 			status.addRate(s.sampling.numerator, s.sampling.denominator)

@@ -138,7 +138,7 @@ func (c *Collector) follow(key accountKey, a *schemas.ExporterAccount, at time.T
 		return
 	}
 	e := c.exporters[addr]
-	if s := e.sources[key.protocol]; s != nil {
+	if s := e.source(key.protocol); s != nil {
 		s.moved = true
 		for _, h := range a.Held {
 			s.held[heldKey{h.Unit, h.Reason}] += h.Count

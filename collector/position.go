@@ -80,7 +80,7 @@ func (c *Collector) restore(positions map[positionKey]*schemas.SourcePosition) {
 	}
 	for e := range heard {
 		for _, protocol := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
-			if e.sources[protocol] == nil && slices.ContainsFunc(e.restored, func(p *schemas.SourcePosition) bool {
+			if e.source(protocol) == nil && slices.ContainsFunc(e.restored, func(p *schemas.SourcePosition) bool {
 				return p.GetKey() == string(protocol)+"/receipt"
 			}) {
 				c.addSource(e, protocol)

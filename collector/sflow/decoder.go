@@ -34,6 +34,12 @@ type Decoder struct {
 	tunnels  frame.Tunnels
 	counters []CounterSample
 	streams  map[streamKey]*stream
+	last     [2]lastStream // of datagrams, and of samples: most are of the stream before
+}
+
+type lastStream struct {
+	key    streamKey
+	stream *stream // nil: none
 }
 
 // stream is what is followed of a sequence of datagrams or of the flow samples of a data source.
@@ -152,6 +158,28 @@ func (d *Decoder) sample(dst []schemas.FlowRecord, h *head, format uint32, b []b
 
 // follow accounts for a sequence number. It returns nil for a stream beyond the limit.
 func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) *stream {
+	s := d.streamOf(key)
+	if s == nil {
+		return nil
+	}
+	n, restarted := s.sequence.Advance(number, 1, uptime, false)
+	*lost += n
+	if restarted {
+		d.stats.Restarts++
+		s.pool.known = false
+	}
+	return s
+}
+
+// streamOf returns the stream of a key, nil where there are too many.
+func (d *Decoder) streamOf(key streamKey) *stream {
+	last := &d.last[0]
+	if key.source != datagrams {
+		last = &d.last[1]
+	}
+	if last.stream != nil && last.key == key {
+		return last.stream
+	}
 	s := d.streams[key]
 	if s == nil {
 		if len(d.streams) >= d.limits.Sources {
@@ -160,12 +188,7 @@ func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) *str
 		s = new(stream)
 		d.streams[key] = s
 	}
-	n, restarted := s.sequence.Advance(number, 1, uptime, false)
-	*lost += n
-	if restarted {
-		d.stats.Restarts++
-		s.pool.known = false
-	}
+	*last = lastStream{key, s}
 	return s
 }
 

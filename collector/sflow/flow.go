@@ -95,8 +95,9 @@ const (
 // nothing tells of the packet.
 func (d *Decoder) flowRecords(rec *schemas.FlowRecord, b []byte, count uint32) bool {
 	header := frame.Packet{Tunnels: d.tunnels}
-	var summary frame.Packet
-	var headerOK, summaryOK, found, cut bool
+	var summary []byte // with addresses of summarySize octets
+	var summarySize int
+	var headerOK, found, cut bool
 	for ; count > 0; count-- {
 		format, data, rest, ok := nextRecord(b)
 		if !ok {
@@ -114,18 +115,17 @@ func (d *Decoder) flowRecords(rec *schemas.FlowRecord, b []byte, count uint32) b
 				rec.OctetsL2 = uint64(binary.BigEndian.Uint32(data))
 			}
 		case format == ipv4Data && len(data) >= 28:
-			found, summaryOK = true, true
-			summary = sampledIP(data, 4)
+			found, summary, summarySize = true, data, 4
 		case format == ipv6Data && len(data) >= 52:
-			found, summaryOK = true, true
-			summary = sampledIP(data, 16)
+			found, summary, summarySize = true, data, 16
 		}
 	}
 	switch {
 	case headerOK:
 		header.Fill(rec)
-	case summaryOK:
-		summary.Fill(rec)
+	case summary != nil:
+		p := sampledIP(summary, summarySize)
+		p.Fill(rec)
 	case !found && cut:
 		d.stats.Dropped[DroppedRecordLength]++
 	case !found:

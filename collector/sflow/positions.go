@@ -28,6 +28,7 @@ func (d *Decoder) Positions() []*schemas.SourcePosition {
 // Restore makes a new decoder count what was lost since positions were taken. Keys that are not its
 // own are passed over.
 func (d *Decoder) Restore(positions []*schemas.SourcePosition) {
+	d.last = [2]lastStream{}
 	for _, p := range positions {
 		key, ok := parseStream(p.GetKey())
 		if !ok || len(p.GetValues()) != 2 || len(d.streams) >= d.limits.Sources {

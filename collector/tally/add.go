@@ -46,16 +46,26 @@ type entry struct {
 	observation
 }
 
+// entriesMost is how many entries wait until they are noted together, with those of the datagrams after:
+// enough that the searches for their cells wait for memory together.
+const entriesMost = 64
+
 // AddAll books the records of a datagram. Their fields are not changed, and nothing of them is kept.
 //
 // A record whose SamplingOrigin is SamplingUnknown is kept apart, unscaled, until ScaleHeld tells
 // the rate of its HeldKey; give it a rate and SamplingDefault before to book it at once.
 func (t *Table) AddAll(e *Exporter, records []schemas.FlowRecord, receivedAt time.Time) {
 	received := receivedAt.UnixNano()
-	t.entries = t.entries[:0]
 	for i := range records {
 		t.plan(e, &records[i], received)
 	}
+	if len(t.entries) >= entriesMost {
+		t.noteEntries()
+	}
+}
+
+// noteEntries notes what waits to be noted. All that looks at cells or groups calls it first.
+func (t *Table) noteEntries() {
 	t.touch()
 	for i := range t.entries {
 		x := &t.entries[i]
@@ -68,6 +78,7 @@ func (t *Table) AddAll(e *Exporter, records []schemas.FlowRecord, receivedAt tim
 			t.busy = append(t.busy, number)
 		}
 	}
+	t.entries = t.entries[:0]
 }
 
 // touch brings the cells of entries into cache. The searches of many entries wait for memory together
@@ -76,6 +87,7 @@ func (t *Table) touch() {
 	mask := uint32(len(t.index.slots) - 1)
 	for i := range t.entries {
 		x := &t.entries[i]
+		x.hash = x.key.hash()
 		x.place = t.index.slots[uint32(x.hash)&mask].cell
 	}
 	var sum uint64
@@ -230,51 +242,47 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 		squares = squaresOf(w.octets, w.packets)
 	}
 	key := cellKey{group: g.id, class: class, both: both}
+	p := part{octets: w.octets, packets: w.packets, squares: squares, is: isBegin}
 	for minute := when.first; minute <= when.last; minute++ {
+		if when.first != when.last {
+			p.octets, p.packets, p.squares = when.share(w.octets, minute), when.share(w.packets, minute), when.share(squares, minute)
+		}
 		key.minute = int32(minute)
-		p := part{
-			octets:  when.share(w.octets, minute),
-			packets: when.share(w.packets, minute),
-			squares: when.share(squares, minute),
-		}
-		if minute == when.first {
-			p.is = isBegin
-		}
 		if b.source {
-			t.enter(t.meter(key, &w.source), g, w, &p, true)
+			t.enter(&key, g, w, &p, true).meter(t, &w.source)
 		}
 		if b.port {
-			key := key
-			key.meter, key.kind = number{0, uint64(w.in)}, meterPort
-			t.enter(key, g, w, &p, true)
+			x := t.enter(&key, g, w, &p, true)
+			x.key.meter, x.key.kind = number{0, uint64(w.in)}, meterPort
 		}
 		if b.destination {
-			t.enter(t.meter(key, &w.destination), g, w, &p, false)
+			t.enter(&key, g, w, &p, false).meter(t, &w.destination)
 		}
+		p.is = 0
 	}
 }
 
-// enter makes an entry of what a part of a way adds to one end of it.
-func (t *Table) enter(key cellKey, g *group, w *way, p *part, out bool) {
+// enter makes an entry of what a part of a way adds to one end of it, whose meter is the caller's to set.
+func (t *Table) enter(key *cellKey, g *group, w *way, p *part, out bool) *entry {
 	if len(t.entries) == cap(t.entries) {
 		t.entries = append(t.entries, entry{})
 	} else {
 		t.entries = t.entries[:len(t.entries)+1]
 	}
 	x := &t.entries[len(t.entries)-1]
-	x.key, x.hash, x.group = key, key.hash(), g
+	x.key, x.group = *key, g
 	x.observe(w, p, out)
+	return x
 }
 
-// meter completes a key by a local end's meter.
-func (t *Table) meter(key cellKey, e *end) cellKey {
+// meter completes an entry by a local end's meter.
+func (x *entry) meter(t *Table, e *end) {
 	switch {
 	case e.v4:
-		key.meter, key.kind = e.address, meterIPv4
+		x.key.meter, x.key.kind = e.address, meterIPv4
 	case t.config.EachAddress:
-		key.meter, key.kind = e.address, meterIPv6
+		x.key.meter, x.key.kind = e.address, meterIPv6
 	default:
-		key.meter, key.kind = number{0, uint64(e.prefix)}, meterPrefix
+		x.key.meter, x.key.kind = number{0, uint64(e.prefix)}, meterPrefix
 	}
-	return key
 }

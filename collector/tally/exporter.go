@@ -224,7 +224,7 @@ func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group
 	case origin == schemas.SamplingUnknown || key.numerator == 0 || key.denominator == 0:
 		key.numerator, key.denominator = 0, 0
 		key.held = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}
-	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.index.used < t.config.AssumedCells:
+	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.index.used+len(t.entries) < t.config.AssumedCells:
 		key.held, key.assumed = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}, true
 	}
 	if e.last != nil && e.last.key == key {

@@ -15,6 +15,7 @@ import (
 // and held records, records it dropped. Datagrams, templates, losses and what a decoder dropped are the
 // caller's to add. There is one of an (exporter, protocol, hour), and all agree with the tallies.
 func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
+	t.noteEntries()
 	f := t.newFlush(each)
 	if all {
 		f.all()

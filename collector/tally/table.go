@@ -73,6 +73,7 @@ func (t *Table) Exporter(config ExporterConfig) *Exporter {
 // Drop forgets a handle once all that was added under it has been flushed or scaled; until then it
 // does nothing and says false.
 func (t *Table) Drop(e *Exporter) bool {
+	t.noteEntries()
 	if len(e.groups) > 0 {
 		return false
 	}
@@ -86,7 +87,10 @@ func (t *Table) Drop(e *Exporter) bool {
 }
 
 // Len is the number of cells that wait for a flush.
-func (t *Table) Len() int { return t.index.used + len(t.ports) }
+func (t *Table) Len() int {
+	t.noteEntries()
+	return t.index.used + len(t.ports)
+}
 
 // LocalPrefix returns the meter of a local address; ok is false for a remote one.
 func (t *Table) LocalPrefix(addr netip.Addr) (prefix netip.Prefix, ok bool) {
@@ -124,6 +128,7 @@ func (t *Table) ScaleHeld(e *Exporter, key HeldKey, numerator, denominator uint3
 	if numerator == 0 || denominator == 0 {
 		return 0
 	}
+	t.noteEntries()
 	var records uint64
 	for groupKey, g := range e.groups {
 		if g.known() || groupKey.held != key {
