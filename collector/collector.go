@@ -58,6 +58,7 @@ type Collector struct {
 	// flushMu lets one flush run at a time; it is taken before mu.
 	flushMu  sync.Mutex
 	pending  []*schemas.Batch // cut, and not yet taken by the log
+	parts    parts            // what is encoded of them
 	state    *state           // what the log has
 	unsaved  bool             // that a decoder's knowledge could not be saved was told
 	recovers bool             // positions are read and written
@@ -128,7 +129,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		knocks:    knocks{known: map[netip.Addr]*Knock{}},
 		accounts:  map[accountKey]*schemas.ExporterAccount{},
 
-		corrections: newTallies(cfg.Shards), numbers: map[string]uint32{},
+		corrections: newTallies(cfg.Shards, nil), numbers: map[string]uint32{},
 	}
 	// Who is configured by a single address is missed from the beginning, if it does not send.
 	c.watch, c.twice = tally.NewWatch(c.table), map[[2]tally.Sight]tally.Twice{}

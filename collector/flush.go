@@ -54,6 +54,7 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 	}
 	c.state.took(c.pending)
 	c.pending = nil
+	c.parts.takeBack()
 	if c.recovers {
 		c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
 	}
@@ -64,7 +65,7 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 func (c *Collector) cut(at time.Time, all bool) *cut {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	b := newCut(c.cfg.Shards, slices.Clone(c.names))
+	b := newCut(c.cfg.Shards, slices.Clone(c.names), &c.parts)
 	whole := all
 	if !all {
 		accounts := c.table.Flush(false, b.tallies.add)
@@ -100,7 +101,7 @@ func (c *Collector) cutWhole(b *cut, at time.Time) {
 		a.settle(c, at)
 	}
 	b.tallies.join(c.corrections)
-	c.corrections = newTallies(c.cfg.Shards)
+	c.corrections = newTallies(c.cfg.Shards, nil)
 	c.addAccounts(c.table.Flush(true, b.tallies.add))
 	for key, a := range c.accounts {
 		c.follow(key, a, at)
@@ -180,8 +181,8 @@ type shard struct {
 	accounts []*schemas.ExporterAccount
 }
 
-func newCut(shards uint32, exporters []string) *cut {
-	return &cut{tallies: newTallies(shards), shards: make([]shard, shards), exporters: exporters}
+func newCut(shards uint32, exporters []string, parts *parts) *cut {
+	return &cut{tallies: newTallies(shards, parts), shards: make([]shard, shards), exporters: exporters}
 }
 
 func (b *cut) shardOf(id string) *shard { return &b.shards[schemas.ShardOf(id, uint32(len(b.shards)))] }
@@ -273,10 +274,40 @@ type tallies struct {
 	shards [][][]byte
 	open   []bool // by shard: the last part takes more
 	n      int
+	memory *parts // nil: of the heap
 }
 
-func newTallies(shards uint32) *tallies {
-	return &tallies{shards: make([][][]byte, shards), open: make([]bool, shards)}
+func newTallies(shards uint32, memory *parts) *tallies {
+	return &tallies{shards: make([][][]byte, shards), open: make([]bool, shards), memory: memory}
+}
+
+// parts is memory for the parts of tallies, used again once the log has taken what was in it.
+type parts struct{ free, taken [][]byte }
+
+const (
+	// partBytes holds what may stand in a part before it is full, and one more tally of a busy meter.
+	partBytes = tallyBytes + 16<<10
+	// partsMost bounds what is kept for the next flush.
+	partsMost = 64
+)
+
+func (p *parts) get() []byte {
+	if p == nil {
+		return nil
+	}
+	if len(p.free) == 0 {
+		p.free = append(p.free, make([]byte, 0, partBytes))
+	}
+	last := len(p.free) - 1
+	part := p.free[last]
+	p.free, p.taken = p.free[:last], append(p.taken, part)
+	return part
+}
+
+func (p *parts) takeBack() {
+	p.free = append(p.free, p.taken...)
+	p.free = p.free[:min(len(p.free), partsMost)]
+	p.taken = p.taken[:0]
 }
 
 func (t *tallies) add(m *schemas.Tally) {
@@ -284,7 +315,7 @@ func (t *tallies) add(m *schemas.Tally) {
 	shard := schemas.ShardOf(m.Meter, uint32(len(t.shards)))
 	parts, alone := t.shards[shard], outsizedTally(m)
 	if !t.open[shard] || alone {
-		parts = append(parts, nil)
+		parts = append(parts, t.memory.get())
 		t.shards[shard] = parts
 	}
 	last := &parts[len(parts)-1]

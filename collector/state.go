@@ -215,7 +215,7 @@ func (c *Collector) recover(ctx context.Context) error {
 // a batch without content to every shard, and reads until it meets them.
 func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 	now := c.deps.Clock.Now()
-	nothing := newCut(c.cfg.Shards, nil)
+	nothing := newCut(c.cfg.Shards, nil, nil)
 	nothing.received = interval{now, now}
 	end := nothing.batches(c.cfg.ID, true)
 	if err := c.deps.Log.Append(ctx, end); err != nil {

@@ -38,7 +38,12 @@ type IfIndex uint32
 
 // AddressMeter is the meter of one address. An IPv4-mapped address is its IPv4 address.
 func AddressMeter(addr netip.Addr) MeterID {
-	return MeterID("address:" + addr.Unmap().String())
+	return MeterID(AppendAddressMeter(nil, addr))
+}
+
+// AppendAddressMeter appends the meter of one address to dst.
+func AppendAddressMeter(dst []byte, addr netip.Addr) []byte {
+	return addr.Unmap().AppendTo(append(dst, "address:"...))
 }
 
 // PrefixMeter is the meter of an assigned prefix. One that holds a single address is the address.

@@ -14,14 +14,12 @@ type assumed map[int64]*assumedHour
 
 type assumedHour struct {
 	transit, uncounted, packets uint64
-	cells                       map[cellKey]int // in sums
-	sums                        []assumedCell
+	index                       index  // of cells
+	cells                       []cell // whose keys have no group, and of which nothing else is used
+	sums                        []bothSums
 }
 
-type assumedCell struct {
-	key     cellKey // without its group
-	in, out assumedSums
-}
+type bothSums struct{ in, out assumedSums }
 
 // assumedSums are one direction of a cell.
 type assumedSums struct{ octets, packets, flows, squares uint64 }
@@ -97,10 +95,10 @@ func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32,
 // correct adds what is missing of one hour.
 func (f *flush) correct(e *Exporter, hour int64, h *assumedHour, numerator, denominator uint32) {
 	g := &group{key: groupKey{hour: hour}, exporter: e, numerator: numerator - denominator, denominator: denominator}
-	for i := range h.sums {
-		c := &h.sums[i]
-		octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
-		f.book(g, &c.key, c.in.missing(g, octetsIn, packetsIn, numerator), c.out.missing(g, octetsOut, packetsOut, numerator))
+	for i := range h.cells {
+		key, c := &h.cells[i].key, &h.sums[i]
+		octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(key.both)
+		f.book(g, key, c.in.missing(g, octetsIn, packetsIn, numerator), c.out.missing(g, octetsOut, packetsOut, numerator))
 	}
 	g.sums = sums{transit: h.transit, uncounted: h.uncounted, packets: h.packets}
 	f.settleGroup(g)
@@ -126,17 +124,18 @@ func (s *assumedSums) missing(g *group, octets, packets *scaler, numerator uint3
 func (t *Table) remember(g *group, key cellKey, x *traffic) {
 	h := g.assumedHour()
 	key.group = 0
-	at, ok := h.cells[key]
+	hash := key.hash()
+	number, ok := h.index.find(hash, &key, h.cells)
 	if !ok {
 		if t.assumed >= t.config.AssumedCells {
 			return
 		}
 		t.assumed++
-		at = len(h.sums)
-		h.cells[key] = at
-		h.sums = append(h.sums, assumedCell{key: key})
+		number = uint32(len(h.cells))
+		h.index.add(hash, number)
+		h.cells, h.sums = append(h.cells, cell{key: key}), append(h.sums, bothSums{})
 	}
-	c := &h.sums[at]
+	c := &h.sums[number]
 	c.in.add(&x.in)
 	c.out.add(&x.out)
 }
@@ -150,6 +149,9 @@ func (s *assumedSums) add(d *direction) {
 
 // assumedHour returns where a group of an assumed rate is remembered.
 func (g *group) assumedHour() *assumedHour {
+	if g.assumed != nil {
+		return g.assumed
+	}
 	e := g.exporter
 	hours := e.assumed[g.key.held]
 	if hours == nil {
@@ -158,8 +160,9 @@ func (g *group) assumedHour() *assumedHour {
 	}
 	h := hours[g.key.hour]
 	if h == nil {
-		h = &assumedHour{cells: make(map[cellKey]int)}
+		h = &assumedHour{index: newIndex()}
 		hours[g.key.hour] = h
 	}
+	g.assumed = h
 	return h
 }

@@ -29,7 +29,7 @@ type Config struct {
 	BusyOctets uint64
 	// PeerOctets is from how many reported octets in one cell top peers and ports are followed.
 	PeerOctets uint64
-	// AssumedCells bounds the flushed cells that are remembered for Correct, of some 200 octets each, and
+	// AssumedCells bounds the flushed cells that are remembered for Correct, of some 150 octets each, and
 	// up to how many cells in the making records of an assumed rate are kept apart by their HeldKey: an
 	// exporter of many domains has a meter's traffic in many cells. What does not fit stays counted at
 	// a rate of 1.

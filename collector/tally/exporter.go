@@ -93,6 +93,7 @@ type group struct {
 	cells   int
 	sums    sums
 	scalers scalers
+	assumed *assumedHour // of assumedHour; nil before
 }
 
 // sums of the records of a group since the last flush.

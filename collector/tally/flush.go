@@ -35,6 +35,7 @@ type flush struct {
 	each     func(*schemas.Tally)
 	accounts map[*group]*schemas.ExporterAccount
 	message  message
+	text     []byte // of meterText
 }
 
 func (f *flush) busy() {
@@ -189,7 +190,7 @@ func (f *flush) book(g *group, key *cellKey, in, out *schemas.Traffic) {
 	} else {
 		a.OctetsOnce += in.GetOctets() + out.GetOctets()
 	}
-	f.hand(g, string(f.meterText(key, g)), int64(key.minute), uint32(key.class), in, out)
+	f.hand(g, f.meterText(key, g), int64(key.minute), uint32(key.class), in, out)
 }
 
 func (f *flush) hand(g *group, meter string, minute int64, class uint32, in, out *schemas.Traffic) {
@@ -213,16 +214,15 @@ func (c *counters) message() *schemas.Traffic {
 	return &schemas.Traffic{Octets: c.octets, Packets: c.packets, ReportedOctets: max(c.reported, c.octets), ReportedPackets: c.packets}
 }
 
-func (f *flush) meterText(key *cellKey, g *group) schemas.MeterID {
+func (f *flush) meterText(key *cellKey, g *group) string {
 	switch key.kind {
-	case meterIPv4:
-		return schemas.AddressMeter(key.meter.address(true))
-	case meterIPv6:
-		return schemas.AddressMeter(key.meter.address(false))
+	case meterIPv4, meterIPv6:
+		f.text = schemas.AppendAddressMeter(f.text[:0], key.meter.address(key.kind == meterIPv4))
+		return string(f.text)
 	case meterPrefix:
-		return schemas.PrefixMeter(f.table.local.prefixes[key.meter.low])
+		return string(schemas.PrefixMeter(f.table.local.prefixes[key.meter.low]))
 	}
-	return schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(key.meter.low))
+	return string(schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(key.meter.low)))
 }
 
 // settle writes the sums of an exporter's groups into its accounts, and forgets groups of hours

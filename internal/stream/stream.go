@@ -45,7 +45,8 @@ func (w Watermarks) Reach(end Watermarks) bool {
 // Log takes batches from a collector.
 type Log interface {
 	// Append gives each batch the log's id and the next index of its shard, and writes them. On
-	// return without error all are durable; with an error none of them will ever be read.
+	// return without error all are durable; with an error none of them will ever be read. Nothing of the
+	// batches is kept: what is attached to them may be written over once Append has returned without error.
 	Append(ctx context.Context, batches []*schemas.Batch) error
 	// Close may be called twice.
 	Close() error
