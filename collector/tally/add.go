@@ -43,7 +43,8 @@ type entry struct {
 	hash  uint64
 	place uint32 // what the index has in the first place that the key may be in
 	group *group
-	observation
+	other number // the other end
+	note
 }
 
 // entriesMost is how many entries wait until they are noted together, with those of the datagrams after:
@@ -70,7 +71,7 @@ func (t *Table) noteEntries() {
 	for i := range t.entries {
 		x := &t.entries[i]
 		number := t.cellOf(&x.key, x.hash, x.group)
-		t.note(number, &x.observation)
+		t.note(number, x)
 		c := &t.cells[number]
 		c.octets += x.octets
 		if c.octets >= x.group.busy && !c.busy && !x.key.both {
@@ -271,7 +272,7 @@ func (t *Table) enter(key *cellKey, g *group, w *way, p *part, out bool) *entry 
 	}
 	x := &t.entries[len(t.entries)-1]
 	x.key, x.group = *key, g
-	x.observe(w, p, out)
+	x.other = x.observe(w, p, out)
 	return x
 }
 

@@ -21,22 +21,17 @@ type cell struct {
 	gone    bool // flushed while others stay
 }
 
-// note is an observation of a cell that waits to be added up.
+// note is what a record, or the part of it in one minute, adds to one meter, and waits to be added up.
 type note struct {
-	observation
-	cell uint32
-}
-
-// observation is what a record, or the part of it in one minute, adds to one meter.
-type observation struct {
-	remote                   number
 	octets, packets, squares uint64 // squares are those of the packets' lengths; 0 where nothing is sampled
+	remote                   uint32 // the other end: an IPv4 address, or where it stands in Table.remotes
+	cell                     uint32
 	remotePort, ownPort      uint16
 	protocol, flags          uint8
 	is                       observed
 }
 
-// observed are properties of an observation.
+// observed are properties of a note.
 type observed uint8
 
 const (
@@ -49,30 +44,32 @@ const (
 	isMany                          // the flow is of more
 )
 
-func (o *observation) has(is observed) bool { return o.is&is != 0 }
+func (n *note) has(is observed) bool { return n.is&is != 0 }
 
-// observe fills in what a part of a way adds to the end that it comes from (out), or goes to.
-func (o *observation) observe(w *way, p *part, out bool) {
-	remote := &w.source
-	o.remotePort, o.ownPort = w.sourcePort, w.destinationPort
-	o.is = w.is | p.is
+// observe fills in what a part of a way adds to the end that it comes from (out), or goes to. remote is the
+// other end.
+func (n *note) observe(w *way, p *part, out bool) (remote number) {
+	other := &w.source
+	n.remotePort, n.ownPort = w.sourcePort, w.destinationPort
+	n.is = w.is | p.is
 	if out {
-		remote = &w.destination
-		o.remotePort, o.ownPort = o.ownPort, o.remotePort
-		o.is |= isOut
+		other = &w.destination
+		n.remotePort, n.ownPort = n.ownPort, n.remotePort
+		n.is |= isOut
 	}
-	if remote.v4 {
-		o.is |= isIPv4
+	if other.v4 {
+		n.is |= isIPv4
 	}
-	if remote.valid {
-		o.is |= isKnown
+	if other.valid {
+		n.is |= isKnown
 	}
-	o.remote = remote.address
-	o.octets, o.packets, o.squares = p.octets, p.packets, p.squares
-	o.protocol, o.flags = w.protocol, w.flags
+	n.remote = uint32(other.address.low)
+	n.octets, n.packets, n.squares = p.octets, p.packets, p.squares
+	n.protocol, n.flags = w.protocol, w.flags
+	return other.address
 }
 
-// traffic is what the observations of a cell add up to.
+// traffic is what the notes of a cell add up to.
 type traffic struct{ in, out direction }
 
 // direction is one direction of a cell. Its sums are not multiplied by the sampling rate.
@@ -85,34 +82,34 @@ type direction struct {
 	peers     uint32 // in Table.peers, of busy meters
 }
 
-// add adds an observation up.
-func (x *traffic) add(t *Table, o *observation) {
+// add adds a note up.
+func (x *traffic) add(t *Table, n *note) {
 	d := &x.in
-	if o.has(isOut) {
+	if n.has(isOut) {
 		d = &x.out
 	}
-	d.octets += o.octets
-	d.packets += o.packets
-	if o.has(isBegin) {
+	d.octets += n.octets
+	d.packets += n.packets
+	if n.has(isBegin) {
 		d.flows++
 	}
-	if o.squares != 0 {
-		d.squares = addSaturated(d.squares, o.squares)
+	if n.squares != 0 {
+		d.squares = addSaturated(d.squares, n.squares)
 	}
 	if !t.config.NoDetail {
-		d.detail(t, o)
+		d.detail(t, n)
 	}
 }
 
 // detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
-func (d *direction) detail(t *Table, o *observation) {
-	d.features.add(o)
-	if o.has(isKnown) {
-		d.addresses.add(t, o.remote, o.has(isIPv4))
+func (d *direction) detail(t *Table, n *note) {
+	d.features.add(n)
+	if n.has(isKnown) {
+		d.addresses.add(t, t.remote(n), n.has(isIPv4))
 	}
-	ported := o.protocol == protocolTCP || o.protocol == protocolUDP || o.protocol == protocolSCTP
-	if ported && !o.has(isFragment) {
-		d.ports.add(t, o.remotePort)
+	ported := n.protocol == protocolTCP || n.protocol == protocolUDP || n.protocol == protocolSCTP
+	if ported && !n.has(isFragment) {
+		d.ports.add(t, n.remotePort)
 	}
 	if d.octets < t.peerOctets {
 		return
@@ -121,11 +118,11 @@ func (d *direction) detail(t *Table, o *observation) {
 		d.peers = t.peers.get()
 	}
 	followed := t.peers.at(d.peers)
-	if o.has(isKnown) {
-		followed.addresses.add(peerKey{o.remote, o.has(isIPv4)}, o.octets, o.packets)
+	if n.has(isKnown) {
+		followed.addresses.add(peerKey{t.remote(n), n.has(isIPv4)}, n.octets, n.packets)
 	}
 	if ported {
-		followed.ports.add(portKey{o.protocol, o.remotePort}, o.octets, o.packets)
+		followed.ports.add(portKey{n.protocol, n.remotePort}, n.octets, n.packets)
 	}
 }
 

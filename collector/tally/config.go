@@ -21,7 +21,7 @@ type Config struct {
 	// Cells bounds the (meter, minute, class, exporter) that wait for a flush. Records beyond it
 	// are dropped and counted; flush when Len comes near it.
 	Cells int
-	// Notes is how many observations are noted before they are added up, of some 60 octets each, and
+	// Notes is how many observations are noted before they are added up, of 40 octets each, and
 	// as many for sorting them: enough that those of one meter come several at a time.
 	Notes int
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The

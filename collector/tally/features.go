@@ -59,28 +59,28 @@ type features struct {
 	miningFlows, routerScanFlows, dnsPackets, dnsOctets, singlePacketFlows uint64
 }
 
-// add counts an observation.
-func (f *features) add(o *observation) {
-	packets, flows := o.packets, uint64(0)
-	if o.has(isBegin) {
+// add counts a note.
+func (f *features) add(n *note) {
+	packets, flows := n.packets, uint64(0)
+	if n.has(isBegin) {
 		flows = 1
 	}
-	if o.has(isFragment) {
+	if n.has(isFragment) {
 		f.fragments += packets
 	}
-	if o.has(isSingle) {
+	if n.has(isSingle) {
 		f.singlePacketFlows += flows
 	}
-	remote := portGroups[o.remotePort]
-	switch o.protocol {
+	remote := portGroups[n.remotePort]
+	switch n.protocol {
 	case protocolTCP:
-		f.addTCP(o, packets, flows, remote)
+		f.addTCP(n, packets, flows, remote)
 	case protocolUDP:
 		f.udpPackets += packets
-		f.udpOctets += o.octets
+		f.udpOctets += n.octets
 		f.udpFlows += flows
-		if o.has(isOut) && portGroups[o.ownPort]&groupAmplifier != 0 {
-			f.amplifierOctets += o.octets
+		if n.has(isOut) && portGroups[n.ownPort]&groupAmplifier != 0 {
+			f.amplifierOctets += n.octets
 			f.amplifierPackets += packets
 		}
 	case protocolICMP, protocolICMPv6:
@@ -91,19 +91,19 @@ func (f *features) add(o *observation) {
 	}
 	if remote&groupDNS != 0 {
 		f.dnsPackets += packets
-		f.dnsOctets += o.octets
+		f.dnsOctets += n.octets
 	}
 }
 
-func (f *features) addTCP(o *observation, packets, flows uint64, remote portGroup) {
+func (f *features) addTCP(n *note, packets, flows uint64, remote portGroup) {
 	f.tcpPackets += packets
 	f.tcpFlows += flows
-	synOnly := o.flags == flagSYN
+	synOnly := n.flags == flagSYN
 	switch {
 	case synOnly:
 		f.synPackets += packets
 		f.synOnlyFlows += flows
-	case o.flags&flagSYN != 0 && (o.has(isMany) || o.flags&flagACK == 0):
+	case n.flags&flagSYN != 0 && (n.has(isMany) || n.flags&flagACK == 0):
 		f.synPackets += flows
 	}
 	if remote == 0 {
@@ -111,7 +111,7 @@ func (f *features) addTCP(o *observation, packets, flows uint64, remote portGrou
 	}
 	if remote&groupSMTP != 0 {
 		f.smtpFlows += flows
-		if o.flags&^(flagSYN|flagRST) != 0 {
+		if n.flags&^(flagSYN|flagRST) != 0 {
 			f.smtpEstablishedFlows += flows
 		}
 	}

@@ -86,7 +86,7 @@ func (f *flush) all() {
 	for from := 0; from < len(t.cells); from += 1 << rangeBits {
 		end := min(from+1<<rangeBits, len(t.cells))
 		for ; len(notes) > 0 && notes[0].cell < uint32(end); notes = notes[1:] {
-			t.trafficOf(&t.cells[notes[0].cell]).add(t, &notes[0].observation)
+			t.trafficOf(&t.cells[notes[0].cell]).add(t, &notes[0])
 		}
 		for number := from; number < end; number++ {
 			c := t.cells[number] // kept overwrites what stood there
@@ -101,7 +101,8 @@ func (f *flush) all() {
 			}
 		}
 	}
-	t.notes, t.cells, t.busy = t.notes[:0], kept, t.busy[:0]
+	t.forgetNotes()
+	t.cells, t.busy = kept, t.busy[:0]
 	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)

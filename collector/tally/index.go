@@ -31,7 +31,7 @@ func (k *cellKey) hash() uint64 {
 // the cell's number, so that a search touches a cell only to see that it is the right one, and the
 // table itself, 8 octets a slot, stays in cache.
 type index struct {
-	slots []slot // a power of two, at most three quarters used
+	slots []slot // a power of two of them, at most three quarters used
 	used  int
 }
 
@@ -40,7 +40,7 @@ type slot struct {
 	cell uint32 // number + 1; 0 is free
 }
 
-const indexLeast = 1 << 10
+const indexLeast = 1 << 6
 
 func newIndex() index { return index{slots: make([]slot, indexLeast)} }
 

@@ -4,8 +4,8 @@ package tally
 // they add up to stays in the processor's cache meanwhile.
 const rangeBits = 7
 
-// note writes an observation down, of the cell with a number.
-func (t *Table) note(number uint32, o *observation) {
+// note writes down what an entry adds to the cell with a number.
+func (t *Table) note(number uint32, x *entry) {
 	if len(t.notes) >= t.config.Notes {
 		t.settle()
 	}
@@ -15,15 +15,33 @@ func (t *Table) note(number uint32, o *observation) {
 		t.notes = t.notes[:len(t.notes)+1]
 	}
 	n := &t.notes[len(t.notes)-1]
-	n.observation, n.cell = *o, number
+	*n = x.note
+	n.cell = number
+	if !n.has(isIPv4) {
+		n.remote = uint32(len(t.remotes))
+		t.remotes = append(t.remotes, x.other)
+	}
 }
+
+// remote is the other end of a note.
+func (t *Table) remote(n *note) number {
+	if n.has(isIPv4) {
+		return number{0, uint64(n.remote)}
+	}
+	return t.remotes[n.remote]
+}
+
+// forgetNotes begins anew once all notes are added up.
+func (t *Table) forgetNotes() { t.notes, t.remotes = t.notes[:0], t.remotes[:0] }
 
 // settle adds all notes up.
 func (t *Table) settle() {
-	for _, n := range t.partition() {
-		t.trafficOf(&t.cells[n.cell]).add(t, &n.observation)
+	sorted := t.partition()
+	for i := range sorted {
+		n := &sorted[i]
+		t.trafficOf(&t.cells[n.cell]).add(t, n)
 	}
-	t.notes = t.notes[:0]
+	t.forgetNotes()
 }
 
 // settleBusy adds up the notes of busy cells.
@@ -32,7 +50,7 @@ func (t *Table) settleBusy() {
 	for i := range t.notes {
 		n := &t.notes[i]
 		if c := &t.cells[n.cell]; c.busy {
-			t.trafficOf(c).add(t, &n.observation)
+			t.trafficOf(c).add(t, n)
 		} else {
 			kept = append(kept, *n)
 		}

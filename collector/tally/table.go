@@ -18,6 +18,7 @@ type Table struct {
 	cells   []cell // as they came
 	index   index
 	notes   []note   // of cells, as they came
+	remotes []number // other ends of notes that are not IPv4
 	sorted  []note   // of partition
 	ends    []uint32 // of partition
 	assumed int      // cells that are remembered at an assumed rate

@@ -74,17 +74,26 @@ func (l *Log) Append(ctx context.Context, batches []*schemas.Batch) error {
 }
 
 func (l *Log) encode(batches []*schemas.Batch, buffer []byte) (*request, error) {
-	r := &request{batches: batches, encoded: buffer, lengths: make([]int, len(batches))}
+	r := &request{batches: batches, lengths: make([]int, len(batches))}
+	size := 0
 	for i, b := range batches {
 		if err := l.belongs(b); err != nil {
 			return nil, err
 		}
-		before, length := len(r.encoded), b.SizeVT()
+		length := b.SizeVT()
 		if length > maxPayload-identitySize {
 			return nil, fmt.Errorf("batch of shard %d has %d octets: %w", b.GetShard(), length, ErrShard)
 		}
 		r.lengths[i] = length
-		r.encoded = slices.Grow(r.encoded, length)[:before+length]
+		size += length
+	}
+	if cap(buffer) < size {
+		buffer = make([]byte, 0, size)
+	}
+	r.encoded = buffer[:0]
+	for i, b := range batches {
+		before := len(r.encoded)
+		r.encoded = r.encoded[:before+r.lengths[i]]
 		if _, err := b.MarshalToSizedBufferVT(r.encoded[before:]); err != nil {
 			return nil, fmt.Errorf("encode batch of shard %d: %w", b.GetShard(), err)
 		}
@@ -141,7 +150,7 @@ func (l *Log) write(group []*request) error {
 		return fmt.Errorf("append to log %s: %w", l.config.Path, err)
 	}
 	s := l.active.segments[len(l.active.segments)-1]
-	l.buf, l.scratch = l.buf[:0], append(l.scratch[:0], s.next...)
+	l.buf, l.scratch = slices.Grow(l.buf[:0], int(size)), append(l.scratch[:0], s.next...)
 	for _, r := range group {
 		l.frame(r, place{l.active.id, s.number}, s.size)
 	}
