@@ -7,12 +7,11 @@
 package notify
 
 import (
-	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 
 	"hostmeter/internal/config"
+	"hostmeter/internal/webhook"
 )
 
 // Config is the part `notify` of the configuration.
@@ -41,28 +40,17 @@ func DefaultConfig() Config { return Config{} }
 // Validate names the key that is wrong.
 func (c Config) Validate() error {
 	for i, a := range c.Alertmanager {
-		if err := checkURL(a.URL); err != nil {
+		if err := webhook.CheckURL(a.URL); err != nil {
 			return fmt.Errorf("alertmanager[%d].url: %w", i, err)
 		}
 	}
 	for i, w := range c.Webhooks {
-		if err := checkURL(w.URL); err != nil {
+		if err := webhook.CheckURL(w.URL); err != nil {
 			return fmt.Errorf("webhooks[%d].url: %w", i, err)
 		}
 		if !w.Secret.IsSet() {
 			return fmt.Errorf("webhooks[%d].secret: missing: the receiver could not tell our messages from others'", i)
 		}
-	}
-	return nil
-}
-
-func checkURL(text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return err
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return errors.New("want http://HOST… or https://HOST…")
 	}
 	return nil
 }

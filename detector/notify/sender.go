@@ -15,6 +15,7 @@ import (
 	"hostmeter/detector/incident"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
+	"hostmeter/internal/webhook"
 )
 
 // Deps are what a sender needs. DB is required.
@@ -56,7 +57,7 @@ func New(cfg Config, deps Deps) (*Sender, error) {
 		deps.Logger = slog.Default()
 	}
 	if deps.Client == nil {
-		deps.Client = &http.Client{Timeout: sendTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		deps.Client = webhook.Client(sendTimeout)
 	}
 	s := &Sender{
 		deps: deps, receivers: map[string]receiver{},
@@ -68,7 +69,7 @@ func New(cfg Config, deps Deps) (*Sender, error) {
 		s.receivers["alertmanager-"+strconv.Itoa(i+1)] = alertmanager{url: a.URL, linkTo: cfg.LinkTo, client: deps.Client}
 	}
 	for i, w := range cfg.Webhooks {
-		s.receivers["webhook-"+strconv.Itoa(i+1)] = webhook{url: w.URL, key: keyOf(w.Secret.Reveal()), client: deps.Client}
+		s.receivers["webhook-"+strconv.Itoa(i+1)] = signed{url: w.URL, key: webhook.Key(w.Secret.Reveal()), client: deps.Client}
 	}
 	if deps.Metrics != nil {
 		if err := deps.Metrics.Register(s.outcomes); err != nil {
@@ -179,7 +180,7 @@ func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answer
 		return true, s.note(ctx, d, "sent", now, nil)
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case errors.Is(err, errRefused) || d.attempts >= attemptsMax:
+	case errors.Is(err, webhook.ErrRefused) || d.attempts >= attemptsMax:
 		s.outcomes.WithLabelValues(d.receiver, "refused").Inc()
 		s.deps.Logger.Error("a receiver refuses a notification", "receiver", d.receiver, "incident", d.incident, "err", err)
 		return true, s.note(ctx, d, "refused", now, err)
