@@ -56,6 +56,8 @@ type StatementQuery struct {
 	// EndFrom and EndTo bound the ends of the periods, [EndFrom, EndTo).
 	EndFrom, EndTo time.Time
 	Service        string
+	// After leaves out the statements with this number and lower ones.
+	After int64
 }
 
 // Statements calls f with statements, by number.
@@ -74,7 +76,7 @@ func readStatements(ctx context.Context, tx *store.Tx, q StatementQuery, f func(
 
 func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement, string) error) error {
 	var text statement
-	text.add("SELECT number, closed_at, hash, previous_hash, body FROM statement WHERE number > 0")
+	text.add("SELECT number, closed_at, hash, previous_hash, body FROM statement WHERE number > ?", q.After)
 	if !q.EndFrom.IsZero() {
 		text.add(" AND period_to >= ?", q.EndFrom.UnixNano())
 	}
