@@ -1,0 +1,110 @@
+package cloudevents_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	sdk "github.com/cloudevents/sdk-go/v2"
+	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/export/cloudevents"
+	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/rating"
+	"hostmeter/aggregator/statement"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func samples() map[string]cloudevents.Event {
+	from, to := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	coverage := 0.9999
+	usage := ledger.UsageRecord{Seq: 17, ID: "s1|address:192.0.2.9|external|in|2026-10-04T00:00:00Z|2026-10-05T00:00:00Z", Kind: ledger.RecordUsage,
+		Customer: "c1", Service: "s1", Meter: "address:192.0.2.9", Class: "external", Direction: "in", PeriodFrom: from, PeriodTo: to,
+		From: from.AddDate(0, 0, 3), To: from.AddDate(0, 0, 4), Octets: 9007199254740993, Packets: 7, OctetsStandardError: 1024, Coverage: &coverage,
+		RecordedAt: time.Date(2026, 10, 6, 0, 1, 2, 345000000, time.UTC)}
+	correction := usage
+	correction.Seq, correction.ID, correction.Kind, correction.Corrects, correction.Octets, correction.Coverage = 18, usage.ID+"#1", ledger.RecordCorrection, usage.ID, -5, nil
+	number := decimal.RequireFromString
+	closed := ledger.Statement{Number: 3, ClosedAt: to.Add(25 * time.Hour), Hash: "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b", Previous: "00"}
+	closed.Body.Row = statement.Row{Customer: "c1", Service: "s1", Plan: "dedicated-10", PeriodFrom: from, PeriodTo: to, TimeZone: "UTC", Direction: rating.Sum,
+		InOctets: 4000000000001, OutOctets: 6000000000000, BillableOctets: 10000000000001, Coverage: -1, Quota: number("10"), Unit: rating.TB,
+		Used: number("10.000000000001"), Excess: number("0.000000000001"), BilledQuantity: number("1"), PriceUnit: rating.TB, UnitPrice: number("60"),
+		Currency: "GBP", AmountExVAT: number("60"), Kind: rating.KindOverage, RuleFrom: rating.FromPlan, Statement: "s1/2026-10-01", Revision: 1}
+	return map[string]cloudevents.Event{
+		"usage-record": cloudevents.OfUsageRecord("/hostmeter", usage),
+		"correction":   cloudevents.OfUsageRecord("/hostmeter", correction),
+		"statement":    cloudevents.OfStatement("/hostmeter", closed),
+	}
+}
+
+// TestAnotherImplementationReadsThem: the CloudEvents project's own library takes each event for valid, and
+// reads what was written.
+func TestAnotherImplementationReadsThem(t *testing.T) {
+	for name, event := range samples() {
+		text, err := event.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read sdk.Event
+		if err := json.Unmarshal(text, &read); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := read.Validate(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if read.ID() != event.ID || read.Source() != "/hostmeter" || read.Type() != event.Type || read.Subject() != "s1" || !read.Time().Equal(event.Time) ||
+			read.SpecVersion() != "1.0" || read.DataContentType() != "application/json" || read.Extensions()["sequence"] != event.Sequence {
+			t.Fatalf("%s: it read %v", name, read)
+		}
+		var data, want any
+		if err := read.DataAs(&data); err != nil {
+			t.Fatal(err)
+		}
+		text, err = json.Marshal(event.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+		got, _ := json.Marshal(data) // of what was JSON
+		if again, _ := json.Marshal(want); !bytes.Equal(got, again) {
+			t.Fatalf("%s: data %s, want %s", name, got, again)
+		}
+	}
+}
+
+func TestEventsAreWhatOthersRead(t *testing.T) {
+	for name, event := range samples() {
+		text, err := event.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := event.Encode()
+		if err != nil || !bytes.Equal(text, again) {
+			t.Fatalf("%s: the same event gave another text", name)
+		}
+		var indented bytes.Buffer
+		if err := json.Indent(&indented, text, "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		indented.WriteByte('\n')
+		file := "testdata/" + name + ".json"
+		if *update {
+			if err := os.WriteFile(file, indented.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(indented.Bytes(), want) {
+			t.Fatalf("%s: got\n%s\nwant\n%s", file, indented.Bytes(), want)
+		}
+	}
+}
