@@ -1,0 +1,192 @@
+package export
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"hostmeter/aggregator/export/cloudevents"
+	"hostmeter/aggregator/ledger"
+	"hostmeter/internal/clock"
+	"hostmeter/internal/store"
+	"hostmeter/internal/webhook"
+)
+
+// pusher tells one receiver of feeds, in order and one after the other.
+//
+// The feeds are their own outbox: what is in them never changes, so that all there is to keep is a number.
+// An event that may have been taken is sent again, with the same id and the same body; the receiver
+// knows it by that.
+type pusher struct {
+	cfg     WebhookConfig
+	source  string
+	keys    [][]byte
+	http    *http.Client
+	journal journal
+	ledger  Ledger
+	clock   clock.Clock
+	logger  *slog.Logger
+	metrics *metrics
+	holder  string
+	step    func(point string)
+
+	heldAt time.Time
+}
+
+const (
+	pushTimeout  = 30 * time.Second
+	pushHold     = 3 * time.Minute
+	eventsAtOnce = 100 // between two writes of the cursor: so many are repeated after a kill
+)
+
+// message is one event, ready to be sent.
+type message struct {
+	seq   int64
+	event cloudevents.Event
+}
+
+// round sends what there is, unless the receiver pauses.
+func (p *pusher) round(ctx context.Context, byHand bool) error {
+	receiver, held, err := p.journal.hold(ctx, p.cfg.Name, p.holder, pushHold)
+	if err != nil {
+		return err
+	}
+	if !held {
+		return errHeld
+	}
+	p.heldAt = p.clock.Now()
+	if !byHand && p.clock.Now().Before(receiver.NextAt) {
+		return nil
+	}
+	var failures []error
+	for _, feed := range p.cfg.feeds() {
+		err := p.push(ctx, feed)
+		if err != nil {
+			failures = append(failures, err)
+		}
+		if err != nil && !errors.Is(err, webhook.ErrRefused) {
+			break // it does not answer; where it refuses one event, the other feed may go on
+		}
+	}
+	failure := errors.Join(failures...)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if errors.Is(failure, errHeld) {
+		return failure
+	}
+	return errors.Join(failure, p.journal.note(ctx, p.cfg.Name, failure))
+}
+
+// push sends a feed from its cursor to its end.
+//
+// Errors: ErrRefused, what the receiver answered; the store's.
+func (p *pusher) push(ctx context.Context, feed Feed) error {
+	for {
+		from, err := p.journal.cursor(ctx, p.cfg.Name, feed)
+		if err != nil {
+			return err
+		}
+		messages, err := p.read(ctx, feed, from, eventsAtOnce)
+		if err != nil || len(messages) == 0 {
+			return err
+		}
+		to, failure := p.pushAll(ctx, feed, from, messages)
+		p.step("before cursor")
+		if to > from {
+			// What was taken is written even where we are being stopped.
+			err := p.journal.update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+				return moveCursor(context.WithoutCancel(ctx), tx, p.cfg.Name, feed, from, to)
+			})
+			if err != nil {
+				return errors.Join(failure, err)
+			}
+		}
+		p.step("after cursor")
+		if failure != nil {
+			return failure
+		}
+	}
+}
+
+// pushAll sends messages until one is not taken, and returns the number of the last that was.
+func (p *pusher) pushAll(ctx context.Context, feed Feed, from int64, messages []message) (to int64, err error) {
+	to = from
+	for _, m := range messages {
+		if err := p.keepHold(ctx); err != nil {
+			return to, err
+		}
+		body, err := m.event.Encode()
+		if err != nil {
+			return to, err
+		}
+		headers := webhook.Headers(p.keys, messageID(m.event), p.clock.Now(), body)
+		headers["Content-Type"] = cloudevents.ContentType
+		p.step("before push")
+		err = webhook.Post(ctx, p.http, p.cfg.URL, body, headers)
+		p.step("after push")
+		switch {
+		case err == nil:
+			p.metrics.count(p.cfg.Name, "sent")
+			to = m.seq
+			continue
+		case ctx.Err() != nil:
+			return to, ctx.Err()
+		case errors.Is(err, webhook.ErrRefused):
+			p.metrics.count(p.cfg.Name, "refused")
+			p.logger.Error("a receiver refuses an event: what follows waits for it", "receiver", p.cfg.Name, "event", subjectOf(feed, m.seq), "err", err)
+		default:
+			p.metrics.count(p.cfg.Name, "retrying")
+		}
+		return to, fmt.Errorf("%s: %w", subjectOf(feed, m.seq), err)
+	}
+	return to, nil
+}
+
+func (p *pusher) keepHold(ctx context.Context) error {
+	if p.clock.Now().Sub(p.heldAt) < pushHold/3 {
+		return nil
+	}
+	_, held, err := p.journal.hold(ctx, p.cfg.Name, p.holder, pushHold)
+	if err == nil && !held {
+		err = errHeld
+	}
+	p.heldAt = p.clock.Now()
+	return err
+}
+
+// read returns at most so many events of a feed behind a number.
+func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) (list []message, err error) {
+	if feed == UsageRecords {
+		records, err := p.ledger.UsageRecords(ctx, after, most)
+		for _, r := range records {
+			list = append(list, message{seq: r.Seq, event: cloudevents.OfUsageRecord(p.source, r)})
+		}
+		return list, err
+	}
+	err = p.ledger.Statements(ctx, ledger.StatementQuery{After: after}, func(s ledger.Statement) error {
+		if len(list) == most {
+			return errEnough
+		}
+		list = append(list, message{seq: s.Number, event: cloudevents.OfStatement(p.source, s)})
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return list, err
+}
+
+// messageID names a message in the webhook's headers: from what names the event, without full stops.
+func messageID(e cloudevents.Event) string {
+	sum := sha256.Sum256([]byte(e.Source + "\n" + e.Type + "\n" + e.ID))
+	return "msg_" + hex.EncodeToString(sum[:16])
+}
+
+// subjectOf names an event of a feed: "usage-records/17".
+func subjectOf(feed Feed, seq int64) string { return fmt.Sprintf("%s/%d", feed, seq) }
