@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -153,8 +154,9 @@ func (h *Handover) rounds() map[string]func(context.Context, bool) error {
 // Errors: of each receiver that did not take everything.
 func (h *Handover) Now(ctx context.Context) error {
 	var errs []error
-	for name, round := range h.rounds() {
-		if err := round(ctx, true); err != nil {
+	rounds := h.rounds()
+	for _, name := range slices.Sorted(maps.Keys(rounds)) {
+		if err := rounds[name](ctx, true); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 		}
 		if err := h.journal.release(ctx, name, h.holder); err != nil {
@@ -196,6 +198,18 @@ func (h *Handover) Positions(ctx context.Context) (list []Position, err error) {
 	return list, nil
 }
 
+// Receivers returns the receivers and how they answered last.
+func (h *Handover) Receivers(ctx context.Context) (list []Receiver, err error) {
+	for _, name := range slices.Sorted(maps.Keys(h.rounds())) {
+		r, err := h.receiver(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
 func (h *Handover) receiver(ctx context.Context, name string) (r Receiver, err error) {
 	err = h.deps.DB.View(ctx, func(tx *store.Tx) error {
 		r, err = readReceiver(ctx, tx, name)
@@ -231,14 +245,14 @@ func (h *Handover) Charge(ctx context.Context, receiver, key string) (Charge, []
 	return list[0], events, err
 }
 
-// Decision is what a person decides about a charge that is parked.
+// Decision is what a person decides about a charge that is parked, or not sent yet.
 type Decision string
 
 // The decisions.
 const (
 	There Decision = "there"  // it is at the receiver: the person has looked
 	Again Decision = "again"  // it is not, and is sent
-	Waive Decision = "waived" // it is not charged; also for one that is not sent yet
+	Waive Decision = "waived" // it is not charged
 )
 
 // Settlement is a decision with who made it and why.
@@ -277,8 +291,8 @@ func (h *Handover) Settle(ctx context.Context, receiver, key string, s Settlemen
 	default:
 		return fmt.Errorf("decision %q: want %s, %s or %s", s.Decision, There, Again, Waive)
 	}
-	if c.State != Parked && (c.State != Pending || s.Decision != Waive) {
-		return fmt.Errorf("charge %s is %s: %w: what is parked can be settled, and what is pending can be waived", key, c.State, ErrNotOpen)
+	if c.State != Parked && (c.State != Pending || s.Decision == Again) {
+		return fmt.Errorf("charge %s is %s: %w: only what is parked or pending", key, c.State, ErrNotOpen)
 	}
 	_, err = h.journal.move(ctx, c, to)
 	if errors.Is(err, errMoved) {

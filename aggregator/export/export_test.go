@@ -359,6 +359,14 @@ func TestWhatCannotBeSentWaitsForTheConfiguration(t *testing.T) {
 	l.settle(dollars, Waive)
 	l.run(3, time.Hour)
 	l.want(dollars, Waived, 0, "")
+	byOther := l.books.close("s4", "c3", "60", 1, start)
+	l.run(1, time.Hour)
+	if err := l.process().Settle(t.Context(), receiverWHMCS, keyOf(byOther), Settlement{Decision: Again, By: "ada", Reason: "x"}); !errors.Is(err, ErrNotOpen) {
+		t.Fatalf("got %v", err)
+	}
+	l.settle(byOther, There) // billed by hand, before it was sent
+	l.run(1, time.Hour)
+	l.want(byOther, Done, 0, "")
 }
 
 func TestWhatAPersonDecides(t *testing.T) {

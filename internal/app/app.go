@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostmeter/aggregator"
+	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/series"
 	"hostmeter/collector"
 	"hostmeter/collector/udp"
@@ -63,6 +64,7 @@ type App struct {
 	broker     *kafka.Source
 	collector  *collector.Collector
 	aggregator *aggregator.Aggregator
+	handover   *export.Handover // nil where nothing is handed over
 	detector   *detector.Detector
 	sender     *notify.Sender
 	series     *series.Sink
@@ -182,6 +184,9 @@ func (a *App) behindTheLog() []func(context.Context) error {
 	}
 	if a.aggregator != nil {
 		runs = append(runs, a.aggregator.Run)
+	}
+	if a.handover != nil {
+		runs = append(runs, a.handover.Run)
 	}
 	if a.series != nil {
 		runs = append(runs, a.series.Run)

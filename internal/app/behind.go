@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hostmeter/aggregator"
+	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/series"
 	"hostmeter/detector"
 	"hostmeter/detector/notify"
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// openAggregator joins the ledger, what is done after sealing, and the series sink to the log.
+// openAggregator joins the ledger, what is done after sealing, the hand-over to billing systems, and the
+// series sink to the log.
 func (a *App) openAggregator(ctx context.Context) error {
 	var err error
 	a.aggregator, err = aggregator.New(a.cfg.Aggregator, aggregator.Deps{
@@ -21,6 +23,14 @@ func (a *App) openAggregator(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if a.cfg.Handover.Enabled() {
+		a.handover, err = export.New(a.cfg.Handover, export.Deps{
+			DB: a.desk.db, Ledger: a.desk.ledger, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
+		})
+		if err != nil {
+			return err
+		}
 	}
 	if a.cfg.Series.InfluxDB == nil {
 		return nil

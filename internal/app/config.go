@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator"
+	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/ledger"
 	"hostmeter/aggregator/series"
 	"hostmeter/collector"
@@ -36,6 +37,7 @@ type Config struct {
 	Log        StreamConfig        `yaml:"log"`
 	Ledger     ledger.Config       `yaml:"ledger"`
 	Aggregator aggregator.Config   `yaml:"aggregator"`
+	Handover   export.Config       `yaml:"handover"`
 	Detector   detector.Config     `yaml:"detector"`
 	Notify     notify.Config       `yaml:"notify"`
 	Series     series.Config       `yaml:"series"`
@@ -65,6 +67,7 @@ func DefaultConfig() Config {
 		Log:        StreamConfig{Config: disk.DefaultConfig()},
 		Ledger:     ledger.DefaultConfig(),
 		Aggregator: aggregator.DefaultConfig(),
+		Handover:   export.DefaultConfig(),
 		Detector:   detector.DefaultConfig(),
 		Notify:     notify.DefaultConfig(),
 		Series:     series.DefaultConfig(),
@@ -121,6 +124,7 @@ func (c Config) Validate() error {
 		{"log", c.Log.Config.Validate},
 		{"ledger", c.Ledger.Validate},
 		{"aggregator", c.Aggregator.Validate},
+		{"handover", c.Handover.Validate},
 		{"detector", c.Detector.Validate},
 		{"notify", c.Notify.Validate},
 		{"series", c.Series.Validate},

@@ -37,6 +37,9 @@ func TestExampleWithEverythingSwitchedOnIsGood(t *testing.T) {
 	t.Setenv("HOSTMETER_POSTGRES_DSN", "postgres://u:p@127.0.0.1/db")
 	t.Setenv("HOSTMETER_WEBHOOK_SECRET", "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")
 	t.Setenv("INFLUX_TOKEN", "token")
+	t.Setenv("WHMCS_IDENTIFIER", "identifier")
+	t.Setenv("WHMCS_SECRET", "secret")
+	t.Setenv("HOSTMETER_BILLING_SECRET", "secret")
 	var lines []string
 	ledgers := 0
 	for line := range strings.Lines(ExampleConfig) {
@@ -46,6 +49,7 @@ func TestExampleWithEverythingSwitchedOnIsGood(t *testing.T) {
 			ledgers++ // the first of two; the second has the store
 			continue
 		case strings.HasPrefix(line, "# log:"), strings.HasPrefix(line, "# ledger:"), strings.HasPrefix(line, "# series:"),
+			strings.HasPrefix(line, "# handover:"), strings.HasPrefix(line, "#   whmcs:"),
 			strings.HasPrefix(line, "# notify:"), strings.HasPrefix(line, "#   alertmanager:"), strings.HasPrefix(line, "#   webhooks:"):
 			line = text
 		}
@@ -58,6 +62,9 @@ func TestExampleWithEverythingSwitchedOnIsGood(t *testing.T) {
 	dsn, err := c.store()
 	if err != nil || dsn != "postgres://u:p@127.0.0.1/db" {
 		t.Errorf("store %q, %v", dsn, err)
+	}
+	if !c.Handover.WHMCS.Enabled() || len(c.Handover.Webhooks) != 1 || c.Handover.WHMCS.Since.String() != "2026-10-01" {
+		t.Errorf("handover %+v", c.Handover)
 	}
 	if c.Log.Kafka == nil || c.Series.InfluxDB == nil || len(c.Notify.Receivers()) != 2 {
 		t.Errorf("kafka %v, influxdb %v, receivers %v", c.Log.Kafka, c.Series.InfluxDB, c.Notify.Receivers())
@@ -87,6 +94,18 @@ func TestWrongConfigurationsNameTheKey(t *testing.T) {
 	f("ledger: {settle: -1h}", "ledger.settle")
 	f("log: {segment_size: 12}", "log.segment_size")
 	f("series: {influxdb: {url: \"http://x\"}}", "series.influxdb.bucket")
+	whmcs := func(more string) string {
+		return "handover: {whmcs: {url: \"http://x\", identifier: a, secret: b, " + more + "}}"
+	}
+	f(whmcs(""), "handover.whmcs.since", "billed by other means")
+	f(whmcs("since: 2026-13-01"), "handover.whmcs.since")
+	f(whmcs("since: 2026-10-01, credits: give"), "handover.whmcs.credits", "park, credit or item")
+	f(whmcs("since: 2026-10-01, invoice_action: recur"), "handover.whmcs.invoice_action")
+	f(whmcs("since: 2026-10-01, clients: {ada: 0}"), "handover.whmcs.clients", "ada")
+	f("handover: {whmcs: {url: billing}}", "handover.whmcs.url")
+	f("handover: {webhooks: [{name: whmcs, url: \"http://x\", secrets: [a]}]}", "handover.webhooks[0].name", "taken")
+	f("handover: {webhooks: [{name: b, url: \"http://x\", secrets: []}]}", "handover.webhooks[0].secrets")
+	f("handover: {webhooks: [{name: b, url: \"http://x\", secrets: [a], feeds: [all]}]}", "handover.webhooks[0].feeds[0]")
 }
 
 func TestMissingConfigurationSaysWhatToDo(t *testing.T) {

@@ -57,6 +57,7 @@ func (d *Desk) checks() []doctor.Check {
 		{Name: "inventory", Run: d.checkInventory},
 		{Name: "ledger", Run: d.checkLedger},
 		{Name: "people", Run: d.checkUsers},
+		{Name: "handover", Run: d.checkHandover},
 	}
 }
 

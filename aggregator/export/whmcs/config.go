@@ -32,7 +32,8 @@ type Config struct {
 	// LegacyHours sends `hours` in place of `unit` and `quantity`, for releases that know no units.
 	LegacyHours bool `yaml:"legacy_hours"`
 	// ClientPrefix is what a customer's id has before the number of the WHMCS client; Clients names
-	// the clients of those customers whose ids are not made so.
+	// the clients of those customers whose ids are not made so. "ada/USD" is the client for what ada
+	// pays in USD: a client there has one currency.
 	ClientPrefix string           `yaml:"client_prefix"`
 	Clients      map[string]int64 `yaml:"clients"`
 	// Credits says what becomes of an amount below nothing.
@@ -103,10 +104,12 @@ func (c Config) Validate() error {
 	return nil
 }
 
-// client returns the WHMCS client of a customer.
-func (c Config) client(customer string) (int64, error) {
-	if id, ok := c.Clients[customer]; ok {
-		return id, nil
+// client returns the WHMCS client of a customer for a currency.
+func (c Config) client(customer, currency string) (int64, error) {
+	for _, name := range []string{customer + "/" + currency, customer} {
+		if id, ok := c.Clients[name]; ok {
+			return id, nil
+		}
 	}
 	digits, ok := strings.CutPrefix(customer, c.ClientPrefix)
 	if id, err := strconv.ParseInt(digits, 10, 64); ok && err == nil && id > 0 && strconv.FormatInt(id, 10) == digits {

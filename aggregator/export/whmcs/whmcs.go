@@ -70,7 +70,7 @@ func (c *Client) Forget() { clear(c.currencies) }
 //
 // Errors: ErrUnfit.
 func (c *Client) Build(charge Charge) (Request, error) {
-	client, err := c.cfg.client(charge.Customer)
+	client, err := c.cfg.client(charge.Customer, charge.Currency)
 	if err != nil {
 		return Request{}, err
 	}
@@ -129,7 +129,7 @@ func (c *Client) Check(ctx context.Context, request Request, currency string) er
 		c.currencies[client] = theirs
 	}
 	if theirs != currency {
-		return fmt.Errorf("%w: the charge is in %s and client %d pays in %q", ErrUnfit, currency, client, theirs)
+		return fmt.Errorf("%w: the charge is in %s and client %d pays in %q: name one that pays in %s in handover.whmcs.clients, as CUSTOMER/%s", ErrUnfit, currency, client, theirs, currency, currency)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func lab(t *testing.T, change func(*whmcs.Config)) (*whmcstest.Server, *whmcs.Cl
 	t.Cleanup(server.Close)
 	cfg := whmcs.DefaultConfig()
 	cfg.URL, cfg.Identifier, cfg.Secret = server.API(), config.NewSecret("id"), config.NewSecret("secret")
-	cfg.Since, cfg.ClientPrefix, cfg.Clients = rating.Date{Year: 2026, Month: 10, Day: 1}, "c", map[string]int64{"ada": 17}
+	cfg.Since, cfg.ClientPrefix, cfg.Clients = rating.Date{Year: 2026, Month: 10, Day: 1}, "c", map[string]int64{"ada": 17, "ada/USD": 18}
 	cfg.Timeout = time.Second
 	if change != nil {
 		change(&cfg)
@@ -98,6 +98,21 @@ func TestWhatCannotBeSent(t *testing.T) {
 	f(charge("c19", "60.00", "GBP"), "Client Not Found")
 	f(charge("c18", "60.00", "GBP"), `pays in "USD"`)
 	f(charge("c17", "-60.00", "GBP"), "handover.whmcs.credits")
+	f(charge("ada", "60.00", "EUR"), "CUSTOMER/EUR")
+}
+
+// TestACustomerMayHaveAClientForEachCurrency, because WHMCS's clients have one.
+func TestACustomerMayHaveAClientForEachCurrency(t *testing.T) {
+	_, client := lab(t, nil)
+	for currency, want := range map[string]string{"GBP": "17", "USD": "18"} {
+		request, err := client.Build(charge("ada", "60.00", currency))
+		if err != nil || request.Fields["clientid"] != want {
+			t.Fatalf("%s: %v, %v", currency, request.Fields, err)
+		}
+		if err := client.Check(t.Context(), request, currency); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestWhatAnAnswerSays: for each way in which a call goes wrong, what is said of its effect must be true.
