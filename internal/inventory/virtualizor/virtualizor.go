@@ -1,0 +1,367 @@
+// Package virtualizor reads services, addresses and plans out of a Virtualizor and writes them as an import
+// file.
+//
+// It owns how a Virtualizor's words become ours: a user is a customer, a virtual server a service, a plan's
+// bandwidth a quota. It compares with what the inventory has, because a Virtualizor remembers no past: an
+// address that has moved is given an end at its old service and a begin at its new one, and what is gone
+// is closed. It changes nothing itself: a person reads the file, and the import checks it.
+//
+// Source: Virtualizor, admin API, list of virtual servers, users and plans.
+package virtualizor
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/inventory"
+)
+
+// State is what a Virtualizor has.
+type State struct {
+	Plans   map[int64]Plan
+	Users   map[int64]User
+	Servers []Server // by id
+}
+
+// Plan is a plan; Bandwidth is in GB as Virtualizor counts them, a month, and 0 is no limit.
+type Plan struct {
+	ID        int64
+	Name      string
+	Bandwidth int64
+}
+
+// User is who owns virtual servers.
+type User struct {
+	ID    int64
+	Email string
+}
+
+// Server is a virtual server.
+type Server struct {
+	ID        int64
+	Hostname  string
+	Email     string // of its user
+	User      int64
+	Plan      int64 // 0: none
+	Bandwidth int64
+	Created   time.Time
+	Addresses []netip.Prefix
+}
+
+// Options are what a Virtualizor does not know.
+type Options struct {
+	// Prefix stands before ids: "vz-" makes service vz-37 of server 37 and customer vz-u55 of user 55. It
+	// keeps several Virtualizors apart, and says which services are looked after here.
+	Prefix string
+	// Unit is what a Virtualizor's GB is: GB (10^9 octets) or GiB, which its own counter means.
+	Unit rating.Unit
+	// Place and Currency are those of new services; Class, Period and Block of new plans.
+	Place, Currency, Class, Period, Block string
+	// Since is from when on addresses belong to services that are new here; not before the server was
+	// made.
+	Since time.Time
+	// MayClose is how many services may be closed at once; more are taken for a fault.
+	MayClose int
+}
+
+// DefaultOptions returns the options of an ordinary Virtualizor.
+func DefaultOptions() Options {
+	return Options{Prefix: "vz-", Unit: rating.GiB, Class: "vps", Period: string(rating.Anniversary), Block: "0.1 TB", MayClose: 10}
+}
+
+// ErrManyGone says that more services are gone than a person would expect.
+var ErrManyGone = errors.New("too many services are gone")
+
+// Rows returns what is to be imported so that the inventory says what the Virtualizor says at a time, and
+// remarks for a person. Settings that only the inventory knows stay as they are.
+//
+// Errors: ErrManyGone; servers that two of our services would share.
+func Rows(state *State, known *inventory.Snapshot, options Options, at time.Time) (rows []inventory.Row, remarks []string, err error) {
+	c := conversion{state: state, known: known, options: options, at: inventory.SlotAfter(at.UTC()), zone: time.UTC}
+	if zone, err := time.LoadLocation(known.Provider.TimeZone); err == nil && known.Provider.TimeZone != "" {
+		c.zone = zone
+	}
+	for _, step := range []func() error{c.plans, c.customers, c.services, c.gone, c.addresses} {
+		if err := step(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return c.rows, c.remarks, nil
+}
+
+type conversion struct {
+	state   *State
+	known   *inventory.Snapshot
+	options Options
+	at      time.Time
+	zone    *time.Location
+	rows    []inventory.Row
+	remarks []string
+	names   map[int64]string // of plans
+	unknown map[string]bool  // services that were not known before
+}
+
+func (c *conversion) add(section string, cells map[string]string) {
+	c.rows = append(c.rows, inventory.Row{Section: section, Cells: cells})
+}
+
+func (c *conversion) remark(format string, args ...any) {
+	c.remarks = append(c.remarks, fmt.Sprintf(format, args...))
+}
+
+func (c *conversion) quota(gigabytes int64) string {
+	if gigabytes == 0 {
+		return "unlimited"
+	}
+	return strconv.FormatInt(gigabytes, 10) + " " + string(c.options.Unit)
+}
+
+// plans takes the plans that servers are of, in the order of their ids.
+func (c *conversion) plans() error {
+	c.names = map[int64]string{}
+	taken := map[string]bool{}
+	var ids []int64
+	for _, s := range c.state.Servers {
+		if !slices.Contains(ids, s.Plan) {
+			ids = append(ids, s.Plan)
+		}
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		plan := c.state.Plans[id] // the zero plan is no plan: without a limit of its own
+		name := c.options.Prefix + idText(plan.Name)
+		if plan.Name == "" {
+			name = c.options.Prefix + "plan-" + strconv.FormatInt(id, 10)
+		}
+		if taken[name] {
+			name += "-" + strconv.FormatInt(id, 10)
+		}
+		taken[name], c.names[id] = true, name
+		cells := map[string]string{"name": name, "class": c.options.Class, "period": c.options.Period, "block": c.options.Block}
+		if p, ok := c.known.PlanByName(name); ok {
+			cells = rulesOf(p.Rules, map[string]string{"name": name, "class": p.Class})
+		}
+		cells["quota"] = c.quota(plan.Bandwidth)
+		c.add("plans", cells)
+	}
+	return nil
+}
+
+// idText makes an id of a name: no spaces or control characters, at most 60 octets.
+func idText(name string) string {
+	id := strings.Join(strings.FieldsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }), "-")
+	if len(id) > 60 {
+		id = strings.ToValidUTF8(id[:60], "")
+	}
+	return id
+}
+
+func (c *conversion) customerID(user int64) string {
+	return c.options.Prefix + "u" + strconv.FormatInt(user, 10)
+}
+
+func (c *conversion) serviceID(server int64) string {
+	return c.options.Prefix + strconv.FormatInt(server, 10)
+}
+
+func (c *conversion) customers() error {
+	done := map[int64]bool{}
+	for _, s := range c.state.Servers {
+		if done[s.User] {
+			continue
+		}
+		done[s.User] = true
+		email := c.state.Users[s.User].Email
+		if email == "" {
+			email = s.Email
+		}
+		cells := map[string]string{"id": c.customerID(s.User), "name": email, "email": email}
+		if email == "" {
+			cells["name"] = c.customerID(s.User)
+		}
+		if known, ok := c.known.CustomerByID(cells["id"]); ok {
+			cells["name"], cells["reseller"] = known.Name, known.Reseller
+		}
+		c.add("customers", cells)
+	}
+	return nil
+}
+
+func (c *conversion) services() error {
+	c.unknown = map[string]bool{}
+	for _, s := range c.state.Servers {
+		id := c.serviceID(s.ID)
+		cells := map[string]string{"id": id, "place": c.options.Place, "currency": c.options.Currency, "opened": rating.DateOf(s.Created.In(c.zone)).String()}
+		if known, ok := c.known.ServiceByID(id); ok {
+			cells = serviceCells(known)
+			if cells["closed"] != "" {
+				c.remark("service %s was closed on %s and is there again", id, cells["closed"])
+			}
+			delete(cells, "closed")
+		} else {
+			c.unknown[id] = true
+		}
+		cells["customer"], cells["plan"] = c.customerID(s.User), c.names[s.Plan]
+		delete(cells, "quota")
+		if s.Bandwidth != c.state.Plans[s.Plan].Bandwidth {
+			cells["quota"] = c.quota(s.Bandwidth)
+		}
+		c.add("services", cells)
+	}
+	return nil
+}
+
+// gone closes the services that are looked after here and that the Virtualizor no longer has.
+func (c *conversion) gone() error {
+	there := map[string]bool{}
+	for _, s := range c.state.Servers {
+		there[c.serviceID(s.ID)] = true
+	}
+	n := 0
+	for _, known := range c.known.Services() {
+		if there[known.ID] || !known.Closed.IsZero() || !c.ours(known.ID) {
+			continue
+		}
+		n++
+		cells := serviceCells(known)
+		cells["closed"] = rating.DateOf(c.at.In(c.zone)).String()
+		c.add("services", cells)
+		c.remark("service %s is gone and is closed", known.ID)
+	}
+	if n > c.options.MayClose {
+		return fmt.Errorf("%d of them: %w; where that is right, allow so many", n, ErrManyGone)
+	}
+	return nil
+}
+
+// ours says whether a service is of this Virtualizor: the prefix and a number.
+func (c *conversion) ours(service string) bool {
+	digits, ok := strings.CutPrefix(service, c.options.Prefix)
+	_, err := strconv.ParseUint(digits, 10, 63)
+	return ok && err == nil
+}
+
+// addresses gives each address to its service, and takes those back that a service no longer has.
+func (c *conversion) addresses() error {
+	wanted := map[string]string{} // service by key
+	created := map[string]time.Time{}
+	for _, s := range c.state.Servers {
+		created[c.serviceID(s.ID)] = s.Created
+		for _, prefix := range s.Addresses {
+			key := keyOf(prefix)
+			if other := wanted[key]; other != "" {
+				return fmt.Errorf("%s belongs to %s and to %s in the Virtualizor: correct it there", key, other, c.serviceID(s.ID))
+			}
+			wanted[key] = c.serviceID(s.ID)
+		}
+	}
+	had := map[string]bool{}
+	for _, o := range c.known.Ownerships() {
+		key := string(o.Key)
+		open := o.Until.IsZero() || o.Until.After(c.at)
+		switch {
+		case !open:
+		case wanted[key] == o.Service:
+			had[key] = true
+		case o.From.After(c.at):
+			c.remark("%s is to belong to %s from %s, which the Virtualizor does not know: look at it", key, o.Service, o.From.Format(time.RFC3339))
+		case c.ours(o.Service) && strings.HasPrefix(key, "address:"):
+			c.add("ownership", ownershipCells(key, o.Service, o.From, c.at))
+		case wanted[key] != "":
+			had[key] = true
+			c.remark("%s belongs to %s, which is not of this Virtualizor; %s does not get it", key, o.Service, wanted[key])
+		}
+	}
+	for _, s := range c.state.Servers {
+		for _, prefix := range s.Addresses {
+			key := keyOf(prefix)
+			if had[key] {
+				continue
+			}
+			from := c.at
+			if service := wanted[key]; c.unknown[service] && !c.everOwned(key) && !c.options.Since.IsZero() {
+				from = inventory.SlotAfter(latest(c.options.Since, created[service]))
+			}
+			c.add("ownership", ownershipCells(key, wanted[key], from, time.Time{}))
+		}
+	}
+	return nil
+}
+
+// everOwned says whether anybody had a key before: then its past is not to be told anew.
+func (c *conversion) everOwned(key string) bool {
+	return slices.ContainsFunc(c.known.Ownerships(), func(o inventory.Ownership) bool { return string(o.Key) == key })
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a.UTC()
+	}
+	return b.UTC()
+}
+
+func keyOf(prefix netip.Prefix) string {
+	if prefix.IsSingleIP() {
+		return "address:" + prefix.Addr().String()
+	}
+	return "address:" + prefix.String()
+}
+
+func ownershipCells(key, service string, from, until time.Time) map[string]string {
+	cells := map[string]string{"key": key, "service": service, "from": from.UTC().Format(time.RFC3339Nano)}
+	if !until.IsZero() {
+		cells["until"] = until.UTC().Format(time.RFC3339Nano)
+	}
+	return cells
+}
+
+func serviceCells(s inventory.Service) map[string]string {
+	return rulesOf(s.Rules, map[string]string{"id": s.ID, "customer": s.Customer, "plan": s.Plan, "place": s.Place,
+		"currency": s.Currency, "opened": s.Opened.String(), "closed": s.Closed.String()})
+}
+
+func rulesOf(r inventory.Rules, cells map[string]string) map[string]string {
+	cells["quota"], cells["direction"], cells["period"], cells["block"] = r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String()
+	cells["sku"], cells["bills"], cells["time_zone"] = r.SKU, string(r.Bills), r.TimeZone
+	if r.Internal != nil {
+		cells["internal"] = strconv.FormatBool(*r.Internal)
+	}
+	return cells
+}
+
+// columns are the order in which cells are written.
+var columns = []string{"id", "name", "key", "customer", "service", "plan", "class", "place", "currency", "opened", "closed", "email", "reseller",
+	"quota", "direction", "period", "block", "sku", "bills", "internal", "time_zone", "from", "until"}
+
+// YAML writes rows as an import file.
+func YAML(rows []inventory.Row) []byte {
+	var b strings.Builder
+	section := ""
+	for _, name := range []string{"plans", "customers", "services", "ownership"} {
+		for _, row := range rows {
+			if row.Section != name {
+				continue
+			}
+			if section != name {
+				section = name
+				b.WriteString(name + ":\n")
+			}
+			var cells []string
+			for _, column := range columns {
+				if value := row.Cells[column]; value != "" {
+					text, _ := json.Marshal(value) // of a text; YAML reads JSON's texts
+					cells = append(cells, column+": "+string(text))
+				}
+			}
+			b.WriteString("  - {" + strings.Join(cells, ", ") + "}\n")
+		}
+	}
+	return []byte(b.String())
+}

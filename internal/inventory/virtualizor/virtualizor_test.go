@@ -1,0 +1,322 @@
+package virtualizor_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"hostmeter/internal/clock"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/inventory/virtualizor"
+	"hostmeter/internal/store/storetest"
+)
+
+// panel is a Virtualizor that answers as its documentation shows: numbers as texts, objects by id, lists
+// where there is nothing, pages of 50 whatever is asked for.
+type panel struct {
+	*httptest.Server
+	plans, users, servers map[int]map[string]any
+	break_                func(act string, page int) (status int, text string)
+}
+
+func newPanel(t *testing.T) *panel {
+	p := &panel{plans: map[int]map[string]any{}, users: map[int]map[string]any{}, servers: map[int]map[string]any{}}
+	p.Server = httptest.NewServer(http.HandlerFunc(p.serve))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *panel) serve(w http.ResponseWriter, r *http.Request) {
+	q := r.URL.Query()
+	act := q.Get("act")
+	page, _ := strconv.Atoi(q.Get("page"))
+	if p.break_ != nil {
+		if status, text := p.break_(act, page); status != 0 {
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(text))
+			return
+		}
+	}
+	if q.Get("adminapikey") != "key" || q.Get("adminapipass") != "pass" || q.Get("api") != "json" {
+		_, _ = w.Write([]byte("<html><title>Login</title></html>"))
+		return
+	}
+	rows := map[string]map[int]map[string]any{"plans": p.plans, "users": p.users, "vs": p.servers}[act]
+	ids := slices.Sorted(maps.Keys(rows))
+	ids = ids[min(50*(page-1), len(ids)):min(50*page, len(ids))]
+	var part any = []any{} // an empty PHP array
+	if len(ids) > 0 {
+		object := map[string]any{}
+		for _, id := range ids {
+			object[strconv.Itoa(id)] = rows[id]
+		}
+		part = object
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"title": act, act: part, "error": []any{}, "timenow": "1796000000", "time_taken": "0.022"})
+}
+
+func (p *panel) server(id, user, plan, bandwidth int, ips ...string) {
+	object := map[string]any{}
+	for i, ip := range ips {
+		object[strconv.Itoa(100*id+i)] = ip
+	}
+	row := map[string]any{"vpsid": strconv.Itoa(id), "vps_name": fmt.Sprint("v", 1000+id), "serid": 0, "time": "1789000000", "uid": strconv.Itoa(user), "plid": strconv.Itoa(plan),
+		"hostname": fmt.Sprintf("h%d.example.net", id), "bandwidth": strconv.Itoa(bandwidth), "email": "ada@example.net", "suspend_reason": nil, "ips": object}
+	if len(ips) == 0 {
+		row["ips"] = []any{}
+	}
+	p.servers[id] = row
+}
+
+func (p *panel) read(t *testing.T) *virtualizor.State {
+	t.Helper()
+	c := virtualizor.Client{URL: p.URL + "/", Key: "key", Pass: "pass"}
+	state, err := c.Read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return state
+}
+
+var start = time.Date(2026, 11, 2, 9, 1, 0, 0, time.UTC)
+
+const books = `
+provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP}
+prices: [{sku: overage, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: TB, begun: true, amount: "60.00"}]
+plans: [{name: dedicated, quota: 10 TB}]
+customers: [{id: c1, name: Ada}]
+services: [{id: d1, customer: c1, plan: dedicated, place: london, opened: 2026-01-01}]
+ownership: [{service: d1, key: "address:192.0.2.200", from: 2026-01-01T00:00:00Z}]
+`
+
+type world struct {
+	*panel
+	t   *testing.T
+	inv *inventory.Inventory
+	o   virtualizor.Options
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{panel: newPanel(t), t: t, inv: inventory.New(storetest.SQLite(t, clock.NewManual(start))), o: virtualizor.DefaultOptions()}
+	w.o.Place, w.o.Since = "london", time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	w.put([]byte(books))
+	return w
+}
+
+func (w *world) put(text []byte) inventory.Difference {
+	w.t.Helper()
+	d, err := w.inv.Import(context.Background(), []inventory.File{{Name: "import.yaml", Text: text}}, false)
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, text)
+	}
+	return d
+}
+
+func (w *world) snapshot() *inventory.Snapshot {
+	w.t.Helper()
+	s, err := w.inv.Snapshot(context.Background())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// take imports what the panel says at a time, and says that a second time changes nothing.
+func (w *world) take(at time.Time) (remarks []string) {
+	w.t.Helper()
+	rows, remarks, err := virtualizor.Rows(w.read(w.t), w.snapshot(), w.o, at)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.put(virtualizor.YAML(rows))
+	before := w.snapshot().Version
+	rows, _, err = virtualizor.Rows(w.read(w.t), w.snapshot(), w.o, at.Add(time.Hour))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if len(rows) > 0 {
+		w.put(virtualizor.YAML(rows))
+	}
+	if after := w.snapshot().Version; after != before {
+		w.t.Fatalf("a second import changed something:\n%s", virtualizor.YAML(rows))
+	}
+	return remarks
+}
+
+// owner checks who owned an address when; "" is nobody.
+func (w *world) owner(key string, at time.Time, want string) {
+	w.t.Helper()
+	parsed := "address:" + key
+	for _, o := range w.snapshot().Ownerships() {
+		if string(o.Key) == parsed && !at.Before(o.From) && (o.Until.IsZero() || at.Before(o.Until)) {
+			if o.Service != want {
+				w.t.Fatalf("%s belonged to %s at %s, want %q", key, o.Service, at, want)
+			}
+			return
+		}
+	}
+	if want != "" {
+		w.t.Fatalf("nobody owned %s at %s, want %s", key, at, want)
+	}
+}
+
+func TestImport(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "KVM 2 GB", "bandwidth": "1000"}
+	w.plans[2] = map[string]any{"plid": "2", "plan_name": "KVM 2 GB", "bandwidth": "0"}
+	w.users[55] = map[string]any{"uid": "55", "email": "ada@example.net"}
+	w.server(37, 55, 1, 1000, "192.0.2.9", "2001:db8:7::/64")
+	w.server(38, 55, 1, 2000, "192.0.2.10")
+	w.server(39, 56, 2, 0)
+	w.server(40, 56, 0, 5, "192.0.2.200") // which belongs to a server that is no virtual one
+	remarks := w.take(start)
+	if len(remarks) != 1 || !strings.Contains(remarks[0], "address:192.0.2.200 belongs to d1") {
+		t.Fatalf("remarks %q", remarks)
+	}
+	s := w.snapshot()
+	f := func(service, customer, plan, quota, from string) {
+		t.Helper()
+		got, ok := s.ServiceByID(service)
+		contract, err := s.Contract(service, start)
+		if !ok || err != nil || got.Customer != customer || got.Plan != plan || contract.Quota.Value.String() != quota || string(contract.Quota.Level) != from || got.Opened.String() != "2026-09-10" {
+			t.Fatalf("%+v, %+v, %v", got, contract.Quota, err)
+		}
+	}
+	f("vz-37", "vz-u55", "vz-KVM-2-GB", "1000 GiB", "plan")
+	f("vz-38", "vz-u55", "vz-KVM-2-GB", "2000 GiB", "contract")
+	f("vz-39", "vz-u56", "vz-KVM-2-GB-2", "unlimited", "plan")
+	f("vz-40", "vz-u56", "vz-plan-0", "5 GiB", "contract")
+	since := w.o.Since
+	w.owner("192.0.2.9", since.Add(-time.Minute), "")
+	w.owner("192.0.2.9", since, "vz-37")
+	w.owner("2001:db8:7::/64", since, "vz-37")
+	w.owner("192.0.2.200", start, "d1")
+}
+
+// TestChanges: an address that moved, one that was added, a server that is gone, another quota, and settings
+// of ours that stay.
+func TestChanges(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "small", "bandwidth": "1000"}
+	w.server(37, 55, 1, 1000, "192.0.2.9", "192.0.2.11")
+	w.server(38, 55, 1, 1000, "192.0.2.10")
+	w.take(start)
+	w.put([]byte(`
+customers: [{id: vz-u55, name: Ada Ltd, email: ada@example.net, reseller: c1}]
+services: [{id: vz-37, customer: vz-u55, plan: vz-small, place: london, opened: 2026-09-10, direction: out, internal: true}]
+`))
+	later := start.Add(72 * time.Hour)
+	moved := time.Date(2026, 11, 5, 9, 5, 0, 0, time.UTC) // the next slot
+	delete(w.servers, 38)
+	w.server(37, 55, 1, 3000, "192.0.2.10", "192.0.2.11")
+	w.server(41, 55, 1, 1000, "192.0.2.9", "192.0.2.12")
+	remarks := w.take(later)
+	if len(remarks) != 1 || remarks[0] != "service vz-38 is gone and is closed" {
+		t.Fatalf("remarks %q", remarks)
+	}
+	w.owner("192.0.2.9", moved.Add(-time.Second), "vz-37")
+	w.owner("192.0.2.9", moved, "vz-41")
+	w.owner("192.0.2.10", moved.Add(-time.Second), "vz-38")
+	w.owner("192.0.2.10", moved, "vz-37")
+	w.owner("192.0.2.11", moved, "vz-37")
+	w.owner("192.0.2.12", w.o.Since, "vz-41")
+	s := w.snapshot()
+	gone, _ := s.ServiceByID("vz-38")
+	kept, _ := s.ServiceByID("vz-37")
+	customer, _ := s.CustomerByID("vz-u55")
+	if gone.Closed.String() != "2026-11-05" || kept.Direction != "out" || kept.Internal == nil || !*kept.Internal || kept.Quota.String() != "3000 GiB" || customer.Name != "Ada Ltd" || customer.Reseller != "c1" {
+		t.Fatalf("%+v\n%+v\n%+v", gone, kept, customer)
+	}
+	w.server(38, 55, 1, 1000)
+	if remarks := w.take(later.Add(24 * time.Hour)); len(remarks) != 1 || !strings.Contains(remarks[0], "is there again") {
+		t.Fatalf("remarks %q", remarks)
+	}
+}
+
+func TestAllPagesAreRead(t *testing.T) {
+	w := newWorld(t)
+	for i := range 173 {
+		w.server(1000+i, 55, 0, 10, fmt.Sprintf("10.0.%d.%d", i/200, i%200))
+	}
+	if n := len(w.read(t).Servers); n != 173 {
+		t.Fatalf("%d servers", n)
+	}
+	w.break_ = func(act string, page int) (int, string) { // the last page again and again
+		if act == "vs" && page > 4 {
+			return 200, `{"vs": {"1172": {"vpsid": "1172", "time": 1789000000, "ips": {"1": "10.0.0.172"}}}}`
+		}
+		return 0, ""
+	}
+	if n := len(w.read(t).Servers); n != 173 {
+		t.Fatalf("%d servers", n)
+	}
+}
+
+// TestHalfAnAnswerIsNone: what cannot be read must not look like servers that are gone.
+func TestHalfAnAnswerIsNone(t *testing.T) {
+	f := func(status int, text, says string) {
+		t.Helper()
+		w := newWorld(t)
+		for i := range 60 {
+			w.server(1000+i, 55, 0, 10)
+		}
+		w.break_ = func(act string, page int) (int, string) {
+			if act == "vs" && page == 2 {
+				return status, text
+			}
+			return 0, ""
+		}
+		c := virtualizor.Client{URL: w.URL, Key: "key", Pass: "pass"}
+		_, err := c.Read(t.Context())
+		if err == nil || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "pass=") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	f(500, "", "vs, page 2: 500")
+	f(200, "<html>", "not JSON")
+	f(200, `{"vs": {"1`, "not JSON")
+	f(200, `{"error": {"noperm": "You do not have the permission"}, "vs": []}`, "You do not have the permission")
+	f(200, `{"title": "x"}`, `no "vs"`)
+	f(200, `{"vs": {"7": {"ips": {"1": "300.1.1.1"}}}}`, "virtual server 7: ips")
+	f(200, `{"vs": {"7": {"bandwidth": "-1"}}}`, "virtual server 7: bandwidth")
+	f(200, `{"vs": {"x": {}}}`, "no number")
+
+	w := newWorld(t)
+	c := virtualizor.Client{URL: w.URL, Key: "key", Pass: "wrong"}
+	if _, err := c.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "key and password") {
+		t.Fatalf("got %v", err)
+	}
+	w.Close()
+	if _, err := c.Read(t.Context()); err == nil || strings.Contains(err.Error(), "wrong") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestWhatIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.server(1, 5, 0, 10, "192.0.2.1")
+	w.server(2, 5, 0, 10, "192.0.2.1")
+	if _, _, err := virtualizor.Rows(w.read(t), w.snapshot(), w.o, start); err == nil || !strings.Contains(err.Error(), "address:192.0.2.1 belongs to vz-1 and to vz-2") {
+		t.Fatalf("got %v", err)
+	}
+	clear(w.servers)
+	for i := range 20 {
+		w.server(i+1, 5, 0, 10)
+	}
+	w.take(start)
+	clear(w.servers)
+	if _, _, err := virtualizor.Rows(w.read(t), w.snapshot(), w.o, start); !errors.Is(err, virtualizor.ErrManyGone) {
+		t.Fatalf("got %v", err)
+	}
+	w.o.MayClose = 20
+	w.take(start.Add(time.Hour))
+}
