@@ -10,6 +10,7 @@ import (
 
 	"hostmeter/aggregator/export/whmcs"
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/statement"
 	"hostmeter/internal/clock"
 )
 
@@ -30,6 +31,9 @@ type biller struct {
 	holder  string
 	// step is called between the steps, by tests that kill there; it is never nil.
 	step func(point string)
+	// open returns the lines of open periods, whose usage is shown since shownAt; it may be nil.
+	open    func(ctx context.Context) ([]statement.Row, error)
+	shownAt time.Time
 }
 
 // Times of a charge.
@@ -65,6 +69,9 @@ func (b *biller) round(ctx context.Context, byHand bool) error {
 	failure := b.look(ctx)
 	if failure == nil {
 		failure = b.send(ctx, byHand)
+	}
+	if failure == nil {
+		failure = b.show(ctx)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -27,6 +27,7 @@ import (
 	"hostmeter/aggregator/export/cloudevents"
 	"hostmeter/aggregator/export/whmcs"
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/statement"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 	"hostmeter/internal/webhook"
@@ -57,6 +58,8 @@ type Deps struct {
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
+	// OpenPeriods returns the lines of the periods that are open now; nil where no usage is shown.
+	OpenPeriods func(ctx context.Context) ([]statement.Row, error)
 	// Client is for tests.
 	Client *http.Client
 }
@@ -98,7 +101,7 @@ func New(cfg Config, deps Deps) (*Handover, error) {
 	if cfg.WHMCS.Enabled() {
 		h.biller = &biller{
 			cfg: cfg.WHMCS, client: whmcs.New(cfg.WHMCS, deps.Client), journal: h.journal, ledger: deps.Ledger,
-			clock: deps.Clock, logger: deps.Logger, metrics: m, holder: holder, step: nowhere,
+			clock: deps.Clock, logger: deps.Logger, metrics: m, holder: holder, step: nowhere, open: deps.OpenPeriods,
 		}
 	}
 	for _, w := range cfg.Webhooks {

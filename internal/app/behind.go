@@ -26,7 +26,7 @@ func (a *App) openAggregator(ctx context.Context) error {
 	}
 	if a.cfg.Handover.Enabled() {
 		a.handover, err = export.New(a.cfg.Handover, export.Deps{
-			DB: a.desk.db, Ledger: a.desk.ledger, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
+			DB: a.desk.db, Ledger: a.desk.ledger, Clock: a.clock, Logger: a.logger, Metrics: a.registry, OpenPeriods: a.desk.openPeriods,
 		})
 		if err != nil {
 			return err

@@ -7,8 +7,10 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"hostmeter/aggregator/export"
+	"hostmeter/aggregator/statement"
 	"hostmeter/internal/doctor"
 )
 
@@ -17,7 +19,29 @@ func (d *Desk) handover() (*export.Handover, error) {
 	if !d.config.Handover.Enabled() {
 		return nil, wrong(errors.New("nothing is handed over: handover.whmcs.url and handover.webhooks are not set"), "docs/how-to/billing.md says how")
 	}
-	return export.New(d.config.Handover, export.Deps{DB: d.db, Ledger: d.ledger, Clock: d.clock})
+	return export.New(d.config.Handover, export.Deps{DB: d.db, Ledger: d.ledger, Clock: d.clock, OpenPeriods: d.openPeriods})
+}
+
+// openPeriods returns the lines of the periods that are open now: they end in this month or the next.
+func (d *Desk) openPeriods(ctx context.Context) (open []statement.Row, err error) {
+	zone, err := d.zone(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := d.clock.Now()
+	first := time.Date(now.In(zone).Year(), now.In(zone).Month(), 1, 0, 0, 0, 0, time.UTC)
+	for _, month := range []time.Time{first, first.AddDate(0, 1, 0)} {
+		report, err := d.ledger.Report(ctx, d.inventory, month.Format("2006-01"), now)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range report.Rows {
+			if row.Provisional && !now.Before(row.PeriodFrom) && now.Before(row.PeriodTo) {
+				open = append(open, row)
+			}
+		}
+	}
+	return open, nil
 }
 
 // ListHandover prints the charges that are not settled, or all of them, and how far the feeds are.

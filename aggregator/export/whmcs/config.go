@@ -41,6 +41,8 @@ type Config struct {
 	// CorrectionWindow is how long after the end of its period a correction is sent without a
 	// person's decision; 0 is no bound.
 	CorrectionWindow time.Duration `yaml:"correction_window"`
+	// Usage shows what open periods have used so far; it bills nothing.
+	Usage UsageConfig `yaml:"usage"`
 }
 
 // Credits is how an amount below nothing is handed over.
@@ -58,6 +60,7 @@ func DefaultConfig() Config {
 	return Config{
 		Timeout: 30 * time.Second, Delay: 24 * time.Hour, InvoiceAction: "nextinvoice",
 		Credits: ParkCredits, CorrectionWindow: 31 * 24 * time.Hour,
+		Usage: UsageConfig{Unit: "MiB", Every: 6 * time.Hour},
 	}
 }
 
@@ -95,6 +98,9 @@ func (c Config) Validate() error {
 	case ParkCredits, CreditBalance, NegativeItem:
 	default:
 		return fmt.Errorf("credits: %q: want park, credit or item", c.Credits)
+	}
+	if err := c.Usage.validate(); err != nil {
+		return fmt.Errorf("usage.%w", err)
 	}
 	for customer, client := range c.Clients {
 		if client < 1 {

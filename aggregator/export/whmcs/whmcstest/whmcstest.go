@@ -72,6 +72,8 @@ type Server struct {
 	*httptest.Server
 	// Legacy releases know hours and no units.
 	Legacy bool
+	// Scale is what a release divides bwusage and bwlimit by when it takes them; 0 is nothing.
+	Scale int64
 	// Identifier, Secret and AccessKey let calls in.
 	Identifier, Secret, AccessKey string
 
@@ -399,8 +401,8 @@ func (s *Server) updateProduct(get func(string) string) map[string]any {
 		return failure("Service ID Not Found")
 	}
 	for _, name := range []string{"bwusage", "bwlimit"} {
-		if value := get(name); value != "" {
-			product[name] = value
+		if n, err := strconv.ParseInt(get(name), 10, 64); err == nil {
+			product[name] = strconv.FormatInt(n/max(s.Scale, 1), 10)
 		}
 	}
 	return map[string]any{"result": "success", "serviceid": strconv.Itoa(id)}
