@@ -21,7 +21,8 @@ func keyOf(s ledger.Statement) string { return fmt.Sprintf("hm-%d-%.12s", s.Numb
 // hand-over.
 func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
 	row := s.Body.Row
-	if rating.DateOf(row.PeriodTo).Compare(cfg.Since) < 0 {
+	// A period ends on the day of its last instant: [Oct 1, Nov 1) ends in October, as on the report.
+	if rating.DateOf(row.PeriodTo.Add(-time.Nanosecond)).Compare(cfg.Since) < 0 {
 		return Charge{}, false
 	}
 	c = Charge{
@@ -31,7 +32,7 @@ func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
 	}
 	late := s.ClosedAt.Sub(c.PeriodTo)
 	switch {
-	case row.AmountExVAT.IsZero():
+	case row.AmountExVAT.IsZero(), row.Kind == rating.KindWaived:
 		c.State = Empty
 	case row.AmountExVAT.IsNegative() && cfg.Credits == whmcs.ParkCredits:
 		c.State, c.LastError = Parked, "a credit: a person decides how it is given"

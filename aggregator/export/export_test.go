@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -161,7 +162,9 @@ func TestChargesOnEveryStore(t *testing.T) {
 		one := l.books.close("s1", "c1", "60", 1, now)
 		none := l.books.close("s2", "c1", "0", 1, now)
 		old := l.books.close("s3", "c1", "60", 1, now)
-		l.books.statements[2].Body.Row.PeriodTo = time.Date(2026, 10, 14, 0, 0, 0, 0, time.UTC)
+		l.books.statements[2].Body.Row.PeriodTo = time.Date(2026, 10, 15, 0, 0, 0, 0, time.UTC) // its last instant is on the 14th
+		waived := l.books.close("s4", "c1", "60", 1, now)
+		l.books.statements[3].Body.Row.Kind = rating.KindWaived
 		more := l.books.close("s1", "c1", "30.5", 2, now)
 		less := l.books.close("s1", "c1", "-90.50", 3, now)
 		l.run(2, time.Minute)
@@ -174,6 +177,11 @@ func TestChargesOnEveryStore(t *testing.T) {
 			t.Fatalf("WHMCS has %+v, want the description\n%s", item, want)
 		}
 		l.want(none, Empty, 0, "")
+		l.want(waived, Empty, 0, "")
+		text, err := json.Marshal(l.charge(one))
+		if err != nil || strings.Contains(string(text), "secret") || strings.Contains(string(text), "identifier") {
+			t.Fatalf("the journal keeps credentials: %s, %v", text, err)
+		}
 		l.want(more, Done, 1, "")
 		l.want(less, Done, 1, "")
 		credit := l.server.With(keyOf(less))[0]
@@ -267,7 +275,7 @@ func TestAnInvoiceSettlesWhatIsOpen(t *testing.T) {
 			t.Fatalf("got %+v", c)
 		}
 	}
-	for _, fault := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError} {
+	for _, fault := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered} {
 		f(fault, 1, 2)
 		f(fault, 4, 12) // parked meanwhile
 	}
@@ -319,6 +327,7 @@ func TestWhatHasNoEffectIsSentAgain(t *testing.T) {
 	}
 	f(whmcstest.Forbidden)
 	f(whmcstest.WrongIP)
+	f(whmcstest.Busy)
 }
 
 // TestWrongSettingsSendNothing: calls that have no effect come first, so that a wrong address, password or

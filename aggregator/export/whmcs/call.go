@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -67,8 +68,7 @@ func (c *Client) call(ctx context.Context, action string, fields map[string]stri
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-	switch response.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests: // before any action
+	if beforeAction(response.StatusCode, text) {
 		return fmt.Errorf("%s: %w: %s: %s", action, ErrUntouched, response.Status, excerpt(text))
 	}
 	if err != nil {
@@ -78,6 +78,19 @@ func (c *Client) call(ctx context.Context, action string, fields map[string]stri
 		return fmt.Errorf("%s: %s: %s", action, response.Status, excerpt(text))
 	}
 	return decode(action, text, into)
+}
+
+// beforeAction says whether an answer was given before any action was taken. A 403 counts only where it says
+// so itself: a filter in between may answer 403 to what it does not like in WHMCS's own answer.
+func beforeAction(status int, text []byte) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		lower := strings.ToLower(string(text))
+		return slices.ContainsFunc(gates, func(gate string) bool { return strings.Contains(lower, strings.ToLower(gate)) })
+	}
+	return false
 }
 
 func decode(action string, text []byte, into any) error {

@@ -144,10 +144,11 @@ func TestWhatAnAnswerSays(t *testing.T) {
 	}
 	f(whmcstest.Forbidden, whmcs.ErrUntouched, false)
 	f(whmcstest.WrongIP, whmcs.ErrUntouched, false)
+	f(whmcstest.Busy, whmcs.ErrUntouched, false)
 	for _, open := range []whmcstest.Fault{whmcstest.ErrorPage, whmcstest.Closed, whmcstest.Maintenance, whmcstest.Database} {
 		f(open, nil, false)
 	}
-	for _, open := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Twice} {
+	for _, open := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered, whmcstest.Twice} {
 		f(open, nil, true)
 	}
 }

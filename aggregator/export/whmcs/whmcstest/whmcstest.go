@@ -36,6 +36,8 @@ const (
 	Truncated          // half an answer after the effect
 	EmptySuccess       // success without an id, after the effect
 	LateError          // 200 with result error and a message of no list, after the effect
+	Filtered           // 403 with a page of a filter, after the effect
+	Busy               // 429, without effect
 	Twice              // the effect comes twice, and the answer is lost
 	faults
 )
@@ -233,6 +235,9 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, action string, f
 	case WrongIP:
 		write(w, failure("Invalid IP 192.0.2.7"))
 		return
+	case Busy:
+		http.Error(w, "<html>429 Too Many Requests</html>", http.StatusTooManyRequests)
+		return
 	case ErrorPage:
 		http.Error(w, "<html><h1>503 Service Unavailable</h1></html>", http.StatusServiceUnavailable)
 		return
@@ -267,6 +272,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, action string, f
 		panic(http.ErrAbortHandler)
 	case LostPage:
 		http.Error(w, "<html>502 Bad Gateway</html>", http.StatusBadGateway)
+	case Filtered:
+		http.Error(w, "<html>403 Forbidden</html>", http.StatusForbidden)
 	case Hang:
 		<-r.Context().Done()
 	case Truncated:
