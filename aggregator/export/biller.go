@@ -240,7 +240,7 @@ func (b *biller) sendOne(ctx context.Context, c Charge) error {
 		return fmt.Errorf("charge %s is not sent: %w", c.Key, err)
 	}
 	if c.Attempts > 0 { // a person said that it is not there; a look costs little
-		found, err := b.client.Find(ctx, request, c.Key, c.IntendedAt)
+		found, err := b.client.Find(ctx, *c.Request, c.Key, c.IntendedAt)
 		if err != nil {
 			return fmt.Errorf("look for charge %s before it is sent again: %w", c.Key, err)
 		}

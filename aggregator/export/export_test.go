@@ -423,6 +423,28 @@ func TestWhatAPersonDecides(t *testing.T) {
 	}
 }
 
+// TestALookBeforeItIsSentAgain: a person was told "not there" too early, and meanwhile the configuration has
+// changed what would be sent. The look is for what was sent.
+func TestALookBeforeItIsSentAgain(t *testing.T) {
+	l := sqliteLab(t)
+	l.cfg.WHMCS.Credits = whmcs.NegativeItem
+	credit := l.books.close("s1", "c1", "-60", 2, start)
+	l.server.Fail(func(action string) whmcstest.Fault {
+		if action == "AddBillableItem" {
+			return whmcstest.LateEffect
+		}
+		return whmcstest.None
+	})
+	l.run(4, 20*time.Minute)
+	l.want(credit, Parked, 0, "may be there or not")
+	l.settle(credit, Again)
+	l.cfg.WHMCS.Credits = whmcs.CreditBalance
+	l.server.EndLate()
+	l.server.InvoiceAll()
+	l.run(2, time.Hour)
+	l.want(credit, Done, 1, "")
+}
+
 // TestWhatIsThereTwiceIsSaid: a proxy that repeats requests is beyond us, but not unseen.
 func TestWhatIsThereTwiceIsSaid(t *testing.T) {
 	l := sqliteLab(t)
