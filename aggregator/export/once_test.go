@@ -72,6 +72,32 @@ func TestEachChargeOnce(t *testing.T) {
 	})
 }
 
+// TestManyAtOnce: even if the hold on the receiver did not work, each charge is sent by one alone.
+func TestManyAtOnce(t *testing.T) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		l := newLab(t, db, c)
+		l.cfg.WHMCS.Timeout = 10 * time.Second
+		for i := range 30 {
+			l.books.close(fmt.Sprint("s", i), "c1", "60", 1, c.Now())
+		}
+		var group sync.WaitGroup
+		for range 6 {
+			h := l.process()
+			h.biller.holder = "all the same"
+			group.Go(func() {
+				for range 3 {
+					_ = h.biller.round(context.Background(), true) // another may have been faster
+				}
+			})
+		}
+		group.Wait()
+		for _, s := range l.books.statements {
+			l.want(s, Done, 1, "")
+		}
+	})
+}
+
 // empty takes out what the run before has put in.
 func empty(r *rapid.T, db *store.DB) {
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
