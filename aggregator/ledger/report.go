@@ -27,17 +27,14 @@ var ErrMonth = errors.New("not a month (want YYYY-MM)")
 // known, and marked provisional. Traffic that nobody owned is that of the calendar month in the
 // provider's zone. Errors: ErrMonth.
 func (l *Ledger) Report(ctx context.Context, inv *inventory.Inventory, month string, now time.Time) (statements.Report, error) {
-	first, err := rating.ParseDate(month + "-01")
-	if err != nil || len(month) != len("2026-10") {
-		return statements.Report{}, fmt.Errorf("%q: %w", month, ErrMonth)
-	}
 	owners, err := inv.Snapshot(ctx)
 	if err != nil {
 		return statements.Report{}, err
 	}
-	r := reporting{owners: owners, now: now, first: first, report: statements.Report{
-		Month: month, Provider: owners.Provider.Name, TimeZone: owners.Provider.TimeZone, Rows: []statements.Row{}, Problems: []statements.Problem{},
-	}}
+	r, err := newReporting(owners, month, now)
+	if err != nil {
+		return statements.Report{}, err
+	}
 	if err := l.db.View(ctx, func(tx *store.Tx) error { return r.compute(ctx, tx) }); err != nil {
 		return statements.Report{}, fmt.Errorf("report of %s: %w", month, err)
 	}
@@ -49,6 +46,17 @@ type reporting struct {
 	now    time.Time
 	first  rating.Date
 	report statements.Report
+}
+
+// newReporting prepares the report of a month. Errors: ErrMonth.
+func newReporting(owners *inventory.Snapshot, month string, now time.Time) (*reporting, error) {
+	first, err := rating.ParseDate(month + "-01")
+	if err != nil || len(month) != len("2026-10") {
+		return nil, fmt.Errorf("%q: %w", month, ErrMonth)
+	}
+	return &reporting{owners: owners, now: now, first: first, report: statements.Report{
+		Month: month, Provider: owners.Provider.Name, TimeZone: owners.Provider.TimeZone, Rows: []statements.Row{}, Problems: []statements.Problem{},
+	}}, nil
 }
 
 // in says whether a period ends in the month.

@@ -1,0 +1,109 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+)
+
+// exporterSpan is what many services of a report ask for.
+type exporterSpan struct {
+	exporter string
+	from, to int64
+}
+
+type exporterEvidence struct {
+	exporter statements.Exporter
+	gaps     []statements.Gap
+}
+
+// cover fills in how well the accounting exporters of what the service owned were observed.
+func (r *evidenceReader) cover(ctx context.Context, t *target, e *statements.Evidence) error {
+	from, to := t.period.From, earlier(t.period.To, r.now)
+	if !from.Before(to) {
+		return nil
+	}
+	var names []string
+	for _, o := range r.owners.Ownerships() {
+		if o.Service == t.contract.Service && string(o.Key.Kind()) == t.contract.Bills.Value && o.From.Before(t.period.To) && (o.Until.IsZero() || o.Until.After(t.period.From)) {
+			names = append(names, r.owners.ExportersOf(o.Key)...)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		key := exporterSpan{name, from.UnixNano(), to.UnixNano()}
+		found, ok := r.exporters[key]
+		if !ok {
+			var err error
+			if found, err = r.readExporter(ctx, name, from, to); err != nil {
+				return err
+			}
+			r.exporters[key] = found
+		}
+		e.Exporters = append(e.Exporters, found.exporter)
+		e.Slots.Gaps = append(e.Slots.Gaps, found.gaps...)
+	}
+	if len(e.Exporters) > 0 {
+		e.Slots.Expected, e.Slots.Missing = slotsOf(from, to, e.Slots.Gaps)
+		e.Slots.Present = e.Slots.Expected - e.Slots.Missing
+	}
+	return nil
+}
+
+func (r *evidenceReader) readExporter(ctx context.Context, name string, from, to time.Time) (exporterEvidence, error) {
+	c, err := coverage(ctx, r.tx, []string{name}, from, to)
+	if err != nil {
+		return exporterEvidence{}, err
+	}
+	out := exporterEvidence{exporter: statements.Exporter{Exporter: name, MinutesExpected: c.Expected, MinutesObserved: c.Observed, LostOctets: int64(c.LostOctets)}}
+	for _, m := range c.Missing {
+		out.gaps = append(out.gaps, statements.Gap{Exporter: m.Exporter, From: m.From, To: m.To})
+	}
+	x := &out.exporter
+	err = accounts(ctx, r.tx, name, from.UTC().Truncate(time.Hour), to, func(a Account) error {
+		x.Datagrams += a.Datagrams
+		x.Records += a.Records
+		x.ReportedOctets += a.ReportedOctets
+		x.Octets += a.Octets
+		x.UnknownSamplingRecords += a.UnknownSamplingRecords
+		x.Lost = addCounts(x.Lost, a.Lost)
+		x.Dropped = addCounts(x.Dropped, a.Dropped)
+		return nil
+	})
+	return out, err
+}
+
+// addCounts adds counts of the same unit and reason. into stays sorted by both.
+func addCounts(into []statements.Count, counts []Count) []statements.Count {
+	for _, c := range counts {
+		at, found := slices.BinarySearchFunc(into, c, func(have statements.Count, want Count) int {
+			return cmp.Or(cmp.Compare(have.Unit, want.Unit), cmp.Compare(have.Reason, want.Reason))
+		})
+		if !found {
+			into = slices.Insert(into, at, statements.Count{Unit: c.Unit, Reason: c.Reason})
+		}
+		into[at].Count += c.Count
+	}
+	return into
+}
+
+// slotsOf counts the slots that begin in [from, to), and those of them that touch a gap.
+func slotsOf(from, to time.Time, gaps []statements.Gap) (expected, missing int64) {
+	number := func(at time.Time) int64 { return ceil(at.UnixNano(), int64(SlotLength)) } // of the first slot not before at
+	first, last := number(from), number(to)
+	touched := slices.Clone(gaps)
+	slices.SortFunc(touched, func(a, b statements.Gap) int { return a.From.Compare(b.From) })
+	through := first // counted up to here
+	for _, g := range touched {
+		begin := max(g.From.UnixNano()/int64(SlotLength), through)
+		end := min(number(g.To), last)
+		if begin < end {
+			missing += end - begin
+			through = end
+		}
+	}
+	return max(last-first, 0), missing
+}
