@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
 
@@ -91,8 +92,15 @@ func integer(n int64) string { return strconv.FormatInt(n, 10) }
 
 // text keeps a spreadsheet from taking a name for a formula.
 func text(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if formulaLike(s) {
 		return "'" + s
 	}
 	return s
+}
+
+// formulaLike says whether a spreadsheet would take a text that is typed in for a formula. The wide
+// forms count in some languages' settings.
+func formulaLike(s string) bool {
+	first, _ := utf8.DecodeRuneInString(s)
+	return s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first)
 }

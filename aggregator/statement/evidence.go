@@ -147,11 +147,22 @@ func (e Evidence) Sum() (in, out int64) {
 // Charged says that a row of the evidence is a charge, a waived one or an adjustment.
 func (r Row) Charged() bool { return r.Kind != rating.KindNone }
 
-// Interval95 returns the bounds between which the true value of the billable octets lies in 95 of 100
-// months, where the standard error is of sampling alone: 1.96 standard errors to either side.
-func (r Row) Interval95() (low, high int64) {
-	margin := int64(math.Round(1.96 * float64(r.StandardErrorOctets)))
-	return max(r.BillableOctets-margin, 0), r.BillableOctets + margin
+// Interval95 returns the billable octets of all rows, and the bounds between which their true value
+// lies in 95 of 100 months, where the error is of sampling alone: 1.96 standard errors to either side.
+func (e Evidence) Interval95() (billable, low, high int64) {
+	for _, row := range e.Rows {
+		billable += row.BillableOctets
+	}
+	margin := int64(math.Round(1.96 * float64(e.Last().StandardErrorOctets)))
+	return billable, max(billable-margin, 0), billable + margin
+}
+
+// LostOctets is the sum of the exporters' estimates.
+func (e Evidence) LostOctets() (octets int64) {
+	for _, x := range e.Exporters {
+		octets += x.LostOctets
+	}
+	return octets
 }
 
 // Only returns the report of the rows that keep says yes to, with their sums: what a customer is sent.
@@ -165,12 +176,12 @@ func (r Report) Only(keep func(Row) bool) Report {
 			part.Provisional = part.Provisional || row.Provisional
 		}
 	}
-	part.Totals = totals(part.Rows)
+	part.Totals = Totals(part.Rows)
 	return part
 }
 
-// totals returns the sums of the rows' amounts by currency.
-func totals(rows []Row) []Total {
+// Totals returns the sums of the rows' amounts by currency.
+func Totals(rows []Row) []Total {
 	var sums []Total
 	for _, row := range rows {
 		at := slices.IndexFunc(sums, func(t Total) bool { return t.Currency == row.Currency })

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # install.sh SET...   install what the tests with real servers need, from Debian's packages
 #
-# Sets: postgres kafka libvirt netlab browser alertmanager lint peers. A set whose programs are there already costs
+# Sets: postgres kafka libvirt netlab browser alertmanager files lint peers. A set whose programs are there already costs
 # nothing. Needs root and a package registry; without them it says what is missing and exits 1.
 set -euo pipefail
 say() { echo "install: $*" >&2; }
@@ -12,6 +12,7 @@ declare -A PACKAGES=(
   [netlab]="softflowd pmacct fprobe openvswitch-switch tshark iperf3 iputils-ping ethtool socat jq iproute2 python3"
   [browser]="chromium fonts-dejavu-core"
   [alertmanager]="prometheus-alertmanager"
+  [files]="libreoffice-calc-nogui qpdf poppler-utils"
   [lint]="shellcheck"
   [peers]="nfdump nfdump-sflow pmacct fastnetmon jq curl"
 )
@@ -22,6 +23,7 @@ declare -A PROGRAMS=(
   [netlab]="softflowd pmacctd fprobe ovs-vswitchd socat jq ip python3 ethtool"
   [browser]="chromium"
   [alertmanager]="prometheus-alertmanager"
+  [files]="soffice qpdf pdftotext pdftoppm"
   [lint]="shellcheck"
   [peers]="nfcapd sfcapd nfdump nfacctd sfacctd fastnetmon jq curl"
 )

@@ -1,0 +1,113 @@
+package statement_test
+
+import (
+	"encoding/csv"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hostmeter/aggregator/statement"
+)
+
+// needPrograms leaves a test out where LibreOffice, qpdf and poppler are not set up for it.
+func needPrograms(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HOSTMETER_TEST_FILES") == "" {
+		t.Skip("HOSTMETER_TEST_FILES is not set: deploy/testbed/test.sh real has LibreOffice, qpdf and poppler")
+	}
+}
+
+func run(t *testing.T, dir, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), name, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// inLibreOffice opens a workbook in LibreOffice, which computes its formulas anew, and returns each
+// sheet's cells: values, not as shown; or with their formulas.
+func inLibreOffice(t *testing.T, book []byte, formulas bool) map[string][][]string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "book.xlsx"), book, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	filter := `csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,false,false,-1`
+	if formulas {
+		filter = `csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,false,false,true,false,-1`
+	}
+	run(t, dir, "soffice", "-env:UserInstallation=file://"+dir+"/profile", "--headless", "--convert-to", filter, "book.xlsx")
+	paths, err := filepath.Glob(filepath.Join(dir, "book-*.csv"))
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("LibreOffice wrote %v, %v", paths, err)
+	}
+	sheets := map[string][][]string{}
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader := csv.NewReader(file)
+		reader.FieldsPerRecord = -1
+		records, err := reader.ReadAll()
+		file.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		sheets[strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), "book-"), ".csv")] = records
+	}
+	return sheets
+}
+
+func TestLibreOfficeReadsEqualCells(t *testing.T) {
+	needPrograms(t)
+	for _, report := range []statement.Report{sample(t), month(500)} {
+		sheets := inLibreOffice(t, workbookOf(t, report), false)
+		compareWithCSV(t, csvOf(t, report), sheets["Report"])
+		totals := map[string]string{}
+		for _, row := range sheets["Summary"] {
+			if len(row) > 1 {
+				totals[row[0]] = row[1]
+			}
+		}
+		for _, total := range statement.Totals(report.Rows) {
+			if got := totals[total.Currency]; !sameCell(total.AmountExVAT.String(), got) {
+				t.Errorf("LibreOffice computes %q %s, the report says %s", got, total.Currency, total.AmountExVAT)
+			}
+		}
+	}
+}
+
+// TestLibreOfficeSeesNoFormula asks for formulas instead of values: a name that had become one would
+// still begin with =, and its value would not be the name.
+func TestLibreOfficeSeesNoFormula(t *testing.T) {
+	needPrograms(t)
+	names := hostileNames(1000)
+	for i, name := range names { // CSV, the way back, has no place for these
+		names[i] = strings.ToValidUTF8(strings.Map(func(r rune) rune {
+			if r < ' ' || r == '\ufeff' {
+				return '~'
+			}
+			return r
+		}, name), "~")
+	}
+	report := hostile(t, names)
+	values := inLibreOffice(t, workbookOf(t, report), false)["Report"]
+	formulas := inLibreOffice(t, workbookOf(t, report), true)["Report"]
+	if len(values) != len(names)+1 || len(formulas) != len(values) {
+		t.Fatalf("%d rows", len(values))
+	}
+	for i, name := range names {
+		for _, got := range []string{values[i+1][0], formulas[i+1][0]} {
+			if want := []rune(name); got != name && len(want) < 32767 {
+				t.Errorf("name %.60q became %.60q", name, got)
+			}
+		}
+	}
+}
