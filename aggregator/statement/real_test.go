@@ -111,3 +111,44 @@ func TestLibreOfficeSeesNoFormula(t *testing.T) {
 		}
 	}
 }
+
+func TestPDFsAreSound(t *testing.T) {
+	needPrograms(t)
+	files := oddCustomers(t)
+	files["plain"] = pdfOf(t, "Łódź & Söhne GmbH, Αθήνα, Москва")
+	for name, file := range files {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "a.pdf"), file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if out := run(t, dir, "qpdf", "--check", "a.pdf"); strings.Contains(strings.ToLower(out), "warning") {
+			t.Errorf("%s: qpdf says %s", name, out)
+		}
+		run(t, dir, "pdftoppm", "-r", "30", "-png", "a.pdf", "page") // every page can be drawn
+		run(t, dir, "pdftotext", "-layout", "a.pdf", "a.txt")
+		text, err := os.ReadFile(filepath.Join(dir, "a.txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		has := func(want ...string) {
+			t.Helper()
+			for _, w := range want {
+				if !strings.Contains(strings.ReplaceAll(string(text), "\u00a0", " "), w) {
+					t.Errorf("%s: the text has no %q", name, w)
+				}
+			}
+		}
+		has("Usage statement", "October 2026", "Amounts exclude VAT")
+		switch name {
+		case "plain":
+			has("Łódź & Söhne GmbH, Αθήνα, Москва", "12.345 TB", "GBP 180.00", "GBP −60.00", "GBP 120.00", "Page 4 of 4", "11.945 TB used of a quota of 10 TB: 1.945 TB over, billed as 2 TB at GBP 60.00 = GBP 120.00",
+				"in force since 1 January 2026", "announced on 1 December 2025", "8,916 of 8,928 five-minute slots were observed", "standard error of 30.100 GB", "between 11.886 TB and 12.004 TB", "7 datagrams lost", "4,118,270,551,232")
+		case "many services":
+			has("s119", "GBP")
+		case "provisional":
+			has("Provisional", "so far")
+		case "scripts":
+			has("Αθήνα Москва Łódź", "שלום")
+		}
+	}
+}
