@@ -248,9 +248,10 @@ func niceStep(highest float64, n int) (step float64) {
 
 // tickText writes a multiple of step with the digits that step has.
 func tickText(v, step float64) string {
-	digits := int32(max(0, -math.Floor(math.Log10(step))))
-	if m := step / math.Pow(10, math.Floor(math.Log10(step))); math.Abs(m-2.5) < 0.01 {
+	power := math.Floor(math.Log10(step) + 1e-9)
+	digits := -power
+	if math.Abs(step/math.Pow(10, power)-2.5) < 0.01 {
 		digits++
 	}
-	return grouped(decimal.NewFromFloat(v).StringFixed(digits))
+	return grouped(decimal.NewFromFloat(v).StringFixed(int32(max(0, digits))))
 }

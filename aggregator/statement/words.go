@@ -38,8 +38,8 @@ func quantityWords(d decimal.Decimal) string {
 		return "< 0.001"
 	case rounded.IsZero() && d.IsNegative():
 		return "> −0.001"
-	case rounded.Equal(rounded.Truncate(0)):
-		return grouped(rounded.StringFixed(0))
+	case rounded.Equal(d): // nothing is hidden: no zeros behind the last digit either
+		return grouped(d.String())
 	}
 	return grouped(rounded.StringFixed(3))
 }

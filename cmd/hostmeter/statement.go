@@ -17,7 +17,7 @@ func newStatement() *cobra.Command {
 exporters complete; a closed statement never changes, and what arrives later is an adjustment.`,
 	}
 	path := configFlag(cmd)
-	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementClose(path), newStatementVerify(path))
+	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementClose(path), newStatementVerify(path))
 	return cmd
 }
 
@@ -48,15 +48,54 @@ func newStatementShow(path *string) *cobra.Command {
 }
 
 func newStatementExport(path *string) *cobra.Command {
-	var month, format, out string
-	cmd := &cobra.Command{Use: "export --month 2026-10 --format csv -o FILE", Short: "Write the month's report", Args: cobra.NoArgs}
-	cmd.Flags().StringVar(&month, "month", "", "the month (default: the last one that is over)")
-	cmd.Flags().StringVar(&format, "format", "csv", "csv or json")
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file (default: standard output)")
+	var o app.ExportOptions
+	cmd := &cobra.Command{
+		Use: "export --month 2026-10 --format csv -o FILE", Short: "Write the month's report, or what customers are sent", Args: cobra.NoArgs,
+		Long: `csv   one line a charge, or a service without one
+xlsx  the same with types, totals as formulas, and the evidence of the charges
+json  the same with what else is known: totals, unowned traffic, problems
+pdf   what a customer is sent. With --customer ID one file; without, one for each customer: into the
+      folder that -o names, or into a ZIP where its name ends in .zip or it is standard output`,
+		Example: `  hostmeter statement export --month 2026-10 --format xlsx -o october.xlsx
+  hostmeter statement export --month 2026-10 --format pdf -o october/
+  hostmeter statement export --month 2026-10 --format pdf --customer c1 -o c1.pdf`,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
+	flags.StringVar(&o.Format, "format", "csv", "csv, xlsx, pdf or json")
+	flags.StringVar(&o.Customer, "customer", "", "only this customer")
+	flags.StringVarP(&o.Output, "output", "o", "", "file, or folder of PDFs (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withDesk(cmd, *path, func(desk *app.Desk) error {
-			return toFile(out, cmd.OutOrStdout(), func(w io.Writer) error {
-				return desk.ExportReport(cmd.Context(), month, format, w)
+			if o.Folder() {
+				return desk.ExportFolder(cmd.Context(), o)
+			}
+			return toFile(o.Output, cmd.OutOrStdout(), func(w io.Writer) error {
+				return desk.ExportReport(cmd.Context(), o, w)
+			})
+		})
+	}
+	return cmd
+}
+
+func newStatementEvidence(path *string) *cobra.Command {
+	var o app.ExportOptions
+	cmd := &cobra.Command{
+		Use: "evidence --service ID --month 2026-10 -o FILE", Short: "Write what stands behind the charges of a service", Args: cobra.NoArgs,
+		Long: `Usage by day and hour, direction and class; who owned what and when; the contract with the level of
+each setting, and the price version with its notice; slots present and missing; the sampling error; and
+what the exporters declare as lost.`,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Service, "service", "", "the service")
+	flags.StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
+	flags.StringVar(&o.Format, "format", "json", "json, xlsx or pdf")
+	flags.StringVarP(&o.Output, "output", "o", "", "file (default: standard output)")
+	_ = cmd.MarkFlagRequired("service")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return toFile(o.Output, cmd.OutOrStdout(), func(w io.Writer) error {
+				return desk.ExportEvidence(cmd.Context(), o, w)
 			})
 		})
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -18,21 +17,6 @@ import (
 
 // reporter joins the API to the month's report.
 type reporter struct{ *Desk }
-
-// WriteReport writes a month's report as csv or json.
-func (d reporter) WriteReport(ctx context.Context, month httpapi.Month, format string, w io.Writer) error {
-	report, err := d.report(ctx, string(month))
-	if err != nil {
-		return err
-	}
-	switch format {
-	case "csv":
-		return statement.WriteCSV(w, report)
-	case "json":
-		return statement.WriteJSON(w, report)
-	}
-	return &httpapi.InvalidError{Message: fmt.Sprintf("format %q", format), Hint: "want csv or json"}
-}
 
 // report computes a month's report. Errors: httpapi.ErrNotFound for a month in which no period ends.
 func (d *Desk) report(ctx context.Context, month string) (statement.Report, error) {

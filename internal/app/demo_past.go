@@ -136,12 +136,17 @@ func readUntil(ctx context.Context, r *dayReader, end stream.Watermarks, f func(
 func (d *demo) writeReports(ctx context.Context) error {
 	desk := d.app.desk
 	month := d.end.AddDate(0, 0, -d.end.Day()).Format("2006-01")
+	report := func(format string) func(io.Writer) error {
+		return func(w io.Writer) error { return desk.ExportReport(ctx, ExportOptions{Month: month, Format: format}, w) }
+	}
 	files := []struct {
 		name  string
 		write func(io.Writer) error
 	}{
-		{"report-" + month + ".csv", func(w io.Writer) error { return desk.ExportReport(ctx, month, "csv", w) }},
-		{"report-" + month + ".json", func(w io.Writer) error { return desk.ExportReport(ctx, month, "json", w) }},
+		{"report-" + month + ".csv", report("csv")},
+		{"report-" + month + ".json", report("json")},
+		{"report-" + month + ".xlsx", report("xlsx")},
+		{"statements-" + month + ".zip", report("pdf")},
 		{"usage-records.jsonl", func(w io.Writer) error { return desk.writeUsageRecords(ctx, w) }},
 		{"incidents.json", func(w io.Writer) error { return desk.ListIncidents(ctx, "", 1000, true, w) }},
 	}

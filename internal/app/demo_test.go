@@ -42,6 +42,7 @@ func TestDemoReportEqualsTheOracle(t *testing.T) {
 	compareReports(t, table(t, string(report)), table(t, text.String()))
 	compareWithTruth(t, table(t, string(report)), want)
 	checkHandover(t, out, table(t, string(report)))
+	checkFiles(t, out)
 }
 
 // table reads a report by column.

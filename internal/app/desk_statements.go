@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,13 +31,50 @@ func (d *Desk) month(ctx context.Context, text string) (httpapi.Month, error) {
 	return httpapi.MonthOf(now.AddDate(0, 0, -now.Day()), zone), nil
 }
 
-// ExportReport writes a month's report as csv or json.
-func (d *Desk) ExportReport(ctx context.Context, text, format string, w io.Writer) error {
-	month, err := d.month(ctx, text)
+// ExportOptions are the flags of `hostmeter statement export` and `statement evidence`.
+type ExportOptions struct {
+	Month    string // empty is the last one that is over
+	Format   string
+	Customer string
+	Service  string
+	Output   string
+}
+
+// Folder says that the export is a folder with a file for each customer: PDFs of all, to something that
+// is neither a ZIP nor standard output.
+func (o ExportOptions) Folder() bool {
+	return o.Format == "pdf" && o.Customer == "" && o.Service == "" && o.Output != "" && !strings.EqualFold(filepath.Ext(o.Output), ".zip")
+}
+
+// ExportReport writes a month's report as csv, xlsx, pdf or json.
+func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) error {
+	month, err := d.month(ctx, o.Month)
 	if err != nil {
 		return err
 	}
-	err = reporter{d}.WriteReport(ctx, month, format, w)
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer}, w))
+}
+
+// ExportFolder writes a PDF for each customer into the folder o.Output.
+func (d *Desk) ExportFolder(ctx context.Context, o ExportOptions) error {
+	month, err := d.month(ctx, o.Month)
+	if err != nil {
+		return err
+	}
+	return exportError(d.exportFolder(ctx, month, o.Output))
+}
+
+// ExportEvidence writes what stands behind a service's charges as json, xlsx or pdf.
+func (d *Desk) ExportEvidence(ctx context.Context, o ExportOptions, w io.Writer) error {
+	month, err := d.month(ctx, o.Month)
+	if err != nil {
+		return err
+	}
+	return exportError(reporter{d}.WriteEvidence(ctx, httpapi.EvidenceQuery{Month: month, Service: o.Service, Format: o.Format}, w))
+}
+
+// exportError says what to do next.
+func exportError(err error) error {
 	var invalid *httpapi.InvalidError
 	if errors.As(err, &invalid) {
 		return wrong(err, invalid.Hint)

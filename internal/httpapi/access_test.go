@@ -19,7 +19,7 @@ import (
 // finance, noc, admin; "public" for everybody.
 var wanted = map[string]string{
 	"GET /api/v1/me": "fna", "GET /api/v1/usage": "fna", "GET /api/v1/usage-records": "fa", "GET /api/v1/summary": "fa",
-	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/statements": "fa",
+	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa",
 	"GET /api/v1/incidents": "na", "GET /api/v1/incidents/{id}": "na", "POST /api/v1/incidents/{id}/ack": "na",
 	"POST /api/v1/incidents/{id}/silence": "na", "POST /api/v1/incidents/{id}/resolve": "na",
 	"GET /api/v1/exporters": "na", "GET /api/v1/meters/{id}/history": "fna", "GET /api/v1/top": "na",

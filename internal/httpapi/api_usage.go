@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"bytes"
 	"math"
 	"net/http"
 	"time"
@@ -96,35 +95,6 @@ func (s *Server) getStatements(w http.ResponseWriter, r *http.Request, _ auth.Id
 	}
 	statements, err := s.deps.Backend.Reports.Statements(r.Context(), month)
 	return writeList(w, r, statements, err)
-}
-
-// reportTypes are the formats of the month's report.
-var reportTypes = map[string]string{"csv": "text/csv; charset=utf-8; header=present", "json": "application/json; charset=utf-8"}
-
-// getReport sends the month's report as a file. It is made in memory first: a report that broke off
-// in the middle would still be a file that somebody bills by.
-func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
-	if s.deps.Backend.Reports == nil {
-		return unavailable("the report")
-	}
-	p := readParams(r, s.zone, "format")
-	format := p.choice("format", "csv", "csv", "json")
-	if err := p.error(); err != nil {
-		return err
-	}
-	month, err := ParseMonth(r.PathValue("month"))
-	if err != nil {
-		return badRequest("the month in the path is not YYYY-MM", "for example /api/v1/reports/2026-10?format=csv")
-	}
-	var text bytes.Buffer
-	if err := s.deps.Backend.Reports.WriteReport(r.Context(), month, format, &text); err != nil {
-		return err
-	}
-	s.audit(r, who, "exported report of "+string(month)+" as "+format)
-	w.Header().Set("Content-Type", reportTypes[format])
-	w.Header().Set("Content-Disposition", `attachment; filename="hostmeter-report-`+string(month)+"."+format+`"`)
-	_, _ = w.Write(text.Bytes()) // the reader may have gone
-	return nil
 }
 
 // audit tells the Backend what somebody did, where it wants to know.

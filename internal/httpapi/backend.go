@@ -64,11 +64,27 @@ type UsageRecordReader interface {
 
 // Reporter gives finance its month.
 type Reporter interface {
-	// WriteReport writes the report of the periods that end in month, in format "csv" or "json".
-	// An error before the first octet becomes an answer; ErrNotFound for a month without periods.
-	WriteReport(ctx context.Context, month Month, format string, w io.Writer) error
+	// WriteReport writes the report of the periods that end in a month. An error before the first octet
+	// becomes an answer; ErrNotFound for a month, or a customer in it, without periods.
+	WriteReport(ctx context.Context, query ReportQuery, w io.Writer) error
+	// WriteEvidence writes the evidence behind the charges of a service in a month; ErrNotFound.
+	WriteEvidence(ctx context.Context, query EvidenceQuery, w io.Writer) error
 	// Statements returns the statements of the periods that end in month, by customer and service.
 	Statements(ctx context.Context, month Month) ([]Statement, error)
+}
+
+// ReportQuery chooses a report.
+type ReportQuery struct {
+	Month Month
+	// Format is csv, xlsx, json or pdf, which is what customers are sent: one of them, or all in a ZIP.
+	Format   string
+	Customer string // empty is all
+}
+
+// EvidenceQuery chooses evidence; Format is json, xlsx or pdf.
+type EvidenceQuery struct {
+	Month           Month
+	Service, Format string
 }
 
 // Summarizer gives finance its page.

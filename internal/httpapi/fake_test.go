@@ -118,7 +118,19 @@ func (f *fake) UsageRecords(_ context.Context, after int64, limit int) ([]UsageR
 	return out, f.failing
 }
 
-func (f *fake) WriteReport(_ context.Context, month Month, format string, w io.Writer) error {
+func (f *fake) WriteEvidence(_ context.Context, q EvidenceQuery, w io.Writer) error {
+	if f.failing != nil {
+		return f.failing
+	}
+	if q.Service == "nobody" {
+		return fmt.Errorf("service %s: %w", q.Service, ErrNotFound)
+	}
+	_, err := fmt.Fprintf(w, `[{"service": %q, "format": %q}]`, q.Service, q.Format)
+	return err
+}
+
+func (f *fake) WriteReport(_ context.Context, q ReportQuery, w io.Writer) error {
+	month, format := q.Month, q.Format
 	if f.failing != nil {
 		return f.failing
 	}
@@ -126,6 +138,10 @@ func (f *fake) WriteReport(_ context.Context, month Month, format string, w io.W
 		return fmt.Errorf("report of %s: %w", month, ErrNotFound)
 	}
 	statements, _ := f.Statements(context.Background(), month)
+	if format == "xlsx" || format == "pdf" {
+		_, err := fmt.Fprintf(w, "a file of %s as %s for %q", month, format, q.Customer)
+		return err
+	}
 	if format == "json" {
 		return json.NewEncoder(w).Encode(statements)
 	}

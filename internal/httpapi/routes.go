@@ -41,6 +41,7 @@ var routes = []route{
 	{method: "GET", pattern: "/api/v1/usage-records", roles: forFinance, handle: (*Server).getUsageRecords},
 	{method: "GET", pattern: "/api/v1/summary", roles: forFinance, handle: (*Server).getSummary},
 	{method: "GET", pattern: "/api/v1/reports/{month}", roles: forFinance, handle: (*Server).getReport},
+	{method: "GET", pattern: "/api/v1/evidence", roles: forFinance, handle: (*Server).getEvidence},
 	{method: "GET", pattern: "/api/v1/statements", roles: forFinance, handle: (*Server).getStatements},
 	// The API: incidents and meters.
 	{method: "GET", pattern: "/api/v1/incidents", roles: forNOC, handle: (*Server).getIncidents},

@@ -1,0 +1,89 @@
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+
+	"hostmeter/internal/auth"
+)
+
+// fileTypes are the formats of reports and evidence. A ZIP holds PDFs.
+var fileTypes = map[string]string{
+	"csv":  "text/csv; charset=utf-8; header=present",
+	"json": "application/json; charset=utf-8",
+	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	"pdf":  "application/pdf",
+	"zip":  "application/zip",
+}
+
+// getReport sends the month's report as a file, or what one customer is sent.
+func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	if s.deps.Backend.Reports == nil {
+		return unavailable("the report")
+	}
+	p := readParams(r, s.zone, "format", "customer")
+	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer")}
+	if err := p.error(); err != nil {
+		return err
+	}
+	var err error
+	if query.Month, err = ParseMonth(r.PathValue("month")); err != nil {
+		return badRequest("the month in the path is not YYYY-MM", "for example /api/v1/reports/2026-10?format=csv")
+	}
+	name, extension := "hostmeter-report-"+string(query.Month), query.Format
+	if query.Format == "pdf" && query.Customer == "" {
+		name, extension = "hostmeter-statements-"+string(query.Month), "zip"
+	}
+	if query.Customer != "" {
+		name += "-" + query.Customer
+	}
+	return s.sendFile(w, r, who, name, extension, func(file io.Writer) error {
+		return s.deps.Backend.Reports.WriteReport(r.Context(), query, file)
+	})
+}
+
+// getEvidence sends the evidence behind a service's charges as a file.
+func (s *Server) getEvidence(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	if s.deps.Backend.Reports == nil {
+		return unavailable("evidence")
+	}
+	p := readParams(r, s.zone, "month", "service", "format")
+	query := EvidenceQuery{Month: p.month("month", MonthOf(s.deps.Clock.Now(), s.zone)), Service: p.text("service"), Format: p.choice("format", "json", "json", "xlsx", "pdf")}
+	if query.Service == "" {
+		p.fail("service", "is missing", "for example ?service=s1&month=2026-10")
+	}
+	if err := p.error(); err != nil {
+		return err
+	}
+	return s.sendFile(w, r, who, "hostmeter-evidence-"+string(query.Month)+"-"+query.Service, query.Format, func(file io.Writer) error {
+		return s.deps.Backend.Reports.WriteEvidence(r.Context(), query, file)
+	})
+}
+
+// sendFile makes a file whole, on disk, before any of it is sent: one that broke off in the middle would
+// still be a file that somebody bills by.
+func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, who auth.Identity, name, extension string, write func(io.Writer) error) error {
+	file, err := os.CreateTemp("", "hostmeter-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(file.Close(), os.Remove(file.Name())) }()
+	if err := write(file); err != nil {
+		return err
+	}
+	size, err := file.Seek(0, io.SeekCurrent)
+	if err == nil {
+		_, err = file.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	s.audit(r, who, "exported "+name+"."+extension)
+	w.Header().Set("Content-Type", fileTypes[extension])
+	w.Header().Set("Content-Disposition", `attachment; filename*=UTF-8''`+url.PathEscape(name+"."+extension))
+	_, _ = io.CopyN(w, file, size) // the reader may have gone
+	return nil
+}
