@@ -85,6 +85,11 @@ func BenchmarkMonth(b *testing.B) {
 		}
 		b.ReportMetric(time.Since(begin).Seconds(), "report-s")
 		begin = time.Now()
+		if _, list := w.evidence("2026-11"); len(list) < services || len(list[services/2].Hours) < 24 {
+			b.Fatalf("%d pieces of evidence", len(list))
+		}
+		b.ReportMetric(time.Since(begin).Seconds(), "evidence-s")
+		begin = time.Now()
 		w.emit()
 		w.close()
 		b.ReportMetric(time.Since(begin).Seconds(), "nothing-due-s")

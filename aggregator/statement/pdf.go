@@ -425,7 +425,7 @@ func (e Evidence) measured() []pair {
 	if row.StandardErrorOctets > 0 {
 		list = append(list, pair{"Sampling", fmt.Sprintf("the network counts samples: %s is an estimate with a standard error of %s; in 95 of 100 months the true value lies between %s and %s", octetWords(billable), octetWords(row.StandardErrorOctets), octetWords(low), octetWords(high))})
 	} else {
-		list = append(list, pair{"Sampling", "nothing was sampled: every packet was counted"})
+		list = append(list, pair{"Sampling", "nothing was sampled: the figures are counts, not estimates"})
 	}
 	if text := e.losses(); text != "" {
 		list = append(list, pair{"Losses", text})

@@ -1,8 +1,8 @@
 // Package statement writes statements and the month's report for people and for billing systems.
 //
-// It owns the shape of the report and its formats, CSV and JSON. It is pure: a report goes in, text
-// comes out on an io.Writer, and the same report gives the same text to the octet. It computes no
-// charge and knows no store.
+// It owns the shape of the report and of the evidence behind it, and their formats: CSV, XLSX, JSON, and
+// the PDF that a customer is sent. It is pure: a report goes in, a file comes out on an io.Writer, and
+// the same report gives the same file to the octet. It computes no charge and knows no store.
 package statement
 
 import (

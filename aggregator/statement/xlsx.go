@@ -145,11 +145,13 @@ func (b *workbook) summary(report Report, evidence bool) {
 	}
 }
 
+// headCells are the head of a table whose columns but the first are numbers.
 func headCells(texts ...string) []cell {
 	cells := make([]cell, len(texts))
 	for i, text := range texts {
-		cells[i] = cell{style: headStyle, text: text}
+		cells[i] = cell{style: headRightStyle, text: text}
 	}
+	cells[0].style = headStyle
 	return cells
 }
 

@@ -49,6 +49,7 @@ influx() { INFLUX_VERSION=$1 $BED/influx-up.sh "$STATE/influx" $((PORT + 3)); }
 libvirt() { $BED/install.sh libvirt && mkdir -p "$STATE/lv" && $BED/libvirt-up.sh up --state "$STATE/lv" --netns hmlv --spin 1 --halt 2 --talk 1; }
 netlab() { $BED/install.sh netlab && [ "$(id -u)" = 0 ] && ip netns add hmprobe && ip netns del hmprobe; }
 browser() { $BED/install.sh browser; }
+files() { $BED/install.sh files; }
 alertmanager() { $BED/install.sh alertmanager; }
 
 start_influx() { # version
@@ -71,6 +72,7 @@ start_servers() {
   server netlab netlab && export HOSTMETER_TEST_NETLAB=1 || true
   server alertmanager alertmanager || true
   server browser browser && export HOSTMETER_TEST_BROWSER=1 || true
+  server files files && export HOSTMETER_TEST_FILES=1 || true # LibreOffice, qpdf, poppler
 }
 report_missing() {
   [ ${#missing[@]} -gt 0 ] || return 0
@@ -85,7 +87,7 @@ go_test() {
 
 case $MODE in
   unit)
-    missing=("postgres kafka influxdb libvirt netlab browser (make test-real has them)")
+    missing=("postgres kafka influxdb libvirt netlab browser files (make test-real has them)")
     CI='' go_test ./...
     report_missing
     ;;
