@@ -12,6 +12,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/rating"
 )
 
 // workbook writes an XLSX file straight to a writer: one sheet after the other, one row after the
@@ -96,8 +98,11 @@ func timeCell(at time.Time) cell {
 	return cell{style: timeStyle, number: strconv.FormatFloat(float64(seconds)/86400, 'f', -1, 64)}
 }
 
-func dateCell(at time.Time) cell {
-	c := timeCell(at)
+func dateCell(d rating.Date) cell {
+	if d.IsZero() {
+		return cell{}
+	}
+	c := timeCell(time.Date(d.Year, d.Month, d.Day, 0, 0, 0, 0, time.UTC))
 	c.style = dateStyle
 	return c
 }

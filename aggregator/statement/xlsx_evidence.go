@@ -88,7 +88,7 @@ func (e Evidence) factCells() []cell {
 	billable, low, high := e.Interval95()
 	cells := []cell{textCell(row.Customer), textCell(e.CustomerName), textCell(row.Service), timeCell(row.PeriodFrom), timeCell(row.PeriodTo), integerCell(int64(len(e.Rows)))}
 	if p := e.Price; p != nil {
-		cells = append(cells, textCell(p.From.String()), textCell(p.Noticed.String()), textCell(string(p.Per)), boolCell(p.Begun), cell{style: quantityStyle, number: UnitPrice(p.Amount, p.Currency)})
+		cells = append(cells, dateCell(p.From), dateCell(p.Noticed), textCell(string(p.Per)), boolCell(p.Begun), cell{style: quantityStyle, number: UnitPrice(p.Amount, p.Currency)})
 	} else {
 		cells = append(cells, make([]cell, 5)...)
 	}

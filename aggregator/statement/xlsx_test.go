@@ -124,6 +124,9 @@ func TestCellsHaveTypes(t *testing.T) {
 	if shown, err := f.GetCellValue("Report", "D3"); err != nil || shown != "2026-09-30 00:00" {
 		t.Errorf("period_from is shown as %q, %v", shown, err)
 	}
+	if shown, err := f.GetCellValue("Evidence", "H3"); err != nil || shown != "2025-12-01" {
+		t.Errorf("the price's notice is shown as %q, %v", shown, err)
+	}
 	if shown, err := f.GetCellValue("Report", "T4"); err != nil || shown != "-60.00" {
 		t.Errorf("an amount is shown as %q, %v", shown, err)
 	}
