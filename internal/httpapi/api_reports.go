@@ -34,10 +34,12 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 		return badRequest("the month in the path is not YYYY-MM", "for example /api/v1/reports/2026-10?format=csv")
 	}
 	name, extension := "hostmeter-report-"+string(query.Month), query.Format
-	if query.Format == "pdf" && query.Customer == "" {
+	switch {
+	case query.Format == "pdf" && query.Customer == "":
 		name, extension = "hostmeter-statements-"+string(query.Month), "zip"
-	}
-	if query.Customer != "" {
+	case query.Format == "pdf": // it goes on to the customer
+		name = "statement-" + string(query.Month) + "-" + query.Customer
+	case query.Customer != "":
 		name += "-" + query.Customer
 	}
 	return s.sendFile(w, r, who, name, extension, func(file io.Writer) error {
