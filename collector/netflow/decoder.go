@@ -167,7 +167,7 @@ func (d *Decoder) sets(dst []schemas.FlowRecord, dom *domain, ses *session, h *h
 		b = b[length:]
 		switch {
 		case id >= 256:
-			p := dom.find(ses.port, id, h.receivedAt)
+			p := d.find(dom, ses.port, id, h.receivedAt)
 			if p == nil {
 				d.hold(heldKey{dom.key, id}, ses.port, *h, body, h.receivedAt)
 				open = true

@@ -30,11 +30,19 @@ type session struct {
 	templates map[uint16]*template
 	fields    int
 	seen      time.Time
+	// hours counts the hours in which it was heard, begun the last of them at hourAt.
+	hours  int
+	hourAt time.Time
 }
 
+// template is a program in a session. Its times are hours of the session.
 type template struct {
-	program *program
-	seen    time.Time
+	program  *program
+	seen     time.Time // told or used
+	used     int       // hour in which it was last told or used
+	told     int       // hour in which it was last told
+	tellings int       // in different hours, behind the first
+	refresh  int       // most hours between two of them
 }
 
 // domainOf returns a domain, made anew where there is room; one that was not heard of for a long
@@ -79,10 +87,13 @@ func (d *Decoder) sessionOf(dom *domain, port uint16, at time.Time) *session {
 	for _, s := range dom.sessions {
 		if s.port == port {
 			s.seen = at
+			if at.Sub(s.hourAt).Abs() >= time.Hour {
+				d.age(s, at)
+			}
 			return s
 		}
 	}
-	s := &session{port: port, templates: make(map[uint16]*template), seen: at}
+	s := &session{port: port, templates: make(map[uint16]*template), seen: at, hourAt: at}
 	if len(dom.sessions) < d.limits.SessionsPerDomain {
 		dom.sessions = append(dom.sessions, s)
 		return s
@@ -98,43 +109,93 @@ func (d *Decoder) sessionOf(dom *domain, port uint16, at time.Time) *session {
 	return s
 }
 
+// savedHours is how many hours a session is heard until the state is worth saving although nothing new was
+// told: what is used stays young in it.
+const savedHours = 24
+
+// age begins an hour of a session, and forgets the templates that it no longer uses. Hours in which it says
+// nothing do not count, nor by how far a clock was set.
+func (d *Decoder) age(s *session, at time.Time) {
+	s.hours++
+	s.hourAt = at
+	for id, t := range s.templates {
+		if s.hours-t.used >= d.lifeOf(t) {
+			d.forget(s, id)
+			d.stats.TemplatesExpired++
+		}
+	}
+	if s.hours%savedHours == 0 && len(s.templates) > 0 {
+		d.revision++
+	}
+}
+
+// lifeOf is for how many hours of its session a template stays unused.
+func (d *Decoder) lifeOf(t *template) int {
+	if t.tellings < d.limits.RefreshedHours {
+		return d.limits.TemplateHours // as far as is known it is told when the exporter begins
+	}
+	return min(max(3*t.refresh, d.limits.RefreshedHours), d.limits.TemplateHours)
+}
+
+// refreshed notes that a template was told again.
+func (t *template) refreshed(hour int) {
+	if since := hour - t.told; since > 0 {
+		t.tellings++
+		t.told, t.refresh = hour, max(t.refresh, since)
+	}
+}
+
+// use notes that a template reads data, or was told again.
+func (d *Decoder) use(s *session, t *template, at time.Time) *program {
+	t.seen = at
+	if s.hours-t.used >= savedHours {
+		d.revision++ // a saved state would let it go too early
+	}
+	t.used = s.hours
+	return t.program
+}
+
 // liveFor is how long after its last datagram a session's templates can contradict another's.
 const liveFor = 10 * time.Minute
 
 // find returns the program for data that a port sent: the session's own, else the one that the other
 // ports of the domain agree on; nil where there is none, or two layouts are alive at the time at.
-func (dom *domain) find(port, id uint16, at time.Time) *program {
-	var found *program
+func (d *Decoder) find(dom *domain, port, id uint16, at time.Time) *program {
+	var found *template
+	var of *session
 	agreed := true
 	for _, s := range dom.sessions {
 		switch t := s.templates[id]; {
 		case t == nil:
 		case s.port == port:
-			return t.program
+			return d.use(s, t, at)
 		case found == nil:
-			found = t.program
-		case !same(found, t.program):
+			found, of = t, s
+		case !same(found.program, t.program):
 			agreed = false
 		}
 	}
-	if agreed {
-		return found
+	if !agreed {
+		found, of = dom.findLive(id, at)
 	}
-	return dom.findLive(id, at)
+	if found == nil {
+		return nil
+	}
+	return d.use(of, found, at)
 }
 
 // findLive leaves out sessions that ended: an exporter that began anew uses other ports.
-func (dom *domain) findLive(id uint16, at time.Time) (found *program) {
+func (dom *domain) findLive(id uint16, at time.Time) (found *template, of *session) {
 	for _, s := range dom.sessions {
 		switch t := s.templates[id]; {
 		case t == nil || at.Sub(s.seen) > liveFor:
 		case found == nil:
-			found = t.program
-		case !same(found, t.program):
-			return nil
+			found, of = t, s
+		case !same(found.program, t.program):
+			return nil, nil
 		}
 	}
-	return found
+	return found, of
 }
 
 func same(a, b *program) bool {

@@ -111,10 +111,10 @@ func (d *Decoder) unhold(dst []schemas.FlowRecord, dom *domain, id uint16, at ti
 		return dst
 	}
 	still := waiting[:0]
-	port, p := waiting[0].port, dom.find(waiting[0].port, id, at)
+	port, p := waiting[0].port, d.find(dom, waiting[0].port, id, at)
 	for _, s := range waiting {
 		if s.port != port { // thousands may wait: look once for those of a port in a row
-			port, p = s.port, dom.find(s.port, id, at)
+			port, p = s.port, d.find(dom, s.port, id, at)
 		}
 		if p == nil {
 			still = append(still, s)

@@ -18,6 +18,10 @@ type Limits struct {
 	// HeldOctets and HeldAge bound the data sets that wait for their template.
 	HeldOctets int
 	HeldAge    time.Duration
+	// TemplateHours is for how many hours in which its session was heard a template stays that is neither
+	// used nor told again. Of one that was told anew in RefreshedHours different hours it is three times the
+	// longest time between two tellings, and RefreshedHours at least. See docs/decisions/0005-template-age.md.
+	TemplateHours, RefreshedHours int
 	// Samplers bounds the sampling rates remembered of a domain.
 	Samplers int
 	// RunningFlows bounds the flows of which the last running totals (85, 86) are remembered.
@@ -35,6 +39,8 @@ func DefaultLimits() Limits {
 		SessionsPerDomain:  16,
 		HeldOctets:         4 << 20,
 		HeldAge:            30 * time.Minute,
+		TemplateHours:      30 * 24,
+		RefreshedHours:     24,
 		Samplers:           1024,
 		RunningFlows:       1 << 16,
 	}

@@ -2,8 +2,12 @@ package netflow
 
 import (
 	"cmp"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -37,10 +41,15 @@ type SessionState struct {
 // TemplateState is a template as the wire gave it. The first Scopes fields are the scope of an option
 // template.
 type TemplateState struct {
-	ID      uint16       `json:"id"`
-	Options bool         `json:"options,omitempty"`
-	Scopes  int          `json:"scopes,omitempty"`
-	Fields  []FieldState `json:"fields"`
+	ID      uint16      `json:"id"`
+	Options bool        `json:"options,omitempty"`
+	Scopes  int         `json:"scopes,omitempty"`
+	Fields  FieldsState `json:"fields"`
+	// Idle is for how many hours in which its session was heard it was neither used nor told. Tellings is
+	// in how many hours it was told again, Refresh the most hours between two of them.
+	Idle     int `json:"idle_hours,omitempty"`
+	Tellings int `json:"tellings,omitempty"`
+	Refresh  int `json:"refresh_hours,omitempty"`
 }
 
 // FieldState is a field of a template: number, octets (65535: told in each record), enterprise.
@@ -48,6 +57,68 @@ type FieldState struct {
 	ID         uint16 `json:"id"`
 	Length     uint16 `json:"length"`
 	Enterprise uint32 `json:"enterprise,omitempty"`
+}
+
+// FieldsState are a template's fields. Their text is NUMBER/OCTETS, with an enterprise
+// ENTERPRISE:NUMBER/OCTETS, apart by spaces: there may be a hundred thousand of them. A list of
+// objects, as earlier versions wrote, is read as well.
+type FieldsState []FieldState
+
+// MarshalJSON writes the text.
+func (fields FieldsState) MarshalJSON() ([]byte, error) {
+	b := make([]byte, 0, 2+8*len(fields))
+	b = append(b, '"')
+	for i, f := range fields {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		if f.Enterprise != 0 {
+			b = append(strconv.AppendUint(b, uint64(f.Enterprise), 10), ':')
+		}
+		b = append(strconv.AppendUint(b, uint64(f.ID), 10), '/')
+		b = strconv.AppendUint(b, uint64(f.Length), 10)
+	}
+	return append(b, '"'), nil
+}
+
+// UnmarshalJSON reads the text or a list of objects.
+func (fields *FieldsState) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] == '[' {
+		return json.Unmarshal(b, (*[]FieldState)(fields))
+	}
+	var text string
+	if err := json.Unmarshal(b, &text); err != nil {
+		return err
+	}
+	*fields = nil
+	for part := range strings.FieldsSeq(text) {
+		f, err := parseField(part)
+		if err != nil {
+			return err
+		}
+		*fields = append(*fields, f)
+	}
+	return nil
+}
+
+func parseField(text string) (f FieldState, err error) {
+	rest := text
+	var enterprise, id, length uint64
+	if before, after, has := strings.Cut(rest, ":"); has {
+		rest = after
+		enterprise, err = strconv.ParseUint(before, 10, 32)
+	}
+	number, octets, _ := strings.Cut(rest, "/")
+	if err == nil {
+		id, err = strconv.ParseUint(number, 10, 16)
+	}
+	if err == nil {
+		length, err = strconv.ParseUint(octets, 10, 16)
+	}
+	if err != nil {
+		return f, fmt.Errorf("field %q of a template: %w", text, err)
+	}
+	return FieldState{uint16(id), uint16(length), uint32(enterprise)}, nil
 }
 
 // RateState is a sampling rate that option data told for a scope.
@@ -90,8 +161,9 @@ func (d *Decoder) State() State {
 func (s *session) state() SessionState {
 	out := SessionState{Port: s.port}
 	for _, id := range slices.Sorted(maps.Keys(s.templates)) {
-		p := s.templates[id].program
-		t := TemplateState{ID: id, Options: p.options}
+		told := s.templates[id]
+		p := told.program
+		t := TemplateState{ID: id, Options: p.options, Idle: s.hours - told.used, Tellings: told.tellings, Refresh: told.refresh}
 		for _, f := range p.fields {
 			if f.scope {
 				t.Scopes++
@@ -159,4 +231,8 @@ func (d *Decoder) restoreTemplate(dom *domain, ses *session, t TemplateState, at
 	}
 	// Nothing can wait for it yet in a new decoder, so no record comes out.
 	d.define(nil, dom, ses, &header{version: dom.key.version, receivedAt: at}, t.ID, fields, t.Options)
+	if made := ses.templates[t.ID]; made != nil {
+		made.used, made.told = ses.hours-max(t.Idle, 0), ses.hours-max(t.Idle, 0)
+		made.tellings, made.refresh = max(t.Tellings, 0), max(t.Refresh, 0)
+	}
 }

@@ -50,6 +50,8 @@ type Stats struct {
 	Records, OptionRecords, Templates      uint64
 	// Withdrawals counts templates that the exporter took back.
 	Withdrawals uint64
+	// TemplatesExpired counts templates that were neither used nor told again for too long.
+	TemplatesExpired uint64
 	// ReportedOctets and ReportedPackets are those of the records, not multiplied by sampling, with
 	// the reverse direction.
 	ReportedOctets, ReportedPackets uint64

@@ -72,7 +72,8 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 	d.stats.Templates++
 	if known := ses.templates[id]; known != nil {
 		if known.program.options == options && slices.Equal(known.program.fields, fields) {
-			known.seen = h.receivedAt
+			known.refreshed(ses.hours)
+			d.use(ses, known, h.receivedAt)
 			return d.unhold(dst, dom, id, h.receivedAt) // what waits because another layout was alive
 		}
 	}
@@ -89,7 +90,7 @@ func (d *Decoder) define(dst []schemas.FlowRecord, dom *domain, ses *session, h 
 		d.stats.Dropped[DroppedTemplateLimit]++
 		return dst
 	}
-	ses.templates[id] = &template{program: p, seen: h.receivedAt}
+	ses.templates[id] = &template{program: p, seen: h.receivedAt, used: ses.hours, told: ses.hours}
 	ses.fields += len(fields)
 	d.revision++
 	return d.unhold(dst, dom, id, h.receivedAt)
