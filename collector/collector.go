@@ -60,8 +60,8 @@ type Collector struct {
 	pending  []*schemas.Batch // cut, and not yet taken by the log
 	parts    parts            // what is encoded of them
 	state    *state           // what the log has
-	unsaved  bool             // that a decoder's knowledge could not be saved was told
 	recovers bool             // positions are read and written
+	learned  *learnedStore    // nil: what exporters tell is not saved
 
 	mu        sync.Mutex // guards all below
 	table     *tally.Table
@@ -200,6 +200,9 @@ func (c *Collector) Close() error {
 	}
 	if c.ownSockets {
 		errs = append(errs, c.deps.Sockets.Close())
+	}
+	if c.learned != nil {
+		errs = append(errs, c.learned.journal.close())
 	}
 	return errors.Join(errs...)
 }

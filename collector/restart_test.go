@@ -2,8 +2,11 @@ package collector_test
 
 import (
 	"context"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +21,16 @@ import (
 func run(t tester, log *memLog, dir string, at time.Time) *collector.Collector {
 	t.Helper()
 	c := newCollector(t, config(), collector.Deps{Log: log, StateDir: dir, Clock: clock.NewManual(at)})
+	if err := c.Open(background); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// runApart opens a collector over a log that is not read back, so that each run may have its own.
+func runApart(t tester, log *memLog, dir string, at time.Time) *collector.Collector {
+	t.Helper()
+	c := newCollector(t, config(), collector.Deps{Log: appendOnly{log}, StateDir: dir, Clock: clock.NewManual(at)})
 	if err := c.Open(background); err != nil {
 		t.Fatal(err)
 	}
@@ -226,22 +239,136 @@ func TestTemplatesAndRatesAreThereAfterAKill(t *testing.T) {
 
 // A file that cannot be read costs what it held, and nothing else.
 func TestDamagedTemplateFilesAreNotUsed(t *testing.T) {
-	log, dir := newMemLog(), t.TempDir()
-	c := run(t, log, dir, begin)
+	dir := t.TempDir()
+	c := runApart(t, newMemLog(), dir, begin)
 	c.Feed(edge, begin, v9(begin, 0, 1, flowTemplate(false)))
 	flush(t, c, begin)
-	files, err := filepath.Glob(filepath.Join(dir, "exporters", "*.json"))
-	if err != nil || len(files) != 1 {
-		t.Fatalf("files %v (%v)", files, err)
-	}
-	if err := os.WriteFile(files[0], []byte(`{"version":1,"exporter":"198.51.100.2"}`), 0o600); err != nil {
+	path := filepath.Join(dir, "exporters.journal")
+	text, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	log = log.reopened()
-	c = run(t, log, dir, after(time.Minute))
+	for _, spoiled := range []string{"", "x", string(text[:len(text)-2]), strings.Replace(string(text), "260", "261", 1)} {
+		if err := os.WriteFile(path, []byte(spoiled), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		log, at := newMemLog(), after(time.Minute)
+		c := runApart(t, log, dir, at)
+		c.Feed(edge, at, v9(at, 1, 1, flowData(false, download)))
+		flush(t, c, at)
+		if n := log.books(t).counts["198.51.100.1/held/sets/template"]; n != 1 {
+			t.Fatalf("%q: %d sets wait, want 1", spoiled, n)
+		}
+		c.Feed(edge, at, v9(at, 2, 1, flowTemplate(false))) // told again, it is saved again
+		flush(t, c, at)
+		c = runApart(t, newMemLog(), dir, at)
+		c.Feed(edge, at, v9(at, 3, 1, flowData(false, download)))
+		if n := c.Exporters()[0].HeldSets; n != 0 {
+			t.Fatalf("%q: %d sets wait after the template was saved again", spoiled, n)
+		}
+	}
+}
+
+// What an earlier version wrote, a file for each exporter, is read, and is gone once the journal has it.
+func TestTemplateFilesOfAnEarlierVersionAreRead(t *testing.T) {
+	dir := t.TempDir()
+	folder := filepath.Join(dir, "exporters")
+	if err := os.Mkdir(folder, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	old := `{"version":1,"exporter":"198.51.100.1","protocol":"netflow9","at":` + strconv.FormatInt(begin.UnixNano(), 10) + `,"state":{"domains":[{"version":9,"id":1,
+		"sessions":[{"port":40000,"templates":[{"id":260,"fields":[{"id":8,"length":4},{"id":12,"length":4},{"id":1,"length":4},{"id":2,"length":4},{"id":10,"length":2}]}]}],
+		"rates":[{"scope":"system","numerator":100,"denominator":1}]}]}}`
+	for name, text := range map[string]string{"198.51.100.1-netflow9.json": old, "198.51.100.1-ipfix.json": "{"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range uint32(2) { // by the file, then by the journal
+		at := after(time.Duration(i+1) * time.Minute)
+		log := newMemLog()
+		c := runApart(t, log, dir, at)
+		c.Feed(edge, at, v9(at, i, 1, flowData(false, download)))
+		flush(t, c, at)
+		if b := log.books(t); b.in[meter] != 1_000_000 {
+			t.Fatalf("start %d: %d octets in; %v", i, b.in[meter], b.counts)
+		}
+		if _, err := os.Stat(filepath.Join(folder, "198.51.100.1-netflow9.json")); err != nil {
+			t.Fatalf("the file is gone before there is anything new to save: %v", err)
+		}
+	}
+	at := after(time.Hour)
+	c := runApart(t, newMemLog(), dir, at)
+	c.Feed(edge, at, v9(at, 9, 1, set(0, words(270, 1, 8, 4))))
+	flush(t, c, at)
+	if _, err := os.Stat(filepath.Join(folder, "198.51.100.1-netflow9.json")); !os.IsNotExist(err) {
+		t.Fatalf("the file is still there: %v", err)
+	}
+	log := newMemLog()
+	c = run(t, log, dir, at)
+	c.Feed(edge, at, v9(at, 10, 1, flowData(false, download)))
+	flush(t, c, at)
+	if b := log.books(t); b.in[meter] != 1_000_000 {
+		t.Fatalf("by the journal: %d octets in; %v", b.in[meter], b.counts)
+	}
+}
+
+// A source that cannot be saved is offered again, and what others told is there.
+func TestTemplatesThatCannotBeSavedAreSavedLater(t *testing.T) {
+	dir := t.TempDir()
+	c := runApart(t, newMemLog(), dir, begin)
+	path := filepath.Join(dir, "exporters.journal")
+	if err := os.Mkdir(path, 0o750); err != nil { // a folder in its place
+		t.Fatal(err)
+	}
+	c.Feed(edge, begin, v9(begin, 0, 1, flowTemplate(false)))
+	flush(t, c, begin)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, c, after(time.Second)) // too early to try again
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Fatalf("tried again at once: %v", err)
+	}
+	flush(t, c, after(20*time.Second))
+	c = runApart(t, newMemLog(), dir, after(time.Minute))
 	c.Feed(edge, after(time.Minute), v9(after(time.Minute), 1, 1, flowData(false, download)))
+	if n := c.Exporters()[0].HeldSets; n != 0 {
+		t.Fatalf("%d sets wait", n)
+	}
+}
+
+// A stop saves what many exporters told just before.
+func TestAStopSavesWhatAllExportersTold(t *testing.T) {
+	dir, exporters := t.TempDir(), 300
+	cfg := config(collector.ExporterConfig{Address: network("10.0.0.0/16")})
+	sender := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 2055)
+	}
+	open := func(at time.Time) *collector.Collector {
+		c := newCollector(t, cfg, collector.Deps{Log: appendOnly{newMemLog()}, StateDir: dir, Clock: clock.NewManual(at)})
+		if err := c.Open(background); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := open(begin)
+	for i := range exporters {
+		c.Feed(sender(i), begin, v9(begin, 0, 1, flowTemplate(false)))
+	}
+	stopped, stop := context.WithCancel(background)
+	stop()
+	if err := c.Run(stopped); err != nil {
+		t.Fatal(err)
+	}
+	c = open(after(time.Minute))
+	for i := range exporters {
+		c.Feed(sender(i), after(time.Minute), v9(after(time.Minute), 1, 1, flowData(false, download)))
+	}
 	flush(t, c, after(time.Minute))
-	if n := log.books(t).counts["198.51.100.1/held/sets/template"]; n != 1 {
-		t.Fatalf("%d sets wait, want 1", n)
+	for _, e := range c.Exporters() {
+		if e.HeldSets != 0 {
+			t.Fatalf("%s: %d sets wait", e.Exporter, e.HeldSets)
+		}
 	}
 }

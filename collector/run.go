@@ -85,6 +85,8 @@ func (c *Collector) finish(ctx context.Context) error {
 	defer cancel()
 	c.flushMu.Lock()
 	c.state.saved = time.Time{} // save after the last flush in any case
+	for c.saveLearned(c.deps.Clock.Now()) {
+	}
 	c.flushMu.Unlock()
 	return c.Flush(ctx, c.deps.Clock.Now(), true)
 }

@@ -190,6 +190,7 @@ func (c *Collector) recover(ctx context.Context) error {
 	c.flushMu.Lock()
 	defer c.flushMu.Unlock()
 	c.recovers = true
+	c.learned = openLearned(c.deps.StateDir, c.deps.Logger)
 	c.mu.Lock()
 	fed := c.fed
 	c.mu.Unlock()

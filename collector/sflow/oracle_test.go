@@ -31,7 +31,8 @@ type oracleSample struct {
 // summary of an Ethernet frame is read without its padding; format bits of interfaces stay in them; of
 // header protocols other than Ethernet nothing is read; 0x9100, SNAP and PPP in HDLC are not known; an IPv4
 // length below the header's, as offload leaves, is an error, and the version in an IP header is not looked at; what
-// pads a header is taken for more of it (cut off here).
+// pads a header is taken for more of it (cut off here); an EtherType of 0xffff is raw IPv4, which it is in no
+// Ethernet frame, and 0x880b, 0x6558 and 0x88be are looked through outside of GRE.
 func oracle(datagram []byte) (out []oracleSample, ok bool) {
 	var packet goflow.Packet
 	if oversized(datagram) || goflow.DecodeMessageVersion(bytes.NewBuffer(datagram), &packet) != nil {
@@ -97,6 +98,18 @@ func (s *oracleSample) packet(b []byte) {
 	p := gopacket.NewPacket(b, layers.LayerTypeEthernet, gopacket.DecodeOptions{Lazy: false, NoCopy: true})
 	for _, layer := range p.Layers() {
 		switch ip := layer.(type) {
+		case *layers.Ethernet:
+			if foreign(ip.EthernetType) {
+				return
+			}
+		case *layers.Dot1Q:
+			if foreign(ip.Type) {
+				return
+			}
+		case *layers.SNAP:
+			if foreign(ip.Type) {
+				return
+			}
 		case *layers.IPv4:
 			if len(ip.Contents) < 20 {
 				return // refused
@@ -119,6 +132,11 @@ func (s *oracleSample) packet(b []byte) {
 			return
 		}
 	}
+}
+
+// foreign tells that gopacket reads on behind an EtherType behind which no switch's frame has IP.
+func foreign(t layers.EthernetType) bool {
+	return t == layers.EthernetTypeRaw || t == layers.EthernetTypePPP || t == layers.EthernetTypeERSPAN || t == layers.EthernetTypeTransparentEthernetBridging
 }
 
 // sameAsOracle returns how many samples it compared.
