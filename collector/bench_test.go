@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostmeter/collector"
+	"hostmeter/internal/clock"
 	"hostmeter/schemas"
 )
 
@@ -71,4 +72,34 @@ func BenchmarkFeed(b *testing.B) {
 		b.Fatalf("%d octets, want %d", log.octets, want)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*records), "ns/record")
+}
+
+// BenchmarkFirstContact saves what 2,000 exporters of 50 templates of 20 fields told, as after a first start.
+func BenchmarkFirstContact(b *testing.B) {
+	const exporters, templates = 2000, 50
+	fields := words()
+	for i := range uint16(20) {
+		fields = append(fields, words(i+1, 4)...)
+	}
+	var sets [2][]byte
+	for i := range uint16(templates) {
+		sets[i%2] = append(sets[i%2], set(0, append(words(256+i, 20), fields...))...)
+	}
+	for b.Loop() {
+		c := newCollector(b, config(collector.ExporterConfig{Address: network("10.0.0.0/16")}),
+			collector.Deps{Log: newMemLog(), StateDir: b.TempDir(), Clock: clock.NewManual(begin)})
+		if err := c.Open(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+		for half := range sets {
+			for i := range exporters {
+				c.Feed(netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 2055), begin, v9(begin, uint32(half), 1, sets[half]))
+			}
+			for i := range exporters/128 + 1 {
+				if err := c.Flush(context.Background(), after(time.Duration(i)*time.Second), false); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	}
 }
