@@ -230,6 +230,12 @@ type ExporterStatus struct {
 	ClockAhead time.Duration
 	// HeldSets is how many data sets wait for their template.
 	HeldSets int64
+	// InEffect is the rate at which it sampled in this hour and the one before, by the packets that its sFlow
+	// agents say they chose their samples from and the samples received: a witness of Rates, by which nothing
+	// is multiplied. 0: too few samples, or no sFlow. Doubts are data sources whose samples do not fit what they
+	// state, those with the most samples first, 16 at most.
+	InEffect float64
+	Doubts   []SourceRate
 }
 
 // addRate notes a rate; 0/0 is none.

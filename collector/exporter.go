@@ -55,6 +55,7 @@ type source struct {
 	held       map[heldKey]int64
 	learned    uint64 // revision of what flows was told, as it was last saved
 	skew       skew
+	rates      rates  // of sFlow
 	queueDrops uint64 // of the collector, at its last datagram
 	overflowed bool   // the kernel dropped datagrams between its last two
 }
@@ -335,6 +336,8 @@ func (e *exporter) settle(c *Collector, at time.Time) {
 	for _, s := range e.sources {
 		if s.flows != nil {
 			s.flows.Expire(at)
+		} else {
+			c.noteRates(s, at)
 		}
 		c.expireSampling(s, at)
 		c.settleSource(s)
@@ -375,6 +378,7 @@ func (e *exporter) status() ExporterStatus {
 				status.ClockAhead = s.skew.value()
 			}
 			status.HeldSets += s.held[heldKey{"sets", "template"}]
+			status.addSampled(s.rates.all())
 		}
 	}
 	return status

@@ -19,6 +19,7 @@ type metrics struct {
 	kernelDrops prometheus.Counter
 	flushErrors prometheus.Counter
 	twice       prometheus.Gauge
+	doubted     prometheus.Gauge
 	lostDebt    map[string]int64 // late arrivals that were lost before: counters cannot go back
 }
 
@@ -45,6 +46,9 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		twice: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "hostmeter_collector_counted_twice", Help: "Pairs of exporters that were seen to tell of the same traffic in the last 24 hours.",
 		}),
+		doubted: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "hostmeter_collector_sampling_doubted", Help: "Data sources of sFlow exporters whose samples do not fit the sampling rate that they state.",
+		}),
 		lostDebt: map[string]int64{},
 	}
 	for _, p := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5, schemas.Libvirt, ""} {
@@ -54,7 +58,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{datagrams, m.records, m.octets, m.dropped, m.held, m.lost, m.kernelDrops, m.flushErrors, m.twice} {
+	for _, c := range []prometheus.Collector{datagrams, m.records, m.octets, m.dropped, m.held, m.lost, m.kernelDrops, m.flushErrors, m.twice, m.doubted} {
 		errs = append(errs, registerer.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -61,6 +61,7 @@ func (c *Collector) flushLoop(ctx context.Context) {
 		err := c.Flush(ctx, now, all)
 		if all && err == nil {
 			last = now
+			c.saveStatus(now)
 		}
 		switch {
 		case err != nil && !failing && ctx.Err() == nil:

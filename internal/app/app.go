@@ -134,7 +134,7 @@ func (a *App) openCollector(ctx context.Context) error {
 	var err error
 	a.collector, err = collector.New(a.cfg.Collector, collector.Deps{
 		Log: a.tail, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
-		StateDir: filepath.Join(a.cfg.Data, "collector"), Sockets: a.sockets,
+		StateDir: collectorDir(a.cfg), Sockets: a.sockets,
 	})
 	if err != nil {
 		return err
@@ -144,6 +144,9 @@ func (a *App) openCollector(ctx context.Context) error {
 	}
 	return nil
 }
+
+// collectorDir is where a collector keeps what a restart needs.
+func collectorDir(cfg Config) string { return filepath.Join(cfg.Data, "collector") }
 
 // Run runs the parts until ctx is done or one of them fails for good. The collector stops first, and
 // what stands behind the log has drainMax to take what it flushed last.

@@ -11,6 +11,7 @@ import (
 
 	"hostmeter/aggregator/ledger"
 	"hostmeter/collector"
+	"hostmeter/collector/tally"
 	"hostmeter/internal/httpapi"
 )
 
@@ -47,7 +48,8 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 	if err := d.addCompleteness(ctx, byName); err != nil {
 		return out, err
 	}
-	d.addStatus(byName)
+	status := d.status(now)
+	addStatus(byName, status.Exporters)
 	for name, h := range byName {
 		h.finish()
 		if h.row.State != "never" {
@@ -62,18 +64,29 @@ func (d exporterWatcher) Exporters(ctx context.Context) (httpapi.Exporters, erro
 		out.Exporters = append(out.Exporters, h.row)
 	}
 	sort.Slice(out.Exporters, func(i, j int) bool { return out.Exporters[i].Exporter < out.Exporters[j].Exporter })
-	if d.collector != nil {
-		out.Knocking, out.CountedTwice = knocking(d.collector), countedTwice(d.collector)
-	}
+	out.Knocking, out.CountedTwice = knocking(status.Knocks), countedTwice(status.Twice)
 	return out, nil
 }
 
-// addStatus adds what only the collector knows.
-func (d exporterWatcher) addStatus(byName map[string]*exporterHealth) {
-	if d.collector == nil {
-		return
+// statusAge is up to which age the status of a collector in another process is believed.
+const statusAge = 5 * time.Minute
+
+// status asks the collector of this process, or reads what one beside it wrote last. Where there is neither
+// it is empty.
+func (d exporterWatcher) status(now time.Time) collector.Status {
+	if d.collector != nil {
+		return d.collector.Status(now)
 	}
-	for _, s := range d.collector.Exporters() {
+	status, err := collector.ReadStatus(collectorDir(d.config))
+	if err != nil || now.Sub(status.At).Abs() > statusAge {
+		return collector.Status{}
+	}
+	return status
+}
+
+// addStatus adds what only the collector knows.
+func addStatus(byName map[string]*exporterHealth, list []collector.ExporterStatus) {
+	for _, s := range list {
 		h := byName[s.Exporter]
 		if h == nil {
 			continue
@@ -84,6 +97,14 @@ func (d exporterWatcher) addStatus(byName map[string]*exporterHealth) {
 		if s.ClockAhead != 0 {
 			seconds := s.ClockAhead.Seconds()
 			h.row.ClockAhead = &seconds
+		}
+		if s.InEffect > 0 {
+			h.row.SamplingInEffect = &s.InEffect
+		}
+		for _, r := range s.Doubts {
+			h.row.SamplingDoubts = append(h.row.SamplingDoubts, httpapi.SamplingDoubt{
+				Source: r.Source, Stated: r.Stated, InEffect: r.InEffect(), Samples: r.Samples, Unsent: r.Unsent,
+			})
 		}
 	}
 }
@@ -108,16 +129,16 @@ func samplingText(s collector.ExporterStatus) string {
 }
 
 // knocking lists who sends and may not.
-func knocking(c *collector.Collector) (out []httpapi.Knock) {
-	for _, k := range c.Knocks() {
+func knocking(knocks []collector.Knock) (out []httpapi.Knock) {
+	for _, k := range knocks {
 		out = append(out, httpapi.Knock{Address: k.Address.String(), Protocol: string(k.Protocol), Datagrams: k.Datagrams, FirstAt: k.First, LastAt: k.Last})
 	}
 	return out
 }
 
 // countedTwice lists who tells of the same traffic.
-func countedTwice(c *collector.Collector) (out []httpapi.Twice) {
-	for _, t := range c.Twice() {
+func countedTwice(twice []tally.Twice) (out []httpapi.Twice) {
+	for _, t := range twice {
 		out = append(out, httpapi.Twice{First: t.First.String(), Second: t.Second.String(), Flows: t.Flows, Share: t.Share, At: t.At})
 	}
 	return out

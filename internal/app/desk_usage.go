@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -135,15 +136,33 @@ func (d *Desk) ListExporters(ctx context.Context, asJSON bool, w io.Writer) erro
 	if asJSON {
 		return printJSON(w, list)
 	}
-	rows := [][]string{{"EXPORTER", "NAME", "PROTOCOL", "STATE", "COVERAGE", "DROPPED", "LOST"}}
+	rows := [][]string{{"EXPORTER", "NAME", "PROTOCOL", "SAMPLING", "STATE", "COVERAGE", "DROPPED", "LOST"}}
 	for _, e := range list.Exporters {
 		coverage := "?"
 		if e.Coverage != nil {
 			coverage = fmt.Sprintf("%.2f %%", 100**e.Coverage)
 		}
-		rows = append(rows, []string{e.Exporter, e.Name, e.Protocol, e.State, coverage, countsText(e.Dropped), countsText(e.Lost)})
+		rows = append(rows, []string{e.Exporter, e.Name, e.Protocol, samplingColumn(e), e.State, coverage, countsText(e.Dropped), countsText(e.Lost)})
+	}
+	if err := printTable(w, rows); err != nil || len(list.Knocking) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintf(w, "\nRefused: add those that are yours to collector.exporters, and reload.\n"); err != nil {
+		return err
+	}
+	rows = [][]string{{"ADDRESS", "PROTOCOL", "DATAGRAMS", "FIRST", "LAST"}}
+	for _, k := range list.Knocking {
+		rows = append(rows, []string{k.Address, cmp.Or(k.Protocol, "?"), strconv.FormatUint(k.Datagrams, 10), k.FirstAt.Format(time.RFC3339), k.LastAt.Format(time.RFC3339)})
 	}
 	return printTable(w, rows)
+}
+
+// samplingColumn is the rate, and the one in effect where it is in doubt.
+func samplingColumn(e httpapi.Exporter) string {
+	if len(e.SamplingDoubts) == 0 || e.SamplingInEffect == nil {
+		return cmp.Or(e.Sampling, "-")
+	}
+	return fmt.Sprintf("%s (1 in %.0f in effect)", e.Sampling, *e.SamplingInEffect)
 }
 
 func countsText(list []httpapi.Count) string {

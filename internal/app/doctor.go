@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"hostmeter/collector/libvirt"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/doctor"
+	"hostmeter/internal/httpapi"
 )
 
 // Doctor checks an installation and prints what it found.
@@ -78,6 +80,7 @@ func (d *Desk) checkExporters(ctx context.Context) []doctor.Finding {
 		default:
 			out = append(out, doctor.Finding{Level: doctor.Good, Text: fmt.Sprintf("%s sends %s", e.Exporter, e.Protocol)})
 		}
+		out = append(out, samplingFindings(e)...)
 		for _, c := range e.Dropped {
 			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s dropped in 24 h: %s", e.Exporter, c.Count, c.Unit, c.Reason)})
 		}
@@ -85,6 +88,30 @@ func (d *Desk) checkExporters(ctx context.Context) []doctor.Finding {
 			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s lost on the way in 24 h", e.Exporter, c.Count, c.Unit),
 				Hint: "compare hostmeter_collector_kernel_drops_total with the path between device and collector"})
 		}
+	}
+	for _, k := range list.Knocking[:min(len(list.Knocking), knocksNamed)] {
+		out = append(out, doctor.Finding{
+			Level: doctor.Warning, Text: fmt.Sprintf("%s sends %s and may not: %d datagrams refused", k.Address, cmp.Or(k.Protocol, "something else than flows"), k.Datagrams),
+			Hint: "add it to collector.exporters if it is yours, and reload",
+		})
+	}
+	return out
+}
+
+// knocksNamed is how many refused senders the doctor names: those that knock most.
+const knocksNamed = 5
+
+// samplingFindings names sources of an sFlow exporter that sample at another rate than they say.
+func samplingFindings(e httpapi.Exporter) (out []doctor.Finding) {
+	for _, s := range e.SamplingDoubts {
+		hint := "if it has lost nothing, it samples at another rate than it says: set collector.exporters[].sampling to the one that its port counters show"
+		if s.Unsent > 0 {
+			hint = fmt.Sprintf("it could not send %d samples that it took: let it sample less, at 1 in %d or more", s.Unsent, 2*s.Stated)
+		}
+		out = append(out, doctor.Finding{
+			Level: doctor.Warning, Hint: hint,
+			Text: fmt.Sprintf("%s: %s samples 1 in %.0f in effect, and says 1 in %d (%d samples in two hours)", e.Exporter, s.Source, s.InEffect, s.Stated, s.Samples),
+		})
 	}
 	return out
 }

@@ -30,6 +30,7 @@ func (s *Server) exporters(r *http.Request) (Exporters, error) {
 	for i := range all.Exporters {
 		e := &all.Exporters[i]
 		e.Dropped, e.Held, e.Lost = notNull(e.Dropped), notNull(e.Held), notNull(e.Lost)
+		e.SamplingDoubts = notNull(e.SamplingDoubts)
 	}
 	return all, err
 }

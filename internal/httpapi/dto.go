@@ -257,11 +257,26 @@ type Exporter struct {
 	BitsPerSecond    float64    `json:"bits_per_second"` // scaled, layer 3
 	// ClockAhead is by how many seconds its clock is ahead of the collector's; nil where it is not known.
 	ClockAhead *float64 `json:"clock_ahead_seconds"`
+	// SamplingInEffect is N of the 1-in-N at which it sampled in the last one to two hours, by its own sample
+	// pool and the samples received (sFlow): a witness, by which nothing is billed. nil where it is not known.
+	SamplingInEffect *float64 `json:"sampling_in_effect"`
+	// SamplingDoubts are data sources whose samples do not fit the rate that they state.
+	SamplingDoubts []SamplingDoubt `json:"sampling_doubts"`
 	// Of the last 24 hours.
 	Dropped  []Count  `json:"dropped"`
 	Held     []Count  `json:"held"`
 	Lost     []Count  `json:"lost"`
 	Coverage *float64 `json:"coverage"`
+}
+
+// SamplingDoubt is a data source of an sFlow exporter that samples at another rate than it says, or whose
+// samples are lost.
+type SamplingDoubt struct {
+	Source   string  `json:"source"`
+	Stated   uint32  `json:"stated"`
+	InEffect float64 `json:"in_effect"`
+	Samples  uint64  `json:"samples"` // received
+	Unsent   uint64  `json:"unsent"`  // taken by the agent, which could not send them
 }
 
 // Count is a number of things of a unit, for a reason.

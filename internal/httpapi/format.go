@@ -61,6 +61,18 @@ func skewText(seconds float64) string {
 	}
 }
 
+// sampledText says at which rate an exporter sampled in effect, and how many of its sources are in doubt.
+func sampledText(e Exporter) string {
+	if e.SamplingInEffect == nil {
+		return ""
+	}
+	text := "1" + nbsp + "in" + nbsp + strconv.FormatFloat(math.Round(*e.SamplingInEffect), 'f', 0, 64) + nbsp + "in" + nbsp + "effect"
+	if n := len(e.SamplingDoubts); n > 0 {
+		text += ": " + strconv.Itoa(n) + " in doubt"
+	}
+	return text
+}
+
 func ratioText(v *float64) string {
 	if v == nil || math.IsNaN(*v) {
 		return missing

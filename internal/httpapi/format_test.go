@@ -63,6 +63,9 @@ func TestFiguresForPeople(t *testing.T) {
 	f(skewText(-1.4), "right")
 	f(skewText(3599.8), "3600 s ahead")
 	f(skewText(-12), "12 s behind")
+	f(sampledText(Exporter{}), "")
+	f(sampledText(Exporter{SamplingInEffect: ptr(1023.6)}), "1 in 1024 in effect")
+	f(sampledText(Exporter{SamplingInEffect: ptr(1310.2), SamplingDoubts: make([]SamplingDoubt, 2)}), "1 in 1310 in effect: 2 in doubt")
 }
 
 func TestMonths(t *testing.T) {

@@ -77,6 +77,7 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"ratio":    ratioText,
 		"share":    func(v float64) string { return ratioText(&v) },
 		"skew":     skewText,
+		"sampled":  sampledText,
 		"money":    moneyText,
 		"quantity": quantityText,
 		"counts":   countsText,
