@@ -109,7 +109,8 @@ func (t *Table) plan(e *Exporter, rec *schemas.FlowRecord, received int64) {
 	}
 	when, clamped := t.when(rec, received)
 	// Two ends in two ways of at most so many minutes each.
-	if need := 4 * int(when.last-when.first+1); t.index.used+len(t.entries)+need > t.config.Cells {
+	need := 4 * int(when.last-when.first+1)
+	if free := t.config.Cells - t.index.used - len(t.entries); need > free || e.cells+need > shareOfFree*free {
 		g.sums.full++
 		return
 	}

@@ -20,6 +20,9 @@ type Config struct {
 
 	// Cells bounds the (meter, minute, class, exporter) that wait for a flush. Records beyond it
 	// are dropped and counted; flush when Len comes near it.
+	//
+	// No exporter has more of them than shareOfFree times those that are free: one that floods the table
+	// leaves a quarter to the others, and two a seventh.
 	Cells int
 	// Notes is how many observations are noted before they are added up, of 40 octets each, and
 	// as many for sorting them: enough that those of one meter come several at a time.
@@ -40,6 +43,8 @@ type Config struct {
 	// times count as the receive time.
 	FutureMax, AgeMax, DurationMax time.Duration
 }
+
+const shareOfFree = 3
 
 // DefaultConfig has no local prefixes: nothing is booked.
 func DefaultConfig() Config {

@@ -58,6 +58,7 @@ type Exporter struct {
 	customers map[schemas.IfIndex]struct{}
 	groups    map[groupKey]*group
 	last      *group
+	cells     int                  // of all groups
 	carry     map[groupKey]scalers // of groups that are gone, by key without hour
 	held      heldCounts           // as told so far
 	assuming  bool                 // see Table.Assume

@@ -162,6 +162,7 @@ func (t *Table) cellOf(key *cellKey, hash uint64, g *group) uint32 {
 	t.cells = append(t.cells, cell{key: *key})
 	t.index.add(hash, number)
 	g.cells++
+	g.exporter.cells++
 	return number
 }
 
@@ -175,7 +176,9 @@ func (t *Table) trafficOf(c *cell) *traffic {
 
 // drop gives back what a flushed cell holds.
 func (t *Table) drop(c *cell) {
-	t.groups[c.key.group].cells--
+	g := t.groups[c.key.group]
+	g.cells--
+	g.exporter.cells--
 	if c.traffic == 0 {
 		return
 	}

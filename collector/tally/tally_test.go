@@ -307,6 +307,38 @@ func TestDroppedRecordsAreCounted(t *testing.T) {
 	}
 }
 
+// TestAnExporterLeavesRoomToOthers: one that makes cells without end does not keep another's records out.
+func TestAnExporterLeavesRoomToOthers(t *testing.T) {
+	c := DefaultConfig()
+	c.Local, c.Cells = prefixesOf("10.0.0.0/16", "192.0.2.0/24"), 1000
+	table := New(c)
+	flooding := [2]*Exporter{exporter(table, ModeSingle), exporter(table, ModeSingle)}
+	quiet := table.Exporter(ExporterConfig{Address: addr("192.0.2.251"), Name: "edge-2", Protocol: schemas.NetFlow9, Mode: ModeSingle})
+	for round := range uint64(2) { // the share is given back with a flush
+		for i := range 3000 {
+			table.Add(flooding[i%2], record(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String(), "198.51.100.7", 100, 1), received)
+		}
+		for i := range 100 {
+			table.Add(quiet, record(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}).String(), "198.51.100.7", 100, 1), received)
+		}
+		var flooded, dropped uint64
+		for _, a := range table.flushed(true).Accounts {
+			switch {
+			case a.Exporter == "edge-2":
+				if a.Records != 100 || len(a.Dropped) != 0 {
+					t.Errorf("round %d: %v", round, a)
+				}
+			default:
+				flooded += a.Records
+				dropped += uint64(a.Dropped[0].Count)
+			}
+		}
+		if flooded+dropped != 3000 || flooded < 800 || flooded > 880 {
+			t.Errorf("round %d: %d counted of those that flood, %d dropped", round, flooded, dropped)
+		}
+	}
+}
+
 func TestAddPort(t *testing.T) {
 	table := newTable()
 	e := table.Exporter(ExporterConfig{Name: "libvirt/hv1", Protocol: schemas.Libvirt, SamplingNumerator: 100})
