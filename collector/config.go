@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -75,6 +76,9 @@ type ExporterConfig struct {
 	// ClockAhead is by how much the exporter's clock is known to be ahead: its flows' times are put
 	// back by it. Negative: it is behind.
 	ClockAhead time.Duration `yaml:"clock_ahead,omitempty"`
+	// DatagramsPerSecond is how many of its datagrams are decoded; what is beyond is dropped and counted. 0 is
+	// DefaultDatagramsPerSecond. Of a network it is what each address may send.
+	DatagramsPerSecond uint32 `yaml:"datagrams_per_second,omitempty"`
 }
 
 // What ExporterConfig.Octets may be.
@@ -195,6 +199,9 @@ func (e ExporterConfig) validate() error {
 	if e.ClockAhead.Abs() > 24*time.Hour {
 		return fmt.Errorf("clock_ahead: %v is more than a day", e.ClockAhead)
 	}
+	if e.DatagramsPerSecond > datagramsPerSecondMost {
+		return fmt.Errorf("datagrams_per_second: %d is above %d", e.DatagramsPerSecond, datagramsPerSecondMost)
+	}
 	return nil
 }
 
@@ -233,6 +240,12 @@ func (e ExporterConfig) activeTimeout() time.Duration {
 		return DefaultActiveTimeout
 	}
 	return e.ActiveTimeout
+}
+
+const datagramsPerSecondMost = 100_000_000
+
+func (e ExporterConfig) datagramsPerSecond() uint32 {
+	return cmp.Or(e.DatagramsPerSecond, DefaultDatagramsPerSecond)
 }
 
 func (e ExporterConfig) samplingDefault() uint32 { return max(e.SamplingDefault, 1) }

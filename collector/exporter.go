@@ -34,6 +34,8 @@ type exporter struct {
 	since, last time.Time
 	heldSince   time.Time // since when some of its records wait; zero: none does
 	restored    []*schemas.SourcePosition
+	budget      budget
+	refusedAt   time.Time // when its budget was last told to be used up
 }
 
 // source is what an exporter sends in one protocol.
@@ -115,6 +117,10 @@ func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []b
 		s.last = receivedAt
 	}
 	s.moved = true
+	if !e.budget.spend(receivedAt) {
+		c.skip(s, from, receivedAt, datagram)
+		return
+	}
 	c.decode(s, from, receivedAt, datagram)
 }
 
@@ -138,7 +144,7 @@ func (c *Collector) admit(addr netip.Addr, at time.Time, protocol schemas.Protoc
 }
 
 func (c *Collector) addExporter(addr netip.Addr, cfg *ExporterConfig) *exporter {
-	e := &exporter{addr: addr, text: addr.String(), cfg: cfg}
+	e := &exporter{addr: addr, text: addr.String(), cfg: cfg, budget: newBudget(cfg.datagramsPerSecond())}
 	c.exporters[addr] = e
 	c.order = append(c.order, e)
 	return e

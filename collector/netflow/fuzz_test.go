@@ -27,6 +27,13 @@ func FuzzDecode(f *testing.F) {
 			records, _ = d.Decode(records, from, received, b)
 			octets += len(b)
 		}
+		skipping := netflow.NewDecoder(limits)
+		for _, b := range apart(input) {
+			skipping.Skip(from, received, b)
+		}
+		if s := skipping.Stats(); s.Datagrams() != s.Dropped[netflow.DroppedBudget] || len(s.DroppedCounts()) > 2 { // and of too many domains
+			t.Fatalf("%+v", s)
+		}
 		if len(records) > octets {
 			t.Fatalf("%d records out of %d octets", len(records), octets)
 		}

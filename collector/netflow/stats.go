@@ -20,6 +20,7 @@ const (
 	DroppedRecordLength                  // records of variable length that are cut short
 	DroppedHeldFull                      // held sets pushed out by newer ones
 	DroppedHeldExpired                   // held sets whose template never came
+	DroppedBudget                        // datagrams that Skip was told to pass over
 	reasonCount
 )
 
@@ -37,6 +38,7 @@ var reasonTexts = [reasonCount][2]string{ // unit, reason
 	DroppedRecordLength:    {"records", "record_length"},
 	DroppedHeldFull:        {"sets", "held_full"},
 	DroppedHeldExpired:     {"sets", "held_expired"},
+	DroppedBudget:          {"datagrams", "datagram_budget"},
 }
 
 // Unit is what is counted: "datagrams", "messages", "sets", "templates" or "records".

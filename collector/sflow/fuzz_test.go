@@ -33,6 +33,10 @@ func FuzzDecode(f *testing.F) {
 		if s := d.Stats(); s.Records != uint64(len(r)) || s.ReportedPackets != uint64(len(r)) {
 			t.Fatalf("%+v", s)
 		}
+		d = newDecoder()
+		if d.Skip(datagram); len(d.Stats().DroppedCounts()) != 1 || d.Stats().Datagrams() != 1 {
+			t.Fatalf("%+v", d.Stats())
+		}
 		if took := time.Since(begun); took > 2*time.Second {
 			t.Fatalf("took %s", took)
 		}

@@ -14,6 +14,7 @@ const (
 	DroppedNoPacket                   // flow samples without a record that tells the packet
 	DroppedUnknown                    // samples of a format that is not known
 	DroppedDiscarded                  // notices of discarded packets, which were not carried
+	DroppedBudget                     // datagrams that Skip was told to pass over
 	reasonCount
 )
 
@@ -25,6 +26,7 @@ var reasonTexts = [reasonCount][2]string{ // unit, reason
 	DroppedNoPacket:     {"samples", "no_packet"},
 	DroppedUnknown:      {"samples", "unknown_format"},
 	DroppedDiscarded:    {"samples", "discarded_packet"},
+	DroppedBudget:       {"datagrams", "datagram_budget"},
 }
 
 // Unit is what is counted: "datagrams" or "samples".
