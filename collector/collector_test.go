@@ -133,6 +133,21 @@ func TestLongestPrefixCounts(t *testing.T) {
 	}
 }
 
+// An exporter is the same in either form of an IPv4 address, in the configuration and on the wire.
+func TestMappedAddresses(t *testing.T) {
+	for _, allowed := range []string{"198.51.100.1", "::ffff:198.51.100.1", "198.51.100.0/24", "::ffff:198.51.100.0/120"} {
+		for _, sender := range []string{"198.51.100.1", "::ffff:198.51.100.1"} {
+			log := newMemLog()
+			c := newCollector(t, config(collector.ExporterConfig{Address: network(allowed)}), collector.Deps{Log: log})
+			c.Feed(netip.AddrPortFrom(ip(sender), 1), begin, v5(begin, 0, 0, download))
+			flush(t, c, begin)
+			if b := log.books(t); b.in[meter] != 10_000 || b.accounts["198.51.100.1 netflow5"].GetRecords() != 1 {
+				t.Errorf("allowed %s, sent by %s: in %v", allowed, sender, b.in)
+			}
+		}
+	}
+}
+
 func TestGarbageOfAnAllowedExporterIsCounted(t *testing.T) {
 	log := newMemLog()
 	c := newCollector(t, config(), collector.Deps{Log: log})

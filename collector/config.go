@@ -272,6 +272,12 @@ func (n *Network) UnmarshalText(text []byte) error {
 	if prefix != prefix.Masked() {
 		return fmt.Errorf("%v has host bits; did you mean %v?", prefix, prefix.Masked())
 	}
+	if prefix.Addr().Is4In6() { // senders are known by IPv4's own form
+		if prefix.Bits() < 96 {
+			return fmt.Errorf("%v is an IPv4 prefix in IPv6's form", prefix)
+		}
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-96)
+	}
 	n.Prefix = prefix
 	return nil
 }

@@ -91,6 +91,13 @@ func TestHeaders(t *testing.T) {
 	f("MPLS", 1, Ethernet(0x8847, Words(100<<12, 200<<12|0x100), four), 900, 53, false)
 	f("pseudowire", 1, Ethernet(0x8847, Words(100<<12|0x100, 0), Ethernet(0x0800, four)), 900, 53, false)
 	f("PPPoE", 1, Ethernet(0x8864, []byte{0x11, 0, 0, 1, 3, 0, 0, 0x21}, four), 900, 53, false)
+	f("PPPoE in QinQ, IPv6", 1, Ethernet(0x88a8, Tag(7, 0x8100), Tag(9, 0x8864), []byte{0x11, 0, 0, 1, 3, 0, 0, 0x57}, six(17, UDP(53, 1))), 900, 53, false)
+	f("PPPoE discovery", 1, Ethernet(0x8863, []byte{0x11, 9, 0, 1, 3, 0, 0, 0x21}, four), 0, 0, false)
+	f("MPLS in a VLAN", 1, Ethernet(0x8100, Tag(7, 0x8847), Words(100<<12|0x100), six(17, UDP(53, 1))), 900, 53, false)
+	f("a tagged pseudowire", 1, Ethernet(0x8847, Words(100<<12|0x100, 0), Ethernet(0x8100, Tag(7, 0x0800), four)), 900, 53, false)
+	f("nine tags", 1, Ethernet(0x8100, Tag(1, 0x8100), Tag(2, 0x8100), Tag(3, 0x8100), Tag(4, 0x8100), Tag(5, 0x8100), Tag(6, 0x8100), Tag(7, 0x8100), Tag(8, 0x8100), Tag(9, 0x0800), four), 900, 53, false)
+	f("tags and nothing else", 1, Ethernet(0x8100, Tag(1, 0x8100), Tag(2, 0x8100)), 0, 0, false)
+	f("an IPv6 header whose extension is cut off", 12, six(43, []byte{17, 9}, make([]byte, 6)), 900, 0, false)
 	f("SNAP", 1, Ethernet(100, []byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, four), 900, 53, false)
 	f("raw IPv4", 11, four, 900, 53, false)
 	f("raw IPv6", 12, six(17, UDP(53, 1)), 900, 53, false)
@@ -232,6 +239,60 @@ func TestLost(t *testing.T) {
 	decode(t, rebooted, Datagram(0, 1, 100, sample(1, 3)))
 	if s := rebooted.Stats(); s.LostDatagrams != 0 || s.LostSamples != 0 || s.Restarts != 0 {
 		t.Errorf("after a reboot within the minute: %+v", s)
+	}
+}
+
+// TestSequences holds what is lost of datagrams and of samples, each with one sample, when they are lost, overtake
+// each other, come twice, wrap and begin anew.
+func TestSequences(t *testing.T) {
+	type step struct{ number, uptime uint32 }
+	f := func(name string, wantLost int64, steps ...step) {
+		t.Helper()
+		for kind, sample := range map[string]func(uint32) []byte{
+			"compact":  func(n uint32) []byte { return Flow(n, 3, 1, 3, 4, plain) },
+			"expanded": func(n uint32) []byte { return ExpandedFlow(n, 3, 1, [2]uint32{0, 3}, [2]uint32{0, 4}, plain) },
+		} {
+			d := newDecoder()
+			for _, s := range steps {
+				decode(t, d, Datagram(0, s.number, s.uptime, sample(s.number)))
+			}
+			if s := d.Stats(); s.LostDatagrams != wantLost || s.LostSamples != wantLost || s.Records != uint64(len(steps)) {
+				t.Errorf("%s, %s: lost %d datagrams, %d samples, want %d", name, kind, s.LostDatagrams, s.LostSamples, wantLost)
+			}
+		}
+	}
+	f("in order", 0, step{1, 1000}, step{2, 2000}, step{3, 3000})
+	f("two are lost", 2, step{1, 1000}, step{2, 2000}, step{5, 3000})
+	f("two overtake each other", 0, step{1, 1000}, step{3, 3000}, step{2, 2000}, step{4, 4000})
+	f("one comes twice", 0, step{1, 1000}, step{2, 2000}, step{2, 2000}, step{3, 3000})
+	f("numbers wrap", 1, step{1<<32 - 1, 1000}, step{0, 2000}, step{2, 3000})
+	f("the agent begins anew", 0, step{5000, 9_000_000}, step{1, 1000}, step{2, 2000})
+	f("it begins anew, and loses one", 1, step{5000, 9_000_000}, step{1, 1000}, step{3, 2000})
+	f("the uptime wraps", 1, step{10, 1<<32 - 1000}, step{11, 500}, step{13, 1500})
+}
+
+// TestAgentsBehindOneSender: agents, with IPv4, IPv6 or no address, and sub-agents number for themselves.
+func TestAgentsBehindOneSender(t *testing.T) {
+	sample := Flow(1, 3, 1, 3, 4, plain)
+	agent := func(head []byte, sub, number uint32) []byte { return Join(head, Words(sub, number, 1000, 1), sample) }
+	heads := [][]byte{
+		Join(Words(5, 1), Address("192.0.2.250")), Join(Words(5, 1), Address("192.0.2.251")), Join(Words(5, 2), Address("2001:db8::250")), Words(5, 0),
+	}
+	d := newDecoder()
+	records := 0
+	for round := range uint32(3) {
+		for i, head := range heads {
+			for sub := range uint32(2) {
+				records += len(decode(t, d, agent(head, sub, uint32(i)*1000+sub*100_000+round)))
+			}
+		}
+	}
+	if s := d.Stats(); records != 24 || s.LostDatagrams != 0 || s.Restarts != 0 || len(s.DroppedCounts()) != 0 {
+		t.Errorf("%d records, %+v", records, s)
+	}
+	decode(t, d, agent(heads[2], 1, 2000+100_000+5))
+	if s := d.Stats(); s.LostDatagrams != 2 {
+		t.Errorf("%d datagrams lost, want 2 of the agent with an IPv6 address", s.LostDatagrams)
 	}
 }
 
