@@ -2,8 +2,11 @@ package collector_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -92,6 +95,63 @@ func TestRunOverLoopback(t *testing.T) {
 	} {
 		if got := values(t, registry)[name]; got != want {
 			t.Fatalf("%s is %v, want %v", name, got, want)
+		}
+	}
+}
+
+// Nothing is ever sent to an exporter, whoever it is and whatever it sent: the collector's sockets cannot be made
+// to multiply traffic.
+func TestNothingIsSentBack(t *testing.T) {
+	cfg := config(collector.ExporterConfig{Address: network("127.0.0.2"), DatagramsPerSecond: 10})
+	cfg.UDP = []udp.Config{{Listen: "127.0.0.1:0"}}
+	registry := prometheus.NewRegistry()
+	c := newCollector(t, cfg, collector.Deps{Log: newMemLog(), Clock: clock.Real{}, Metrics: registry})
+	if err := c.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	var senders []*net.UDPConn
+	sent := 0.0
+	for _, host := range []byte{2, 3} { // one that may send, and one that may not
+		conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, host)}, net.UDPAddrFromAddrPort(c.Addresses()[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		senders = append(senders, conn)
+		for i := range 30 { // within the budget and beyond it
+			for _, payload := range [][]byte{{}, []byte("garbage"), v5(time.Now(), uint32(i), 0, download), v9(time.Now(), uint32(i), 1, flowData(false, download))} {
+				if _, err := conn.Write(payload); err != nil {
+					t.Fatal(err)
+				}
+				sent++
+			}
+		}
+	}
+	received := func() (n float64) {
+		for name, value := range values(t, registry) {
+			if strings.HasPrefix(name, "hostmeter_collector_datagrams_total ") {
+				n += value
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(10 * time.Second); received() < sent && time.Now().Before(deadline); {
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-done; err != nil || received() != sent {
+		t.Fatalf("%v datagrams received of %v; %v", received(), sent, err)
+	}
+	for _, conn := range senders {
+		if err := conn.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := conn.Read(make([]byte, 2000))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%v got %d octets back (%v)", conn.LocalAddr(), n, err)
 		}
 	}
 }
