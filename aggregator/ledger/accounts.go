@@ -193,7 +193,7 @@ func scanAccount(rows *sql.Rows) (a Account, err error) {
 func (a *Account) received(unit string) int64 {
 	switch unit {
 	case "datagrams":
-		return a.Datagrams
+		return a.Datagrams - a.refused()
 	case "samples":
 		return a.Records + a.CounterSamples
 	case "records":
@@ -203,13 +203,24 @@ func (a *Account) received(unit string) int64 {
 	}
 }
 
-// receivedShare is the part of what was sent that arrived, the least of all units whose loss is
+// refused is how many datagrams arrived beyond their exporter's budget: nobody read them, as if they had been lost.
+func (a *Account) refused() (n int64) {
+	for _, c := range a.Dropped {
+		if c.Unit == "datagrams" && c.Reason == "datagram_budget" {
+			n += c.Count
+		}
+	}
+	return n
+}
+
+// receivedShare is the part of what was sent that arrived and was read, the least of all units whose loss is
 // known; and an estimate of the octets that were lost.
 func (a *Account) receivedShare() (share float64, lostOctets schemas.Octets) {
 	lost := make(map[string]int64)
 	for _, c := range a.Lost {
 		lost[c.Unit] += c.Count
 	}
+	lost["datagrams"] += a.refused()
 	share = 1
 	for unit, n := range lost {
 		received := a.received(unit)

@@ -207,6 +207,8 @@ func TestCoverage(t *testing.T) {
 			{Exporter: "a", Protocol: "netflow9", Hour: hour + 1, MinutesObserved: 1<<30 - 1, Datagrams: 1},
 			{Exporter: "b", Protocol: "ipfix", Hour: hour, MinutesObserved: 1 << 59, Records: 5, OptionRecords: 5,
 				Lost: []*schemas.Count{{Unit: "records", Count: 10}}},
+			{Exporter: "d", Protocol: "netflow5", Hour: hour, MinutesObserved: 1<<60 - 1, Datagrams: 100, Records: 60, Octets: 600,
+				Dropped: []*schemas.Count{{Unit: "datagrams", Reason: "datagram_budget", Count: 40}, {Unit: "datagrams", Reason: "short", Count: 7}}},
 		}
 		mustBook(t, l, b)
 		f := func(exporters []string, from, to time.Duration, share float64, lost schemas.Octets, missing ...Missing) {
@@ -221,6 +223,7 @@ func TestCoverage(t *testing.T) {
 		f([]string{"a"}, time.Hour, 90*time.Minute, 1, 0)
 		f([]string{"a", "a"}, 0, 2*time.Hour, (60*0.75+30)/120, 1000, Missing{"a", at(90), at(120)})
 		f([]string{"b", "a"}, 30*time.Minute, time.Hour, (30*0.75+1*0.5)/60, 1000, Missing{"b", at(30), at(59)})
+		f([]string{"d"}, 0, time.Hour, 0.6, 400)                                               // what its budget refused was not seen
 		f([]string{"x"}, 30*time.Minute, 150*time.Minute, 0, 0, Missing{"x", at(30), at(150)}) // one span over three hours
 		f(nil, 0, time.Hour, 1, 0)
 	})
