@@ -25,26 +25,26 @@ func floorDiv(a, b int64) int64 {
 }
 
 // account returns the account of a key, in which differences gather until the next flush.
-func (c *Collector) account(key accountKey) *schemas.ExporterAccount {
-	a := c.accounts[key]
+func (l *lane) account(key accountKey) *schemas.ExporterAccount {
+	a := l.accounts[key]
 	if a == nil {
 		a = &schemas.ExporterAccount{Exporter: key.exporter, Protocol: string(key.protocol), Hour: key.hour}
-		c.accounts[key] = a
+		l.accounts[key] = a
 	}
 	return a
 }
 
 // observe marks the minutes from last to at, or that of at alone after a gap that is longer than the
 // configured silence: an exporter with nothing to tell for a while is not blind.
-func (c *Collector) observe(exporter string, protocol schemas.Protocol, last, at time.Time) {
+func (l *lane) observe(exporter string, protocol schemas.Protocol, last, at time.Time) {
 	to := minuteOf(at)
 	from := to
-	if gap := at.Sub(last); !last.IsZero() && gap >= 0 && gap <= c.cfg.Silence {
+	if gap := at.Sub(last); !last.IsZero() && gap >= 0 && gap <= l.cfg.Silence {
 		from = minuteOf(last)
 	}
 	for minute := from; minute <= to; minute++ {
 		hour := floorDiv(minute, 60)
-		c.account(accountKey{exporter, protocol, hour}).MinutesObserved |= 1 << uint(minute-hour*60)
+		l.account(accountKey{exporter, protocol, hour}).MinutesObserved |= 1 << uint(minute-hour*60)
 	}
 }
 

@@ -35,22 +35,21 @@ func (b *budget) spend(at time.Time) bool {
 }
 
 // skip counts a datagram that its exporter's budget has no room for: as received, and dropped.
-func (c *Collector) skip(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
-	c.noteQueue(s)
+func (l *lane) skip(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
 	if s.samples != nil {
 		s.samples.Skip(datagram)
 	} else {
 		s.flows.Skip(from, at, datagram)
 	}
 	if s.overflowed {
-		c.settleSource(s)
+		l.settleSource(s)
 		s.overflowed = false
 	}
 	if at.Sub(s.exporter.refusedAt) < refusedPause && !s.exporter.refusedAt.IsZero() {
 		return
 	}
 	s.exporter.refusedAt = at
-	c.deps.Logger.Warn("an exporter sends more than its budget: what is beyond it is dropped", "exporter", s.exporter.text,
+	l.deps.Logger.Warn("an exporter sends more than its budget: what is beyond it is dropped", "exporter", s.exporter.text,
 		"protocol", string(s.protocol), "datagrams_per_second", s.exporter.cfg.datagramsPerSecond(),
 		"hint", "if that is its traffic and no flood, raise datagrams_per_second in its line of collector.exporters")
 }

@@ -16,15 +16,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hostmeter/collector/libvirt"
-	"hostmeter/collector/netflow"
 	"hostmeter/collector/tally"
 	"hostmeter/collector/udp"
 	"hostmeter/internal/clock"
@@ -50,42 +49,15 @@ type Deps struct {
 
 // Collector is safe for concurrent use.
 type Collector struct {
-	cfg     Config
-	deps    Deps
-	allow   allowList
-	metrics *metrics
+	shared
+	lanes []*lane
 
-	// flushMu lets one flush run at a time; it is taken before mu.
+	// flushMu lets one flush run at a time; it is taken before those of lanes.
 	flushMu  sync.Mutex
 	pending  []*schemas.Batch // cut, and not yet taken by the log
 	parts    parts            // what is encoded of them
 	state    *state           // what the log has
 	recovers bool             // positions are read and written
-	learned  *learnedStore    // nil: what exporters tell is not saved
-
-	mu        sync.Mutex // guards all below
-	table     *tally.Table
-	programs  netflow.Programs // of all exporters
-	watch     *tally.Watch
-	twice     map[[2]tally.Sight]tally.Twice // by pair, the last of each
-	exporters map[netip.Addr]*exporter
-	hosts     map[string]*host
-	order     []accountable // exporters and hosts in the order in which they were made
-	knocks    knocks
-	accounts  map[accountKey]*schemas.ExporterAccount
-	guests    []*schemas.GuestUsage
-	// corrections are tallies of what was flushed before at a wrong rate.
-	corrections *tallies
-	names       []string // of exporters and hosts, as tallies refer to them; it only grows
-	numbers     map[string]uint32
-	complete    []*schemas.Completeness
-	received    interval
-	fed         bool
-	// restoredHosts are positions of hypervisors of the run before.
-	restoredHosts []*schemas.SourcePosition
-	records       []schemas.FlowRecord // of one datagram
-
-	queueDrops atomic.Uint64 // datagrams that the kernel dropped at our sockets
 
 	openOnce   sync.Once
 	openErr    error
@@ -117,31 +89,39 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 	if ownSockets {
 		deps.Sockets = &udp.Sockets{}
 	}
-	table := tally.DefaultConfig()
-	table.Local, table.Assigned = cfg.Local, cfg.Assigned
 	c := &Collector{
-		cfg: cfg, deps: deps, metrics: m, ownSockets: ownSockets,
-		allow:     newAllowList(cfg.Exporters),
-		state:     newState(),
-		table:     tally.New(table),
-		exporters: map[netip.Addr]*exporter{},
-		hosts:     map[string]*host{},
-		knocks:    knocks{known: map[netip.Addr]*Knock{}},
-		accounts:  map[accountKey]*schemas.ExporterAccount{},
-
-		corrections: newTallies(cfg.Shards, nil), numbers: map[string]uint32{},
+		shared: shared{
+			cfg: cfg, deps: deps, metrics: m, allow: newAllowList(cfg.Exporters),
+			numbers: map[string]uint32{}, knocks: knocks{known: map[netip.Addr]*Knock{}},
+			twice: map[[2]tally.Sight]tally.Twice{},
+		},
+		ownSockets: ownSockets, state: newState(),
 	}
+	lanes := min(runtime.GOMAXPROCS(0), lanesMost)
+	for range lanes {
+		c.lanes = append(c.lanes, newLane(&c.shared, lanes))
+	}
+	c.watch = tally.NewWatch(c.lanes[0].table)
 	// Who is configured by a single address is missed from the beginning, if it does not send.
-	c.watch, c.twice = tally.NewWatch(c.table), map[[2]tally.Sight]tally.Twice{}
 	for i := range cfg.Exporters {
 		if cfg.Exporters[i].Address.IsSingleIP() {
-			c.addExporter(cfg.Exporters[i].Address.Addr(), &cfg.Exporters[i])
+			addr := cfg.Exporters[i].Address.Addr()
+			c.lanes[c.laneOf(addr)].addExporter(addr, &cfg.Exporters[i])
 		}
 	}
 	for _, l := range cfg.Libvirt {
-		c.host(l.Name)
+		c.lanes[0].host(l.Name)
 	}
 	return c, nil
+}
+
+// fed says whether something was fed.
+func (c *Collector) fed() bool {
+	return slices.ContainsFunc(c.lanes, func(l *lane) bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.fed
+	})
 }
 
 // Open binds the sockets and reads back the positions of the run before. Run calls it.
@@ -164,10 +144,7 @@ func (c *Collector) open(ctx context.Context) error {
 	for i, cfg := range c.cfg.UDP {
 		socket, err := c.deps.Sockets.Listen(ctx, cfg, udp.Deps{
 			Logger: c.deps.Logger, Clock: c.deps.Clock,
-			Dropped: func(n uint64) {
-				c.queueDrops.Add(n)
-				c.metrics.kernelDrops.Add(float64(n))
-			},
+			Dropped: func(n uint64) { c.metrics.kernelDrops.Add(float64(n)) },
 		})
 		if err != nil {
 			return errors.Join(fmt.Errorf("collector.udp[%d]: %w", i, err), c.Close())
@@ -209,8 +186,8 @@ func (c *Collector) Close() error {
 
 // Knocks lists who sent and may not, the most frequent first.
 func (c *Collector) Knocks() []Knock {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.knocksMu.Lock()
+	defer c.knocksMu.Unlock()
 	return c.knocks.list()
 }
 
@@ -250,24 +227,16 @@ func (s *ExporterStatus) addRate(numerator, denominator uint32) {
 
 // Exporters lists the exporters and hypervisors that are configured or have sent.
 func (c *Collector) Exporters() []ExporterStatus {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var out []ExporterStatus
-	for _, a := range c.order {
-		out = append(out, a.status())
+	for _, l := range c.lanes {
+		l.mu.Lock()
+		for _, a := range l.order {
+			out = append(out, a.status())
+		}
+		l.mu.Unlock()
 	}
 	slices.SortFunc(out, func(a, b ExporterStatus) int { return cmp.Compare(a.Exporter, b.Exporter) })
 	return out
-}
-
-// numberOf is what tallies refer to an exporter or a host by.
-func (c *Collector) numberOf(name string) uint32 {
-	number, known := c.numbers[name]
-	if !known {
-		number = uint32(len(c.names))
-		c.names, c.numbers[name] = append(c.names, name), number
-	}
-	return number
 }
 
 // interval is when what is not yet flushed was received.
@@ -279,5 +248,18 @@ func (i *interval) include(at time.Time) {
 	}
 	if !at.Before(i.to) {
 		i.to = at.Add(1)
+	}
+}
+
+// join includes another interval.
+func (i *interval) join(o interval) {
+	if o.from.IsZero() {
+		return
+	}
+	if i.from.IsZero() || o.from.Before(i.from) {
+		i.from = o.from
+	}
+	if o.to.After(i.to) {
+		i.to = o.to
 	}
 }

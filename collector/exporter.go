@@ -8,7 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"hostmeter/collector/netflow"
-	"hostmeter/collector/replay"
 	"hostmeter/collector/sflow"
 	"hostmeter/collector/tally"
 	"hostmeter/schemas"
@@ -19,7 +18,7 @@ type accountable interface {
 	status() ExporterStatus
 	completeness(at time.Time, silence time.Duration) *schemas.Completeness
 	// settle brings what its decoders counted into the accounts. at is the time of the flush.
-	settle(c *Collector, at time.Time)
+	settle(l *lane, at time.Time)
 	// positions are those that moved since the last call.
 	positions() []*schemas.SourcePosition
 }
@@ -57,9 +56,9 @@ type source struct {
 	held       map[heldKey]int64
 	learned    uint64 // revision of what flows was told, as it was last saved
 	skew       skew
-	rates      rates  // of sFlow
-	queueDrops uint64 // of the collector, at its last datagram
-	overflowed bool   // the kernel dropped datagrams between its last two
+	rates      rates    // of sFlow
+	queueDrops []uint32 // by socket, at its last datagram there
+	overflowed bool     // the kernel dropped datagrams between its last two
 }
 
 // heldKey is why something waits.
@@ -68,94 +67,42 @@ type heldKey struct{ unit, reason string }
 // exportersMost bounds the exporters that a configured network can hold.
 const exportersMost = 10_000
 
-// Feed takes one datagram, just below the socket. It returns when the datagram is counted, and keeps
-// nothing of it. Datagrams of one exporter must come in their order.
-func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []byte) {
-	addr := from.Addr().Unmap()
-	protocol, known := replay.Recognise(datagram)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fed = true
-	e := c.exporters[addr]
-	if e == nil {
-		if e = c.admit(addr, receivedAt, protocol); e == nil {
-			c.metrics.datagram(protocol)
-			return
-		}
-	}
-	c.received.include(receivedAt)
-	if e.since.IsZero() {
-		e.since = receivedAt
-	}
-	if receivedAt.After(e.last) {
-		e.last = receivedAt
-	}
-	switch {
-	case !known:
-		c.metrics.datagram(protocol)
-		c.dropUnknown(e, receivedAt)
-		return
-	case !e.cfg.expects(protocol):
-		c.metrics.datagram(protocol)
-		c.dropDatagram(accountKey{e.text, protocol, hourOf(receivedAt)}, "protocol_not_expected")
-		return
-	}
-	s := e.source(protocol)
-	if s == nil {
-		s = c.addSource(e, protocol)
-	}
-	s.datagrams.Inc()
-	if hour := hourOf(receivedAt); hour != s.hour {
-		c.settleSource(s)
-		s.hour = hour
-	}
-	if minute := minuteOf(receivedAt); minute != s.observed {
-		c.observe(e.text, protocol, s.last, receivedAt)
-		s.observed = minute
-	}
-	if receivedAt.After(s.last) {
-		s.last = receivedAt
-	}
-	s.moved = true
-	if !e.budget.spend(receivedAt) {
-		c.skip(s, from, receivedAt, datagram)
-		return
-	}
-	c.decode(s, from, receivedAt, datagram)
-}
-
 // admit returns the state of an exporter that is heard for the first time, nil for one that may not
 // send.
-func (c *Collector) admit(addr netip.Addr, at time.Time, protocol schemas.Protocol) *exporter {
-	cfg := c.allow.find(addr)
+func (l *lane) admit(addr netip.Addr, at time.Time, protocol schemas.Protocol) *exporter {
+	cfg := l.allow.find(addr)
 	reason := "exporter_not_allowed"
 	if cfg != nil {
-		if len(c.exporters) < exportersMost {
-			return c.addExporter(addr, cfg)
+		if l.heard.Load() < exportersMost {
+			return l.addExporter(addr, cfg)
 		}
 		reason = "exporter_limit"
 	}
-	c.metrics.drop("datagrams", reason, 1)
-	if c.knocks.add(addr, at, protocol) {
-		c.deps.Logger.Warn("refused an exporter", "exporter", addr.String(), "protocol", string(protocol),
+	l.metrics.drop("datagrams", reason, 1)
+	l.knocksMu.Lock()
+	fresh := l.knocks.add(addr, at, protocol)
+	l.knocksMu.Unlock()
+	if fresh {
+		l.deps.Logger.Warn("refused an exporter", "exporter", addr.String(), "protocol", string(protocol),
 			"reason", reason, "hint", "add it to collector.exporters if it is yours")
 	}
 	return nil
 }
 
-func (c *Collector) addExporter(addr netip.Addr, cfg *ExporterConfig) *exporter {
+func (l *lane) addExporter(addr netip.Addr, cfg *ExporterConfig) *exporter {
 	e := &exporter{addr: addr, text: addr.String(), cfg: cfg, budget: newBudget(cfg.datagramsPerSecond())}
-	c.exporters[addr] = e
-	c.order = append(c.order, e)
+	l.exporters[addr] = e
+	l.heard.Add(1)
+	l.order = append(l.order, e)
 	return e
 }
 
-func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
+func (l *lane) addSource(e *exporter, protocol schemas.Protocol) *source {
 	s := &source{
-		exporter: e, protocol: protocol, datagrams: c.metrics.datagrams[protocol], observed: -1,
+		exporter: e, protocol: protocol, datagrams: l.metrics.datagrams[protocol], observed: -1,
 		held: map[heldKey]int64{}, ports: map[schemas.IfIndex]*port{},
 	}
-	s.handle = c.table.Exporter(c.handleConfig(s))
+	s.handle = l.table.Exporter(l.handleConfig(s))
 	s.sampling = newSampling(e.cfg)
 	if protocol == schemas.SFlow5 {
 		s.samples = sflow.NewDecoder(sflow.DefaultLimits())
@@ -163,11 +110,11 @@ func (c *Collector) addSource(e *exporter, protocol schemas.Protocol) *source {
 	} else {
 		s.flows = netflow.NewDecoder(netflow.DefaultLimits())
 		s.flows.LookInto(e.cfg.inside())
-		s.flows.Share(&c.programs)
+		s.flows.Share(&l.programs)
 	}
 	e.sources = append(e.sources, s)
-	c.restoreSource(s)
-	c.restoreLearned(s)
+	l.restoreSource(s)
+	l.restoreLearned(s)
 	return s
 }
 
@@ -182,11 +129,11 @@ func (e *exporter) source(protocol schemas.Protocol) *source {
 }
 
 // handleConfig is what a table is told of a source.
-func (c *Collector) handleConfig(s *source) tally.ExporterConfig {
+func (l *lane) handleConfig(s *source) tally.ExporterConfig {
 	cfg := s.exporter.cfg
 	mode, _ := tally.ParseMode(cfg.Mode) // validated
 	config := tally.ExporterConfig{
-		Address: s.exporter.addr, Name: s.exporter.text, Number: c.numberOf(s.exporter.text), Protocol: s.protocol, Mode: mode,
+		Address: s.exporter.addr, Name: s.exporter.text, Number: l.numberOf(s.exporter.text), Protocol: s.protocol, Mode: mode,
 		CustomerInterfaces: cfg.CustomerInterfaces,
 	}
 	if cfg.Sampling != SamplingAuto {
@@ -197,7 +144,7 @@ func (c *Collector) handleConfig(s *source) tally.ExporterConfig {
 
 // dropUnknown counts a datagram that is none of the four protocols under one that the exporter uses,
 // or, where it uses none yet, under "unknown".
-func (c *Collector) dropUnknown(e *exporter, at time.Time) {
+func (l *lane) dropUnknown(e *exporter, at time.Time) {
 	protocol := schemas.Protocol("unknown")
 	var last time.Time
 	for _, s := range e.sources {
@@ -205,63 +152,74 @@ func (c *Collector) dropUnknown(e *exporter, at time.Time) {
 			protocol, last = s.protocol, s.last
 		}
 	}
-	c.dropDatagram(accountKey{e.text, protocol, hourOf(at)}, "protocol")
+	l.dropDatagram(accountKey{e.text, protocol, hourOf(at)}, "protocol")
 }
 
 // dropDatagram counts a datagram that no decoder sees.
-func (c *Collector) dropDatagram(key accountKey, reason string) {
-	a := c.account(key)
+func (l *lane) dropDatagram(key accountKey, reason string) {
+	a := l.account(key)
 	a.Datagrams++
 	a.Dropped = schemas.AddCounts(a.Dropped, count("datagrams", reason, 1))
 }
 
 // decode reads one datagram and books its records. What is wrong with it is in the decoder's counts.
-func (c *Collector) decode(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
-	c.noteQueue(s)
+func (l *lane) decode(s *source, from netip.AddrPort, at time.Time, datagram []byte) {
 	if s.samples != nil {
-		c.records, _ = s.samples.Decode(c.records[:0], at, datagram)
+		l.records, _ = s.samples.Decode(l.records[:0], at, datagram)
 		for _, counters := range s.samples.Counters() {
-			c.bookPort(s, at, counters)
+			l.bookPort(s, at, counters)
 		}
 	} else {
-		c.records, _ = s.flows.Decode(c.records[:0], from, at, datagram)
-		c.noteClock(s, at, datagram)
+		l.records, _ = s.flows.Decode(l.records[:0], from, at, datagram)
+		l.noteClock(s, at, datagram)
 	}
-	for i := range c.records {
-		s.adjust(&c.records[i])
-		c.rate(s, &c.records[i], at)
+	for i := range l.records {
+		s.adjust(&l.records[i])
+		l.rate(s, &l.records[i], at)
 	}
-	c.table.AddAll(s.handle, c.records, at)
-	if c.watch.Watching(at) {
-		for i := range c.records {
-			c.watch.See(s.handle, &c.records[i], at)
-		}
-	}
-	c.learnSampling(s)
+	l.table.AddAll(s.handle, l.records, at)
+	l.see(s, at)
+	l.learnSampling(s)
 	if s.overflowed {
-		c.settleSource(s)
+		l.settleSource(s)
 		s.overflowed = false
 	}
 }
 
-// noteQueue looks whether the kernel has dropped datagrams since the source's last: a gap that shows
-// now is then our own queue's doing, and not the network's.
-func (c *Collector) noteQueue(s *source) {
-	drops := c.queueDrops.Load()
-	if drops == s.queueDrops {
+// see lets the watch look at the records of a datagram.
+func (l *lane) see(s *source, at time.Time) {
+	l.watchMu.Lock()
+	defer l.watchMu.Unlock()
+	if !l.watch.Watching(at) {
 		return
 	}
-	c.settleSource(s)
-	s.queueDrops, s.overflowed = drops, true
+	for i := range l.records {
+		l.watch.See(s.handle, &l.records[i], at)
+	}
+}
+
+// noteQueue looks whether the kernel dropped datagrams at the socket between the source's last one there and
+// this one: a gap that shows now is then our own queue's doing, and not the network's.
+func (l *lane) noteQueue(s *source, q queue) {
+	if q.socket == 0 {
+		return
+	}
+	for len(s.queueDrops) < q.socket {
+		s.queueDrops = append(s.queueDrops, 0)
+	}
+	if seen := &s.queueDrops[q.socket-1]; *seen != q.drops {
+		l.settleSource(s)
+		*seen, s.overflowed = q.drops, true
+	}
 }
 
 // noteClock measures the exporter's clock.
-func (c *Collector) noteClock(s *source, at time.Time, datagram []byte) {
+func (l *lane) noteClock(s *source, at time.Time, datagram []byte) {
 	exported, ok := netflow.ExportTime(datagram)
 	if !ok || !s.skew.note(exported.Add(-s.exporter.cfg.ClockAhead), at) {
 		return
 	}
-	c.deps.Logger.Warn("an exporter's clock is wrong: its flows' times are", "exporter", s.exporter.text,
+	l.deps.Logger.Warn("an exporter's clock is wrong: its flows' times are", "exporter", s.exporter.text,
 		"protocol", string(s.protocol), "ahead", s.skew.value().Round(time.Second),
 		"hint", "set its clock by NTP, or clock_ahead in its line of collector.exporters")
 }
@@ -292,7 +250,7 @@ func toLayer3(r *schemas.FlowRecord) {
 }
 
 // settleSource brings what the decoder counted into the account of the hour of its datagrams.
-func (c *Collector) settleSource(s *source) {
+func (l *lane) settleSource(s *source) {
 	if s.last.IsZero() {
 		return
 	}
@@ -302,7 +260,7 @@ func (c *Collector) settleSource(s *source) {
 		if stats == (sflow.Stats{}) {
 			return
 		}
-		a := c.account(key)
+		a := l.account(key)
 		a.Datagrams += stats.Datagrams()
 		a.CounterSamples += stats.CounterSamples
 		a.Dropped = schemas.AddCounts(a.Dropped, stats.DroppedCounts()...)
@@ -313,7 +271,7 @@ func (c *Collector) settleSource(s *source) {
 	if stats == (netflow.Stats{}) {
 		return
 	}
-	a := c.account(key)
+	a := l.account(key)
 	a.Datagrams += stats.Datagrams()
 	a.OptionRecords += stats.OptionRecords
 	a.Templates += stats.Templates
@@ -335,7 +293,7 @@ func (s *source) attribute(lost []*schemas.Count) []*schemas.Count {
 	return lost
 }
 
-func (e *exporter) settle(c *Collector, at time.Time) {
+func (e *exporter) settle(l *lane, at time.Time) {
 	if e.since.IsZero() {
 		e.since = at
 	}
@@ -343,10 +301,10 @@ func (e *exporter) settle(c *Collector, at time.Time) {
 		if s.flows != nil {
 			s.flows.Expire(at)
 		} else {
-			c.noteRates(s, at)
+			l.noteRates(s, at)
 		}
-		c.expireSampling(s, at)
-		c.settleSource(s)
+		l.expireSampling(s, at)
+		l.settleSource(s)
 	}
 }
 

@@ -63,82 +63,93 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 
 // cut takes out of the collector what a flush writes.
 func (c *Collector) cut(at time.Time, all bool) *cut {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b := newCut(c.cfg.Shards, slices.Clone(c.names), &c.parts)
+	b := newCut(c.cfg.Shards, &c.parts)
 	whole := all
 	if !all {
-		accounts := c.table.Flush(false, b.tallies.add)
-		waiting := c.table.Len()
-		if b.tallies.n == 0 && waiting < crowdedCells {
-			c.addAccounts(accounts)
-			return b
+		busy, waiting := make([][]*schemas.ExporterAccount, len(c.lanes)), 0
+		for i, l := range c.lanes {
+			l.mu.Lock()
+			busy[i] = l.table.Flush(false, b.tallies.add)
+			waiting += l.table.Len()
+			b.received.join(l.received)
+			b.complete = append(b.complete, l.complete...)
+			l.mu.Unlock()
 		}
-		whole = waiting <= wholeCells || waiting >= crowdedCells
-		if whole {
-			c.addAccounts(accounts)
-		} else {
-			b.addAccounts(c, accounts) // with their tallies: what the ledger has agrees at any time
+		none := b.tallies.n == 0 && waiting < crowdedCells
+		whole = !none && (waiting <= wholeCells || waiting >= crowdedCells)
+		for i, l := range c.lanes {
+			if !none && !whole {
+				b.addAccounts(c.metrics, busy[i]) // with their tallies: what the ledger has agrees at any time
+				continue
+			}
+			l.mu.Lock()
+			l.addAccounts(busy[i])
+			l.mu.Unlock()
 		}
 	}
 	if whole {
-		c.cutWhole(b, at)
+		c.noteTwice(at)
+		b.received, b.complete = interval{}, nil
+		for _, l := range c.lanes {
+			l.cutWhole(b, at)
+		}
 	}
-	b.complete, b.received = c.complete, c.received
 	if b.received.from.IsZero() {
 		b.received = interval{at, at}
 	}
-	if whole {
-		c.received = interval{}
-	}
+	b.exporters = c.namesOf()
 	return b
 }
 
-// cutWhole takes everything, at one moment: tallies, accounts, and the positions behind them.
-func (c *Collector) cutWhole(b *cut, at time.Time) {
-	c.noteTwice(at)
-	for _, a := range c.order {
-		a.settle(c, at)
+// cutWhole takes everything of a lane, at one moment: tallies, accounts, and the positions behind them.
+func (l *lane) cutWhole(b *cut, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.order {
+		a.settle(l, at)
 	}
-	b.tallies.join(c.corrections)
-	c.corrections = newTallies(c.cfg.Shards, nil)
-	c.addAccounts(c.table.Flush(true, b.tallies.add))
-	for key, a := range c.accounts {
-		c.follow(key, a, at)
-		b.addAccounts(c, []*schemas.ExporterAccount{a})
+	b.tallies.join(l.corrections)
+	l.corrections = newTallies(l.cfg.Shards, nil)
+	l.addAccounts(l.table.Flush(true, b.tallies.add))
+	for key, a := range l.accounts {
+		l.follow(key, a, at)
+		b.addAccounts(l.metrics, []*schemas.ExporterAccount{a})
 	}
-	clear(c.accounts)
-	for _, g := range c.guests {
+	clear(l.accounts)
+	for _, g := range l.guests {
 		b.addGuest(g)
 	}
-	c.guests = nil
-	c.complete = nil
-	for _, a := range c.order {
-		c.complete = append(c.complete, a.completeness(at, c.cfg.Silence))
+	l.guests = nil
+	l.complete = nil
+	for _, a := range l.order {
+		l.complete = append(l.complete, a.completeness(at, l.cfg.Silence))
 		if _, isHost := a.(*host); isHost {
 			b.first = append(b.first, a.positions()...)
 		} else {
 			b.last = append(b.last, a.positions()...)
 		}
 	}
+	b.complete = append(b.complete, l.complete...)
+	b.received.join(l.received)
+	l.received = interval{}
 }
 
-func (c *Collector) addAccounts(accounts []*schemas.ExporterAccount) {
+func (l *lane) addAccounts(accounts []*schemas.ExporterAccount) {
 	for _, a := range accounts {
-		c.account(accountKey{a.Exporter, schemas.Protocol(a.Protocol), a.Hour}).Add(a)
+		l.account(accountKey{a.Exporter, schemas.Protocol(a.Protocol), a.Hour}).Add(a)
 	}
 }
 
 // follow keeps how much of an exporter's waits in all, and since when.
-func (c *Collector) follow(key accountKey, a *schemas.ExporterAccount, at time.Time) {
+func (l *lane) follow(key accountKey, a *schemas.ExporterAccount, at time.Time) {
 	if len(a.Held) == 0 {
 		return
 	}
 	addr, err := netip.ParseAddr(key.exporter)
-	if err != nil || c.exporters[addr] == nil {
+	if err != nil || l.exporters[addr] == nil {
 		return
 	}
-	e := c.exporters[addr]
+	e := l.exporters[addr]
 	if s := e.source(key.protocol); s != nil {
 		s.moved = true
 		for _, h := range a.Held {
@@ -155,9 +166,9 @@ func (c *Collector) follow(key accountKey, a *schemas.ExporterAccount, at time.T
 	case !holds:
 		e.heldSince = time.Time{}
 	case e.heldSince.IsZero():
-		e.heldSince = at.Add(-c.cfg.Flush.Idle) // it began to wait after the whole flush before
-		if !c.received.from.IsZero() && c.received.from.Before(e.heldSince) {
-			e.heldSince = c.received.from
+		e.heldSince = at.Add(-l.cfg.Flush.Idle) // it began to wait after the whole flush before
+		if !l.received.from.IsZero() && l.received.from.Before(e.heldSince) {
+			e.heldSince = l.received.from
 		}
 	}
 }
@@ -181,15 +192,15 @@ type shard struct {
 	accounts []*schemas.ExporterAccount
 }
 
-func newCut(shards uint32, exporters []string, parts *parts) *cut {
-	return &cut{tallies: newTallies(shards, parts), shards: make([]shard, shards), exporters: exporters}
+func newCut(shards uint32, parts *parts) *cut {
+	return &cut{tallies: newTallies(shards, parts), shards: make([]shard, shards)}
 }
 
 func (b *cut) shardOf(id string) *shard { return &b.shards[schemas.ShardOf(id, uint32(len(b.shards)))] }
 
-func (b *cut) addAccounts(c *Collector, accounts []*schemas.ExporterAccount) {
+func (b *cut) addAccounts(m *metrics, accounts []*schemas.ExporterAccount) {
 	for _, a := range accounts {
-		c.metrics.account(a)
+		m.account(a)
 		s := b.shardOf(a.Exporter)
 		s.accounts = append(s.accounts, a)
 	}

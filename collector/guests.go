@@ -23,20 +23,20 @@ type host struct {
 const guestsMost = 1_000_000
 
 // host returns the state of a hypervisor, made anew where needed.
-func (c *Collector) host(name string) *host {
-	if h := c.hosts[name]; h != nil {
+func (l *lane) host(name string) *host {
+	if h := l.hosts[name]; h != nil {
 		return h
 	}
 	h := &host{exporter: libvirt.Exporter(name), readings: libvirt.NewHost(name), every: libvirt.DefaultEvery}
-	for _, cfg := range c.cfg.Libvirt {
+	for _, cfg := range l.cfg.Libvirt {
 		if cfg.Name == name && cfg.Every != 0 {
 			h.every = cfg.Every
 		}
 	}
-	h.handle = c.table.Exporter(tally.ExporterConfig{Name: h.exporter, Number: c.numberOf(h.exporter), Protocol: schemas.Libvirt})
-	c.hosts[name] = h
-	c.order = append(c.order, h)
-	h.restore(c.restoredHosts)
+	h.handle = l.table.Exporter(tally.ExporterConfig{Name: h.exporter, Number: l.numberOf(h.exporter), Protocol: schemas.Libvirt})
+	l.hosts[name] = h
+	l.order = append(l.order, h)
+	h.restore(l.restoredHosts)
 	return h
 }
 
@@ -48,29 +48,30 @@ func (h *host) restore(positions []*schemas.SourcePosition) {
 // FeedGuests takes what a poll of a hypervisor at the time at said of all its guests. Nothing of
 // readings is kept but values.
 func (c *Collector) FeedGuests(hostName string, at time.Time, readings []schemas.GuestReading) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.fed = true
-	c.metrics.datagram(schemas.Libvirt)
-	h := c.host(hostName)
+	l := c.lanes[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fed = true
+	l.metrics.datagram(schemas.Libvirt)
+	h := l.host(hostName)
 	if h.since.IsZero() {
 		h.since = at
 	}
 	d := h.readings.Advance(at, readings)
-	a := c.account(accountKey{h.exporter, schemas.Libvirt, hourOf(at)})
+	a := l.account(accountKey{h.exporter, schemas.Libvirt, hourOf(at)})
 	a.Datagrams++
 	if d.Disordered > 0 {
 		a.Dropped = schemas.AddCounts(a.Dropped, count("datagrams", "disordered", 1))
 		return
 	}
-	c.received.include(at)
-	c.observe(h.exporter, schemas.Libvirt, h.last, at)
+	l.received.include(at)
+	l.observe(h.exporter, schemas.Libvirt, h.last, at)
 	h.last, h.moved = at, true
 	a.CounterSamples += d.VNICReadings
-	c.bookGuests(h, a, d)
+	l.bookGuests(h, a, d)
 }
 
-func (c *Collector) bookGuests(h *host, a *schemas.ExporterAccount, d libvirt.Difference) {
+func (l *lane) bookGuests(h *host, a *schemas.ExporterAccount, d libvirt.Difference) {
 	a.Records += d.Readings
 	for _, lost := range []struct {
 		reason string
@@ -80,13 +81,13 @@ func (c *Collector) bookGuests(h *host, a *schemas.ExporterAccount, d libvirt.Di
 			a.Lost = schemas.AddCounts(a.Lost, count("samples", lost.reason, int64(lost.n)))
 		}
 	}
-	if room := guestsMost - len(c.guests); len(d.Guests) > room {
+	if room := guestsMost - len(l.guests); len(d.Guests) > room {
 		a.Dropped = schemas.AddCounts(a.Dropped, count("samples", "log_unavailable", int64(len(d.Guests)-room)))
 		d.Guests = d.Guests[:room]
 	}
-	c.guests = append(c.guests, d.Guests...)
+	l.guests = append(l.guests, d.Guests...)
 	for _, v := range d.VNICs {
-		c.table.AddPort(h.handle, v.Meter, v.From, v.To, tally.PortDelta{
+		l.table.AddPort(h.handle, v.Meter, v.From, v.To, tally.PortDelta{
 			InOctets: v.InOctets, InPackets: v.InPackets, OutOctets: v.OutOctets, OutPackets: v.OutPackets,
 		}, tally.VNICOverhead)
 	}
@@ -94,13 +95,14 @@ func (c *Collector) bookGuests(h *host, a *schemas.ExporterAccount, d libvirt.Di
 
 // missPoll counts a poll that brought nothing.
 func (c *Collector) missPoll(name string, at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	a := c.account(accountKey{c.host(name).exporter, schemas.Libvirt, hourOf(at)})
+	l := c.lanes[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.account(accountKey{l.host(name).exporter, schemas.Libvirt, hourOf(at)})
 	a.Lost = schemas.AddCounts(a.Lost, count("datagrams", "unreachable", 1))
 }
 
-func (h *host) settle(_ *Collector, at time.Time) {
+func (h *host) settle(_ *lane, at time.Time) {
 	if h.since.IsZero() {
 		h.since = at
 	}

@@ -149,44 +149,47 @@ func (c *Collector) saveLearned(at time.Time) (more bool) {
 	if len(news) == 0 || c.learned.save(news, at) {
 		return len(news) == learnedMost
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	for _, s := range sources {
+		l := c.lanes[c.laneOf(s.exporter.addr)]
+		l.mu.Lock()
 		s.learned = 0 // again
+		l.mu.Unlock()
 	}
 	return false
 }
 
 // news takes what is to be written, of learnedMost sources at most.
 func (c *Collector) news(at time.Time) (sources []*source, news []learned) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range c.exporters {
-		for _, s := range e.sources {
-			if s.flows == nil || s.flows.Revision() == s.learned || len(news) == learnedMost {
-				continue
+	for _, l := range c.lanes {
+		l.mu.Lock()
+		for _, e := range l.exporters {
+			for _, s := range e.sources {
+				if s.flows == nil || s.flows.Revision() == s.learned || len(news) == learnedMost {
+					continue
+				}
+				s.learned = s.flows.Revision()
+				sources = append(sources, s)
+				news = append(news, learned{1, e.text, s.protocol, at.UnixNano(), s.flows.State()})
 			}
-			s.learned = s.flows.Revision()
-			sources = append(sources, s)
-			news = append(news, learned{1, e.text, s.protocol, at.UnixNano(), s.flows.State()})
 		}
+		l.mu.Unlock()
 	}
 	return sources, news
 }
 
 // restoreLearned gives a new source what its exporter told the collector before.
-func (c *Collector) restoreLearned(s *source) {
-	if s.flows == nil || c.learned == nil {
+func (l *lane) restoreLearned(s *source) {
+	if s.flows == nil || l.learned == nil {
 		return
 	}
-	l, found, err := c.learned.find(s.exporter.text, s.protocol)
+	saved, found, err := l.learned.find(s.exporter.text, s.protocol)
 	if err != nil {
-		c.deps.Logger.Warn("saved templates are not used", "exporter", s.exporter.text, "protocol", string(s.protocol), "err", err)
+		l.deps.Logger.Warn("saved templates are not used", "exporter", s.exporter.text, "protocol", string(s.protocol), "err", err)
 	}
-	now := c.deps.Clock.Now()
-	if !found || now.Sub(time.Unix(0, l.At)) > learnedAge {
+	now := l.deps.Clock.Now()
+	if !found || now.Sub(time.Unix(0, saved.At)) > learnedAge {
 		return
 	}
-	s.flows.RestoreState(l.State, now)
+	s.flows.RestoreState(saved.State, now)
 	s.learned = s.flows.Revision()
 }

@@ -32,7 +32,7 @@ const (
 
 // bookPort books the difference to the interface's last sample. A first sample, and one after the
 // agent restarted, is a baseline only; one that is older than the last is passed over.
-func (c *Collector) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
+func (l *lane) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
 	now := &port{
 		inOctets: sample.InOctets, inPackets: uint64(sample.InPackets()),
 		outOctets: sample.OutOctets, outPackets: uint64(sample.OutPackets()),
@@ -40,11 +40,11 @@ func (c *Collector) bookPort(s *source, at time.Time, sample sflow.CounterSample
 	}
 	before := s.ports[sample.IfIndex]
 	if before == nil && len(s.ports) >= portsMost {
-		c.dropSample(s, at, "interface_limit")
+		l.dropSample(s, at, "interface_limit")
 		return
 	}
 	if before != nil && now.uptime < before.uptime && before.uptime-now.uptime < reorderMost {
-		c.dropSample(s, at, "reordered")
+		l.dropSample(s, at, "reordered")
 		return
 	}
 	s.ports[sample.IfIndex] = now
@@ -57,18 +57,18 @@ func (c *Collector) bookPort(s *source, at time.Time, sample sflow.CounterSample
 	}
 	if now.inOctets < before.inOctets || now.outOctets < before.outOctets ||
 		!carries(sample.SpeedBitsPerSecond, at.Sub(before.at), delta) {
-		c.dropSample(s, at, "counter_reset")
+		l.dropSample(s, at, "counter_reset")
 		return
 	}
 	meter := schemas.PortMeter(s.exporter.addr, sample.IfIndex)
-	c.table.AddPort(c.portHandle(s), meter, before.at, at, delta, tally.PortOverhead)
+	l.table.AddPort(l.portHandle(s), meter, before.at, at, delta, tally.PortOverhead)
 }
 
-func (c *Collector) portHandle(s *source) *tally.Exporter {
+func (l *lane) portHandle(s *source) *tally.Exporter {
 	if s.portHandle == nil {
-		config := c.handleConfig(s)
+		config := l.handleConfig(s)
 		config.Protocol = portProtocol
-		s.portHandle = c.table.Exporter(config)
+		s.portHandle = l.table.Exporter(config)
 	}
 	return s.portHandle
 }
@@ -86,8 +86,8 @@ func carries(speed uint64, elapsed time.Duration, delta tally.PortDelta) bool {
 	return float64(delta.InOctets) <= limit && float64(delta.OutOctets) <= limit
 }
 
-func (c *Collector) dropSample(s *source, at time.Time, reason string) {
-	a := c.account(accountKey{s.exporter.text, s.protocol, hourOf(at)})
+func (l *lane) dropSample(s *source, at time.Time, reason string) {
+	a := l.account(accountKey{s.exporter.text, s.protocol, hourOf(at)})
 	a.Dropped = schemas.AddCounts(a.Dropped, count("samples", reason, 1))
 }
 

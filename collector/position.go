@@ -54,48 +54,64 @@ func heldPrefix(protocol schemas.Protocol) string { return string(protocol) + "/
 
 // restore gives the exporters and hypervisors the positions of the run before.
 func (c *Collector) restore(positions map[positionKey]*schemas.SourcePosition) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	var hosts []*schemas.SourcePosition
-	heard := map[*exporter]bool{}
+	exporters := make([]map[netip.Addr][]*schemas.SourcePosition, len(c.lanes))
+	for i := range exporters {
+		exporters[i] = map[netip.Addr][]*schemas.SourcePosition{}
+	}
 	for key, p := range positions {
 		if strings.HasPrefix(key.source, "libvirt/") {
 			hosts = append(hosts, p)
 			continue
 		}
-		addr, err := netip.ParseAddr(key.source)
-		if err != nil {
-			continue
+		if addr, err := netip.ParseAddr(key.source); err == nil {
+			of := exporters[c.laneOf(addr)]
+			of[addr] = append(of[addr], p)
 		}
-		e := c.exporters[addr]
+	}
+	for i, l := range c.lanes {
+		l.restore(exporters[i])
+	}
+	l := c.lanes[0]
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range l.hosts {
+		h.restore(hosts)
+	}
+	l.restoredHosts = hosts // of those that are fed later
+}
+
+// restore gives a lane's exporters their positions.
+func (l *lane) restore(positions map[netip.Addr][]*schemas.SourcePosition) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var heard []*exporter
+	for addr, of := range positions {
+		e := l.exporters[addr]
 		if e == nil {
-			cfg := c.allow.find(addr)
+			cfg := l.allow.find(addr)
 			if cfg == nil { // it may not send any more
 				continue
 			}
-			e = c.addExporter(addr, cfg)
+			e = l.addExporter(addr, cfg)
 		}
-		e.restored = append(e.restored, p)
-		heard[e] = true
+		e.restored = append(e.restored, of...)
+		heard = append(heard, e)
 	}
-	for e := range heard {
+	for _, e := range heard {
 		for _, protocol := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
 			if e.source(protocol) == nil && slices.ContainsFunc(e.restored, func(p *schemas.SourcePosition) bool {
 				return p.GetKey() == string(protocol)+"/receipt"
 			}) {
-				c.addSource(e, protocol)
+				l.addSource(e, protocol)
 			}
 		}
 	}
-	for _, h := range c.hosts {
-		h.restore(hosts)
-	}
-	c.restoredHosts = hosts // of those that are fed later
 }
 
 // restoreSource gives a new source the positions of its protocol. What waited in the run before is
 // gone with it, and declared as dropped.
-func (c *Collector) restoreSource(s *source) {
+func (l *lane) restoreSource(s *source) {
 	var decoder []*schemas.SourcePosition
 	for _, p := range s.exporter.restored {
 		if index, isPort := strings.CutPrefix(p.GetKey(), "port/"); isPort {
@@ -108,7 +124,7 @@ func (c *Collector) restoreSource(s *source) {
 			continue
 		}
 		if what, isHeld := strings.CutPrefix(p.GetKey(), heldPrefix(s.protocol)); isHeld {
-			c.dropHeld(s, what, p)
+			l.dropHeld(s, what, p)
 			continue
 		}
 		if p.GetKey() == string(s.protocol)+"/receipt" {
@@ -128,16 +144,16 @@ func (c *Collector) restoreSource(s *source) {
 	}
 }
 
-func (c *Collector) dropHeld(s *source, what string, p *schemas.SourcePosition) {
+func (l *lane) dropHeld(s *source, what string, p *schemas.SourcePosition) {
 	unit, reason, ok := strings.Cut(what, "/")
 	if !ok || len(p.GetValues()) != 1 || p.GetValues()[0] == 0 {
 		return
 	}
 	n := int64(p.GetValues()[0])
-	a := c.account(accountKey{s.exporter.text, s.protocol, hourOf(time.Unix(0, p.GetAt()))})
+	a := l.account(accountKey{s.exporter.text, s.protocol, hourOf(time.Unix(0, p.GetAt()))})
 	a.Held = schemas.AddCounts(a.Held, count(unit, reason, -n))
 	a.Dropped = schemas.AddCounts(a.Dropped, count(unit, "restart", n))
 	s.held[heldKey{unit, reason}] = n
 	s.moved = true
-	c.metrics.held.WithLabelValues(unit, reason).Add(float64(n)) // the account takes it away again
+	l.metrics.held.WithLabelValues(unit, reason).Add(float64(n)) // the account takes it away again
 }

@@ -22,24 +22,24 @@ func TestGapsAreAttributed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	send := func(sequence uint32) {
+	l := c.lanes[c.laneOf(from.Addr())]
+	send := func(sequence, drops uint32) {
 		d := make([]byte, 24+48)
 		binary.BigEndian.PutUint16(d, 5)
 		binary.BigEndian.PutUint16(d[2:], 1)
 		binary.BigEndian.PutUint32(d[8:], uint32(at.Unix()))
 		binary.BigEndian.PutUint32(d[16:], sequence)
-		c.Feed(from, at, d)
+		l.feed(from, at, d, queue{1, drops})
 	}
-	send(0)
-	send(11) // 10 lost on the way
-	c.queueDrops.Add(3)
-	send(32) // 20 lost in the queue
-	send(63) // 30 lost on the way
-	for _, e := range c.exporters {
-		e.settle(c, at)
+	send(0, 0)
+	send(11, 0) // 10 lost on the way
+	send(32, 3) // 20 lost in the queue
+	send(63, 3) // 30 lost on the way
+	for _, e := range l.exporters {
+		e.settle(l, at)
 	}
 	got := map[string]int64{}
-	for _, l := range c.account(accountKey{"198.51.100.1", schemas.NetFlow5, hourOf(at)}).Lost {
+	for _, l := range l.account(accountKey{"198.51.100.1", schemas.NetFlow5, hourOf(at)}).Lost {
 		got[l.Reason] += l.Count
 	}
 	if got["sequence"] != 40 || got["receive_queue"] != 20 {

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"hostmeter/collector/libvirt"
+	"hostmeter/collector/udp"
 	"hostmeter/schemas"
 )
 
@@ -23,8 +24,8 @@ func (c *Collector) Run(ctx context.Context) error {
 	}
 	defer func() { _ = c.Close() }()
 	group, groupCtx := errgroup.WithContext(ctx)
-	for _, socket := range c.sockets {
-		group.Go(func() error { return socket.Serve(groupCtx, c.Feed) })
+	for i, socket := range c.sockets {
+		group.Go(func() error { return socket.Serve(groupCtx, len(c.lanes), c.laneOf, c.handler(i)) })
 	}
 	for _, cfg := range c.cfg.Libvirt {
 		group.Go(func() error { return c.poll(groupCtx, cfg) })
@@ -38,6 +39,13 @@ func (c *Collector) Run(ctx context.Context) error {
 		err = last
 	}
 	return err
+}
+
+// handler hands what a socket received to the lanes.
+func (c *Collector) handler(socket int) udp.Handler {
+	return func(lane int, d *udp.Datagram) {
+		c.lanes[lane].feed(d.From, d.ReceivedAt, d.Payload, queue{socket + 1, d.Drops})
+	}
 }
 
 func (c *Collector) poll(ctx context.Context, cfg libvirt.Config) error {
@@ -75,13 +83,15 @@ func (c *Collector) flushLoop(ctx context.Context) {
 
 // finish books what waits for a sampling rate at the default and flushes everything.
 func (c *Collector) finish(ctx context.Context) error {
-	c.mu.Lock()
-	for _, e := range c.exporters {
-		for _, s := range e.sources {
-			c.endSampling(s)
+	for _, l := range c.lanes {
+		l.mu.Lock()
+		for _, e := range l.exporters {
+			for _, s := range e.sources {
+				l.endSampling(s)
+			}
 		}
+		l.mu.Unlock()
 	}
-	c.mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishDeadline)
 	defer cancel()
 	c.flushMu.Lock()

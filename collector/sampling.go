@@ -38,7 +38,7 @@ func newSampling(cfg *ExporterConfig) sampling {
 func (m *sampling) unknown() bool { return m.auto && (m.over || !m.since.IsZero()) }
 
 // rate gives a record the rate that it is booked at, or leaves it one that has to wait for its rate.
-func (c *Collector) rate(s *source, rec *schemas.FlowRecord, at time.Time) {
+func (l *lane) rate(s *source, rec *schemas.FlowRecord, at time.Time) {
 	m := &s.sampling
 	switch {
 	case !m.auto:
@@ -47,13 +47,13 @@ func (c *Collector) rate(s *source, rec *schemas.FlowRecord, at time.Time) {
 	case m.over:
 		rec.SamplingNumerator, rec.SamplingDenominator, rec.SamplingOrigin = m.fallback, 1, schemas.SamplingDefault
 	default:
-		c.rateUnknown(s, rec, at)
+		l.rateUnknown(s, rec, at)
 	}
 	m.numerator, m.denominator = rec.SamplingNumerator, rec.SamplingDenominator
 }
 
 // rateUnknown leaves a record as it is when it has to wait, and else gives it the default rate.
-func (c *Collector) rateUnknown(s *source, rec *schemas.FlowRecord, at time.Time) {
+func (l *lane) rateUnknown(s *source, rec *schemas.FlowRecord, at time.Time) {
 	m := &s.sampling
 	if m.since.IsZero() {
 		m.since = at
@@ -64,13 +64,13 @@ func (c *Collector) rateUnknown(s *source, rec *schemas.FlowRecord, at time.Time
 	// In v5 and sFlow the rate stands in each datagram or nowhere: nothing comes later.
 	if !m.assuming && (s.protocol == schemas.NetFlow9 || s.protocol == schemas.IPFIX) {
 		m.assuming = true
-		c.table.Assume(s.handle, true)
+		l.table.Assume(s.handle, true)
 	}
 	rec.SamplingNumerator, rec.SamplingDenominator, rec.SamplingOrigin = 1, 1, schemas.SamplingDefault
 }
 
 // learnSampling gives what waits the rates that option data has told meanwhile.
-func (c *Collector) learnSampling(s *source) {
+func (l *lane) learnSampling(s *source) {
 	m := &s.sampling
 	if s.flows == nil || m.since.IsZero() || m.over {
 		return
@@ -81,44 +81,44 @@ func (c *Collector) learnSampling(s *source) {
 	}
 	m.generation = generation
 	waiting := false
-	for _, key := range c.table.Held(s.handle) {
+	for _, key := range l.table.Held(s.handle) {
 		numerator, denominator, ok := s.flows.SamplingFor(key.Domain, key.SamplerID, key.InInterface)
 		if !ok {
 			waiting = true
 			continue
 		}
-		c.table.ScaleHeld(s.handle, key, numerator, denominator, schemas.SamplingOption)
+		l.table.ScaleHeld(s.handle, key, numerator, denominator, schemas.SamplingOption)
 		m.samples = m.samples || numerator > denominator
 	}
-	waiting = c.correct(s) || waiting
+	waiting = l.correct(s) || waiting
 	if !waiting {
 		m.since = time.Time{}
-		c.stopAssuming(s)
+		l.stopAssuming(s)
 	}
 }
 
-func (c *Collector) stopAssuming(s *source) {
+func (l *lane) stopAssuming(s *source) {
 	if s.sampling.assuming {
 		s.sampling.assuming = false
-		c.table.Assume(s.handle, false)
+		l.table.Assume(s.handle, false)
 	}
 }
 
 // correct adds what is missing of records that were counted at 1 and turn out to be of another rate. It
 // says whether some still have none.
-func (c *Collector) correct(s *source) (waiting bool) {
-	for _, key := range c.table.Assumed(s.handle) {
+func (l *lane) correct(s *source) (waiting bool) {
+	for _, key := range l.table.Assumed(s.handle) {
 		numerator, denominator, ok := s.flows.SamplingFor(key.Domain, key.SamplerID, key.InInterface)
 		if !ok {
 			waiting = true
 			continue
 		}
-		c.addAccounts(c.table.Correct(s.handle, key, numerator, denominator, c.corrections.add))
+		l.addAccounts(l.table.Correct(s.handle, key, numerator, denominator, l.corrections.add))
 		if numerator <= denominator { // it told that it does not sample
 			continue
 		}
 		s.sampling.samples = true
-		c.deps.Logger.Info("an exporter told its sampling rate after its first records: they are corrected",
+		l.deps.Logger.Info("an exporter told its sampling rate after its first records: they are corrected",
 			"exporter", s.exporter.text, "observation_domain", key.Domain,
 			"sampling_numerator", numerator, "sampling_denominator", denominator)
 	}
@@ -126,24 +126,24 @@ func (c *Collector) correct(s *source) (waiting bool) {
 }
 
 // expireSampling lets the default count for good once nothing was told for samplingHold.
-func (c *Collector) expireSampling(s *source, at time.Time) {
+func (l *lane) expireSampling(s *source, at time.Time) {
 	m := &s.sampling
 	if m.since.IsZero() || m.over || at.Sub(m.since) < samplingHold {
 		return
 	}
-	c.endSampling(s)
+	l.endSampling(s)
 	m.over = true
-	c.deps.Logger.Warn("an exporter does not tell its sampling rate: the default counts",
+	l.deps.Logger.Warn("an exporter does not tell its sampling rate: the default counts",
 		"exporter", s.exporter.text, "protocol", string(s.protocol), "sampling_default", m.fallback,
 		"hint", "set collector.exporters[].sampling to none or N, or let the exporter send its sampling options")
 }
 
 // endSampling books what waits at the default rate.
-func (c *Collector) endSampling(s *source) {
+func (l *lane) endSampling(s *source) {
 	m := &s.sampling
-	for _, key := range c.table.Held(s.handle) {
-		c.table.ScaleHeld(s.handle, key, m.fallback, 1, schemas.SamplingDefault)
+	for _, key := range l.table.Held(s.handle) {
+		l.table.ScaleHeld(s.handle, key, m.fallback, 1, schemas.SamplingDefault)
 	}
 	m.since = time.Time{}
-	c.stopAssuming(s)
+	l.stopAssuming(s)
 }

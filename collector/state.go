@@ -191,10 +191,7 @@ func (c *Collector) recover(ctx context.Context) error {
 	defer c.flushMu.Unlock()
 	c.recovers = true
 	c.learned = openLearned(c.deps.StateDir, c.deps.Logger)
-	c.mu.Lock()
-	fed := c.fed
-	c.mu.Unlock()
-	if fed {
+	if c.fed() {
 		return nil
 	}
 	if err := c.state.load(c.deps.StateDir, c.cfg.ID); err != nil {
@@ -216,7 +213,7 @@ func (c *Collector) recover(ctx context.Context) error {
 // a batch without content to every shard, and reads until it meets them.
 func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 	now := c.deps.Clock.Now()
-	nothing := newCut(c.cfg.Shards, nil, nil)
+	nothing := newCut(c.cfg.Shards, nil)
 	nothing.received = interval{now, now}
 	end := nothing.batches(c.cfg.ID, true)
 	if err := c.deps.Log.Append(ctx, end); err != nil {

@@ -13,6 +13,8 @@ const twiceAge = 24 * time.Hour
 
 // noteTwice takes over what the watch found, and tells of pairs that are new.
 func (c *Collector) noteTwice(at time.Time) {
+	c.watchMu.Lock()
+	defer c.watchMu.Unlock()
 	for _, t := range c.watch.Twice(at) {
 		pair := [2]tally.Sight{t.First, t.Second}
 		if _, known := c.twice[pair]; !known {
@@ -33,8 +35,8 @@ func (c *Collector) noteTwice(at time.Time) {
 // Twice lists the pairs of exporters that were seen to tell of the same traffic in the last 24 hours,
 // the latest first.
 func (c *Collector) Twice() []tally.Twice {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.watchMu.Lock()
+	defer c.watchMu.Unlock()
 	var out []tally.Twice
 	for _, t := range c.twice {
 		out = append(out, t)

@@ -125,7 +125,7 @@ func (r *rates) all() []SourceRate {
 }
 
 // noteRates takes over how an exporter sampled, and tells of it when what it states is in doubt.
-func (c *Collector) noteRates(s *source, at time.Time) {
+func (l *lane) noteRates(s *source, at time.Time) {
 	s.rates.note(s.exporter.text, s.samples.TakeRates(), at)
 	doubted, first := 0, SourceRate{}
 	for _, r := range s.rates.all() {
@@ -137,11 +137,11 @@ func (c *Collector) noteRates(s *source, at time.Time) {
 		}
 	}
 	if doubted > 0 && s.rates.doubted == 0 {
-		c.deps.Logger.Warn("an sFlow exporter's samples do not fit the rate that they state", "exporter", s.exporter.text,
+		l.deps.Logger.Warn("an sFlow exporter's samples do not fit the rate that they state", "exporter", s.exporter.text,
 			"source", first.Source, "stated", first.Stated, "in_effect", math.Round(first.InEffect()), "samples", first.Samples,
 			"hint", "look at its lost and unsent samples; without any, it samples at another rate than it says: set collector.exporters[].sampling")
 	}
-	c.metrics.doubted.Add(float64(doubted - s.rates.doubted))
+	l.metrics.doubted.Add(float64(doubted - s.rates.doubted))
 	s.rates.doubted = doubted
 }
 

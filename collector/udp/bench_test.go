@@ -3,9 +3,7 @@ package udp_test
 import (
 	"context"
 	"net"
-	"net/netip"
 	"testing"
-	"time"
 
 	"hostmeter/collector/udp"
 )
@@ -36,7 +34,7 @@ func BenchmarkReceive(b *testing.B) {
 			sent++
 		}
 		b.StartTimer()
-		if err := s.Serve(ctx, func(netip.AddrPort, time.Time, []byte) { received++ }); err != nil {
+		if err := s.Serve(ctx, 1, oneLane, func(int, *udp.Datagram) { received++ }); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,12 +3,10 @@ package udp_test
 import (
 	"context"
 	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
 	"testing"
-	"time"
 
 	"hostmeter/collector/udp"
 )
@@ -21,9 +19,9 @@ func readOne(t *testing.T, s *udp.Socket) string {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Serve(ctx, func(_ netip.AddrPort, _ time.Time, payload []byte) {
+		done <- s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
 			select {
-			case got <- string(payload):
+			case got <- string(d.Payload):
 			default:
 			}
 		})

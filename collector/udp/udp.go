@@ -1,8 +1,8 @@
 // Package udp owns the sockets that datagrams come in at. It knows no protocol.
 //
-// It promises that the datagrams of one socket reach the handler one at a time and in the order in
-// which the kernel queued them, each with the time at which the kernel received it, and that what
-// the kernel threw away because the queue was full is counted. It does not promise that what was
+// It promises that the datagrams of one sender at one socket reach the handler one at a time and in the
+// order in which the kernel queued them, each with the time at which the kernel received it, and that
+// what the kernel threw away because the queue was full is counted. It does not promise that what was
 // sent has arrived, and it never sends.
 package udp
 
@@ -20,10 +20,21 @@ import (
 	"hostmeter/internal/clock"
 )
 
-// A Handler takes one datagram. payload is valid until the handler returns. from is the sender with
-// the IPv4-mapped form and the zone removed. receivedAt is the kernel's time, in UTC, moved to the
-// clock of Deps.
-type Handler func(from netip.AddrPort, receivedAt time.Time, payload []byte)
+// Datagram is what a socket received.
+type Datagram struct {
+	// From is the sender with the IPv4-mapped form and the zone removed.
+	From netip.AddrPort
+	// ReceivedAt is the kernel's time, in UTC, moved to the clock of Deps.
+	ReceivedAt time.Time
+	// Drops is how many datagrams the kernel had dropped at the socket when it queued this one, modulo 2^32,
+	// since the serving began.
+	Drops   uint32
+	Payload []byte
+}
+
+// A Handler takes one datagram of a lane. The datagram is valid until the handler returns. It is called for
+// several lanes at a time, for one lane one at a time.
+type Handler func(lane int, d *Datagram)
 
 // Deps are what a socket needs of the program; the zero value works.
 type Deps struct {
@@ -125,10 +136,13 @@ func (s *Socket) Close() error {
 
 // Serve hands datagrams to the handler until ctx is done or the socket is closed, and returns nil
 // then. What is in the kernel's queue when ctx is done is still handed over, up to a queue's length.
-func (s *Socket) Serve(ctx context.Context, handle Handler) error {
+//
+// laneOf is the lane of a sender, from 0 to lanes-1. While there is little to do, who receives handles all
+// lanes; else each lane has a goroutine of its own.
+func (s *Socket) Serve(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
 	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	err := s.receive(ctx, handle)
+	err := s.receive(ctx, lanes, laneOf, handle)
 	s.pollDrops()
 	if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -87,10 +88,20 @@ type batch struct {
 	names    [batchSize]unix.RawSockaddrInet6 // the longer of the two kinds
 	controls [batchSize][controlSize]byte
 	payloads []byte
+	// What was received, as it is handed over, and who takes it.
+	datagrams [batchSize]Datagram
+	lanes     [batchSize]int32
+	n         int
+	waiting   atomic.Int32 // lanes that are not done with it
 }
 
-func newBatch() *batch {
-	b := &batch{payloads: make([]byte, batchSize*payloadStride)}
+// newBatch takes the payloads' memory from the system: most of it is never touched, and stays unused.
+func newBatch() (*batch, error) {
+	payloads, err := unix.Mmap(-1, 0, batchSize*payloadStride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	b := &batch{payloads: payloads}
 	for i := range b.messages {
 		payload := b.payload(i, payloadSize)
 		b.vectors[i].Base = &payload[0]
@@ -101,8 +112,10 @@ func newBatch() *batch {
 		header.Name = (*byte)(unsafe.Pointer(&b.names[i]))
 		header.Control = &b.controls[i][0]
 	}
-	return b
+	return b, nil
 }
+
+func (b *batch) free() { _ = unix.Munmap(b.payloads) }
 
 func (b *batch) payload(i, length int) []byte {
 	return b.payloads[i*payloadStride:][:length:length]
@@ -124,31 +137,36 @@ func (b *batch) read(fd uintptr) (int, unix.Errno) {
 	return int(n), 0
 }
 
-func (s *Socket) receive(ctx context.Context, handle Handler) error {
+func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
 	raw, err := s.conn.SyscallConn()
 	if err != nil {
 		return err
 	}
-	b := newBatch()
+	r := &receiver{socket: s, laneOf: laneOf, handle: handle, base: s.seenDrops()}
+	if err := r.open(lanes); err != nil {
+		return err
+	}
+	defer r.close()
 	for {
-		var n int
+		b := <-r.spare
 		var errno unix.Errno
 		err := raw.Read(func(fd uintptr) bool {
-			n, errno = b.read(fd)
+			b.n, errno = b.read(fd)
 			return errno != unix.EAGAIN
 		})
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return s.drain(b, handle)
+			return r.drain(b)
 		case err != nil:
+			r.spare <- b
 			return err
-		case errno == unix.EINTR:
-			continue
-		case errno != 0:
+		case errno != 0 && errno != unix.EINTR:
+			r.spare <- b
 			return os.NewSyscallError("recvmmsg", errno)
 		}
-		s.hand(b, n, handle)
-		if n < batchSize && s.nap && ctx.Err() == nil {
+		whole := b.n == batchSize
+		r.hand(b, whole)
+		if !whole && s.nap && ctx.Err() == nil {
 			time.Sleep(napTime)
 		}
 	}
@@ -156,43 +174,22 @@ func (s *Socket) receive(ctx context.Context, handle Handler) error {
 
 // drain hands over what is queued at the end, and no more than a queue can hold, so that a sender
 // who does not stop cannot keep the program from stopping.
-func (s *Socket) drain(b *batch, handle Handler) error {
-	most := s.buffer/(batchSize*256) + 1
-	return s.control(func(fd int) error {
+func (r *receiver) drain(b *batch) error {
+	most := r.socket.buffer/(batchSize*256) + 1
+	err := r.socket.control(func(fd int) error {
 		for range most {
 			n, errno := b.read(uintptr(fd))
 			if errno != 0 || n == 0 {
 				return nil
 			}
-			s.hand(b, n, handle)
+			b.n = n
+			r.hand(b, false)
+			b = <-r.spare
 		}
 		return nil
 	})
-}
-
-func (s *Socket) hand(b *batch, n int, handle Handler) {
-	offset := s.clockOffset()
-	seen := s.seenDrops()
-	for i := range n {
-		m := &b.messages[i]
-		from := addrPortOf(&b.names[i])
-		if m.header.Flags&unix.MSG_TRUNC != 0 {
-			if s.deps.Truncated != nil {
-				s.deps.Truncated(from)
-			}
-			continue
-		}
-		at, kernel, told := parseControl(b.controls[i][:min(int(m.header.Controllen), controlSize)])
-		if told && kernel != seen { // before this datagram
-			s.addDrops(kernel)
-			seen = kernel
-		}
-		receivedAt := s.deps.Clock.Now()
-		if at != 0 {
-			receivedAt = time.Unix(0, at).Add(offset)
-		}
-		handle(from, receivedAt.UTC(), b.payload(i, int(m.length)))
-	}
+	r.spare <- b
+	return err
 }
 
 func addrPortOf(name *unix.RawSockaddrInet6) netip.AddrPort {

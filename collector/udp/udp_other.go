@@ -5,6 +5,7 @@ package udp
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 )
 
@@ -17,7 +18,7 @@ func (s *Socket) prepare() error {
 
 func (s *Socket) kernelDrops() uint32 { return 0 }
 
-func (s *Socket) receive(ctx context.Context, handle Handler) error {
+func (s *Socket) receive(ctx context.Context, _ int, laneOf func(netip.Addr) int, handle Handler) error {
 	payload := make([]byte, 1<<16)
 	for {
 		n, from, err := s.conn.ReadFromUDPAddrPort(payload)
@@ -27,6 +28,7 @@ func (s *Socket) receive(ctx context.Context, handle Handler) error {
 		if err != nil {
 			return err
 		}
-		handle(plainAddrPort(from), s.deps.Clock.Now().UTC(), payload[:n])
+		d := Datagram{From: plainAddrPort(from), ReceivedAt: s.deps.Clock.Now().UTC(), Payload: payload[:n]}
+		handle(laneOf(d.From.Addr()), &d)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,8 @@ type datagram struct {
 	payload string
 }
 
+func oneLane(netip.Addr) int { return 0 }
+
 // serving runs a socket until the test ends, or stop is called, and gives what it received.
 func serving(t *testing.T, cfg udp.Config, deps udp.Deps, want int) (s *udp.Socket, received func() []datagram, stop func()) {
 	t.Helper()
@@ -33,8 +36,8 @@ func serving(t *testing.T, cfg udp.Config, deps udp.Deps, want int) (s *udp.Sock
 	enough, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		err := s.Serve(ctx, func(from netip.AddrPort, at time.Time, payload []byte) {
-			all = append(all, datagram{from, at, string(payload)})
+		err := s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
+			all = append(all, datagram{d.From, d.ReceivedAt, string(d.Payload)})
 			if len(all) == want {
 				close(enough)
 			}
@@ -170,9 +173,9 @@ func TestKernelDropsAreCounted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // Serve hands over what is queued and returns
 	received, last := 0, -1
-	err = s.Serve(ctx, func(_ netip.AddrPort, _ time.Time, payload []byte) {
+	err = s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
 		received++
-		i := int(binary.BigEndian.Uint32([]byte(payload)))
+		i := int(binary.BigEndian.Uint32(d.Payload))
 		if i <= last {
 			t.Errorf("datagram %d after %d", i, last)
 		}
@@ -188,6 +191,66 @@ func TestKernelDropsAreCounted(t *testing.T) {
 	}
 	if uint64(received)+drops != sent || told != drops {
 		t.Fatalf("received %d + dropped %d (told %d) != sent %d", received, drops, told, sent)
+	}
+}
+
+// Several lanes work at a time, and the datagrams of a sender stay in their order, however they alternate
+// between few and many.
+func TestLanesKeepTheOrderOfASender(t *testing.T) {
+	const lanes, senders, each = 3, 7, 2000
+	s, err := udp.Listen(t.Context(), udp.Config{Listen: "127.0.0.1:0", ReceiveBuffer: 32 << 20}, udp.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	lane := func(addr netip.Addr) int { return int(addr.As4()[3]) % lanes }
+	var next [lanes]map[netip.Addr]uint32 // each of its lane's goroutine alone
+	for i := range next {
+		next[i] = map[netip.Addr]uint32{}
+	}
+	var received, lost atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		done <- s.Serve(ctx, lanes, lane, func(l int, d *udp.Datagram) {
+			addr := d.From.Addr()
+			if l != lane(addr) {
+				t.Errorf("%s in lane %d", addr, l)
+			}
+			n := binary.BigEndian.Uint32(d.Payload)
+			if want := next[l][addr]; n < want {
+				t.Errorf("%s: datagram %d after %d", addr, n, want-1)
+			} else {
+				lost.Add(int64(n - want))
+			}
+			next[l][addr] = n + 1
+			received.Add(1)
+		})
+	}()
+	to := net.UDPAddrFromAddrPort(s.LocalAddr())
+	var sending sync.WaitGroup
+	for i := range senders {
+		sending.Go(func() {
+			conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 2, 0, byte(i+1))}, to)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer func() { _ = conn.Close() }()
+			for n := range uint32(each) {
+				_, _ = conn.Write(binary.BigEndian.AppendUint32(nil, n))
+			}
+		})
+	}
+	sending.Wait()
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	drops := int64(s.KernelDrops())
+	if received.Load()+drops != senders*each || lost.Load() > drops {
+		t.Fatalf("received %d, %d of them missing before others, and the kernel dropped %d of %d", received.Load(), lost.Load(), drops, senders*each)
 	}
 }
 
