@@ -11,14 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"hostmeter/collector"
 	"hostmeter/collector/sflow/sflowtest"
-	"hostmeter/internal/clock"
 )
 
 // agent is a simulated sFlow agent of one data source, which takes each packet with a chance of 1 in takes,
@@ -125,28 +123,43 @@ func TestPoolThatIsNotCounted(t *testing.T) {
 	}
 }
 
+// oneTurn is a clock that stands still: the first to sleep wakes at once, and the next tells that it is over and
+// sleeps until it is stopped.
+type oneTurn struct {
+	at    time.Time
+	slept bool
+	over  chan struct{}
+}
+
+func (o *oneTurn) Now() time.Time { return o.at }
+
+func (o *oneTurn) Sleep(ctx context.Context, _ time.Duration) error {
+	if !o.slept {
+		o.slept = true
+		return nil
+	}
+	close(o.over)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // TestStatusFile: commands beside a running collector read who knocks and whose rate is in doubt.
 func TestStatusFile(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := collector.ReadStatus(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("before a collector ran: %v", err)
 	}
-	manual := clock.NewManual(begin)
+	turn := &oneTurn{at: begin, over: make(chan struct{})}
 	c := newCollector(t, config(collector.ExporterConfig{Address: network(sflowtest.Agent)}),
-		collector.Deps{Log: newMemLog(), StateDir: dir, Clock: manual})
+		collector.Deps{Log: newMemLog(), StateDir: dir, Clock: turn})
 	a := agent{random: rand.New(rand.NewPCG(1, 1)), takes: 300, states: 100, source: 7}
 	a.send(c, begin, 500)
 	c.Feed(edge, begin, v5(begin, 0, 0, download))
 	ctx, stop := context.WithCancel(background)
-	stopped := make(chan error)
+	stopped := make(chan error, 1)
 	go func() { stopped <- c.Run(ctx) }()
-	var s collector.Status
-	err := fs.ErrNotExist
-	for now := begin; errors.Is(err, fs.ErrNotExist); now = now.Add(time.Second) {
-		manual.Set(now)
-		runtime.Gosched()
-		s, err = collector.ReadStatus(dir)
-	}
+	<-turn.over
+	s, err := collector.ReadStatus(dir)
 	stop()
 	if err := errors.Join(err, <-stopped); err != nil {
 		t.Fatal(err)
