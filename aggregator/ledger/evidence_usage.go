@@ -70,7 +70,7 @@ func (u *usageEvidence) own(meter, name schemas.MeterID) {
 }
 
 func (u *usageEvidence) add(p part) {
-	counted := counts(u.target.contract, p.class)
+	counted := u.target.contract.Counts(p.class)
 	number := int64(u.day[p.target])
 	u.addTo(u.days, usageCell{number, p.class}, p.target.period, counted, p)
 	hour := p.from.Truncate(time.Hour)

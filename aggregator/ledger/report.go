@@ -129,7 +129,7 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 	r.report.Unowned = found.unowned
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
 	for _, account := range found.accounts {
-		row, err := account.row(r.owners.Prices())
+		row, _, err := account.row(r.owners.Prices())
 		if err != nil {
 			r.report.Problems = append(r.report.Problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
 			continue

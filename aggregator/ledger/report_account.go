@@ -20,29 +20,32 @@ const unknownCoverage = -1
 // account is the usage of a target.
 type account struct {
 	*target
-	usage       rating.Usage // of the classes that count
-	internalIn  uint64
-	internalOut uint64
-	coverage    float64
-	missing     []string
-	overflow    bool
+	sums     *rating.Account
+	coverage float64
+	missing  []string
 }
 
+func newAccount(t *target, now time.Time) *account {
+	return &account{target: t, sums: rating.NewAccount(t.contract, t.period, now), coverage: unknownCoverage}
+}
+
+// add adds a part of a day or an hour; of an hour slot by slot where these count.
 func (a *account) add(p part) {
-	sum := func(into *uint64, n uint64) {
-		*into += n
-		a.overflow = a.overflow || *into < n
+	if !a.contract.Direction.Value.IsPercentile() {
+		a.sums.Add(rating.Part{At: p.from, Class: p.class, In: amountOf(p.in), Out: amountOf(p.out)})
+		return
 	}
-	if p.class == schemas.ClassInternal {
-		sum(&a.internalIn, uint64(p.in.Octets))
-		sum(&a.internalOut, uint64(p.out.Octets))
+	hour := p.from.Truncate(time.Hour)
+	for i := range SlotsPerHour {
+		in, out := amountOf(p.in.Slice(i, i+1)), amountOf(p.out.Slice(i, i+1))
+		if in != (rating.Amount{}) || out != (rating.Amount{}) {
+			a.sums.Add(rating.Part{At: hour.Add(time.Duration(i) * SlotLength), Class: p.class, In: in, Out: out})
+		}
 	}
-	if counts(a.contract, p.class) {
-		sum(&a.usage.InOctets, uint64(p.in.Octets))
-		sum(&a.usage.OutOctets, uint64(p.out.Octets))
-		sum(&a.usage.InVarianceKiB2, p.in.VarianceKiB2)
-		sum(&a.usage.OutVarianceKiB2, p.out.VarianceKiB2)
-	}
+}
+
+func amountOf(u Usage) rating.Amount {
+	return rating.Amount{Octets: uint64(u.Octets), VarianceKiB2: u.VarianceKiB2}
 }
 
 // gathering is what is asked of the ledger at once.
@@ -66,10 +69,10 @@ type gathered struct {
 func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
-	a := attribution{owners: g.owners, targets: map[string][]*target{}}
+	a := attribution{owners: g.owners, targets: map[string][]*target{}, slots: true}
 	span := g.month
 	for _, t := range g.targets {
-		account := &account{target: t, coverage: unknownCoverage}
+		account := newAccount(t, g.now)
 		byTarget[t] = account
 		out.accounts = append(out.accounts, account)
 		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
@@ -151,8 +154,13 @@ func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*a
 	for _, a := range accounts {
 		var exporters []string
 		for _, o := range owned[a.contract.Service] {
-			if string(o.Key.Kind()) == a.contract.Bills.Value && o.From.Before(a.period.To) && (o.Until.IsZero() || o.Until.After(a.period.From)) {
-				exporters = append(exporters, g.owners.ExportersOf(o.Key)...)
+			if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
+				continue
+			}
+			accountable := g.owners.ExportersOf(o.Key)
+			exporters = append(exporters, accountable...)
+			if err := a.missSlots(ctx, tx, known, accountable, o, g.now); err != nil {
+				return err
 			}
 		}
 		c, err := known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, g.now))
@@ -162,6 +170,23 @@ func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*a
 		a.coverage, a.missing = c.Share, missingNames(c)
 	}
 	return nil
+}
+
+// missSlots marks the slots in which an exporter that accounts for a key was not observed while the
+// service owned it.
+func (a *account) missSlots(ctx context.Context, tx *store.Tx, known coverages, exporters []string, o inventory.Ownership, now time.Time) error {
+	if !a.contract.Direction.Value.IsPercentile() {
+		return nil
+	}
+	from, to := later(inventory.SlotAfter(o.From), a.period.From), earlier(a.period.To, now)
+	if !o.Until.IsZero() {
+		to = earlier(to, inventory.SlotAfter(o.Until))
+	}
+	c, err := known.of(ctx, tx, exporters, from, to)
+	for _, m := range c.Missing {
+		a.sums.Miss(m.From, m.To)
+	}
+	return err
 }
 
 // coverages remembers what many services ask.
@@ -192,17 +217,18 @@ func missingNames(c Coverage) []string {
 	return slices.Compact(names) // Missing is sorted by exporter
 }
 
-// row rates an account. Errors: what package rating says.
-func (a *account) row(prices []rating.Price) (statements.Row, error) {
-	if a.overflow {
-		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, rating.ErrOverflow)
-	}
-	charge, err := rating.Rate(a.contract, a.period, a.usage, prices)
+// row rates an account and returns what it counted. Errors: what package rating says.
+func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, error) {
+	usage, err := a.sums.Usage()
 	if err != nil {
-		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, err)
+		return statements.Row{}, usage, err
+	}
+	charge, err := rating.Rate(a.contract, a.period, usage, prices)
+	if err != nil {
+		return statements.Row{}, usage, fmt.Errorf("service %s: %w", a.contract.Service, err)
 	}
 	zone := a.contract.Schedule.Zone
-	return statements.Row{
+	row := statements.Row{
 		Customer:            a.contract.Customer,
 		Service:             a.contract.Service,
 		Plan:                a.contract.Plan,
@@ -227,8 +253,19 @@ func (a *account) row(prices []rating.Price) (statements.Row, error) {
 		AmountExVAT:         charge.AmountExVAT,
 		Kind:                charge.Kind,
 		RuleFrom:            charge.RuleFrom,
-		InternalInOctets:    int64(a.internalIn),
-		InternalOutOctets:   int64(a.internalOut),
 		Missing:             a.missing,
-	}, nil
+		BitsPerSecond:       charge.BitsPerSecond,
+		Hold:                charge.Hold,
+		Rules:               charge.Rules,
+		Classes:             usage.Classes,
+	}
+	for _, class := range usage.Classes {
+		if class.Class == schemas.ClassInternal {
+			row.InternalInOctets, row.InternalOutOctets = int64(class.InOctets), int64(class.OutOctets)
+		}
+	}
+	if p := usage.Percentile; p != nil {
+		row.Slots, row.SlotsMissing = p.Slots, p.Missing
+	}
+	return row, usage, nil
 }

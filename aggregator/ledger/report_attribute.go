@@ -34,6 +34,8 @@ type attribution struct {
 	owners *inventory.Snapshot
 	// targets are by service, in order of time and without overlap.
 	targets map[string][]*target
+	// slots asks for hours where a target's contract counts by slots.
+	slots bool
 	// queries choose the rows; each has From and To at the bounds of UTC days.
 	queries []Query
 	// add is called with each part that belongs to a target, and unowned with what nobody owned in
@@ -139,6 +141,9 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 		return true
 	}
 	if !s.segments[first].to.Before(to) {
+		if !sliced && s.bySlots(s.segments[first]) {
+			return false
+		}
 		s.hand(s.segments[first], row, row.Hour, to, row.In, row.Out)
 		return true
 	}
@@ -154,6 +159,11 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 		s.hand(g, row, from, end, row.In.Slice(i, j), row.Out.Slice(i, j))
 	}
 	return true
+}
+
+// bySlots says that a segment is counted by slots, which a day's row does not have.
+func (s *segmenter) bySlots(g segment) bool {
+	return s.slots && g.target != nil && g.target.contract.Direction.Value.IsPercentile() && string(s.meter.Kind()) == g.target.contract.Bills.Value
 }
 
 func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
@@ -228,17 +238,4 @@ func dayAfter(at time.Time) time.Time {
 		day = day.Add(24 * time.Hour)
 	}
 	return day
-}
-
-// counts says whether a class is counted against the quota. What goes between two of the provider's
-// own addresses counts where the contract says so; a switch port's and a vNIC's own counters, class
-// port, are all there is of those meters, and what else is booked at a port is a witness.
-func counts(c rating.Contract, class string) bool {
-	switch class {
-	case schemas.ClassPort:
-		return c.Bills.Value != string(schemas.KindAddress)
-	case schemas.ClassInternal:
-		return c.BillInternal.Value && c.Bills.Value == string(schemas.KindAddress)
-	}
-	return c.Bills.Value == string(schemas.KindAddress)
 }

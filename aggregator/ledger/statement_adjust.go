@@ -52,7 +52,10 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if t.first.Price != nil {
 		prices = []rating.Price{*t.first.Price}
 	}
-	row, err := a.row(prices)
+	row, usage, err := a.row(prices)
+	if err == nil && row.Kind == rating.KindHeld {
+		err = held(row)
+	}
 	if err != nil {
 		return err
 	}
@@ -61,7 +64,7 @@ func (c *closing) adjustOne(t *told, a *account) error {
 		return nil
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
-	c.bodies = append(c.bodies, c.body(a, row, prices))
+	c.bodies = append(c.bodies, c.body(a, row, usage, prices))
 	c.closed.Adjustments++
 	return nil
 }
@@ -71,13 +74,15 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
+	row.BitsPerSecond -= told.BitsPerSecond
 	row.InternalInOctets -= told.InternalInOctets
 	row.InternalOutOctets -= told.InternalOutOctets
 	row.Used = row.Used.Sub(told.Used)
 	row.Excess = row.Excess.Sub(told.Excess)
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
-	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 || !row.AmountExVAT.IsZero()
+	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
+		row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
 	return row, differs
 }
 
@@ -86,6 +91,7 @@ func plus(sum, row statements.Row) statements.Row {
 	sum.InOctets += row.InOctets
 	sum.OutOctets += row.OutOctets
 	sum.BillableOctets += row.BillableOctets
+	sum.BitsPerSecond += row.BitsPerSecond
 	sum.InternalInOctets += row.InternalInOctets
 	sum.InternalOutOctets += row.InternalOutOctets
 	sum.Used = sum.Used.Add(row.Used)

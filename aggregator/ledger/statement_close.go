@@ -122,23 +122,31 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 		if stopped[service] {
 			continue
 		}
-		row, err := account.row(c.owners.Prices())
+		row, usage, err := account.row(c.owners.Prices())
+		if err == nil && row.Kind == rating.KindHeld {
+			err = held(row)
+		}
 		if err != nil {
 			stopped[service] = true
 			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: service, Text: err.Error()})
 			continue
 		}
 		row.Statement, row.Revision = statementID(account.target), 1
-		c.bodies = append(c.bodies, c.body(account, row, c.owners.Prices()))
+		c.bodies = append(c.bodies, c.body(account, row, usage, c.owners.Prices()))
 		c.closed.Statements++
 	}
 	return nil
 }
 
-func (c *closing) body(a *account, row statements.Row, prices []rating.Price) StatementBody {
+// held says what a held period waits for.
+func held(row statements.Row) error {
+	return fmt.Errorf("service %s: the period from %s is held: %s", row.Service, row.PeriodFrom.Format(time.DateOnly), row.Hold)
+}
+
+func (c *closing) body(a *account, row statements.Row, usage rating.Usage, prices []rating.Price) StatementBody {
 	body := StatementBody{
 		FormatVersion: statements.FormatVersion, RatingVersion: rating.Version,
-		Row: row, Contract: a.contract, Period: a.period, Usage: a.usage,
+		Row: row, Contract: a.contract, Period: a.period, Usage: usage,
 		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed,
 	}
 	if price, ok := rating.PriceFor(a.contract, a.period, prices); ok {

@@ -1,27 +1,15 @@
 package rating
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+
+	"hostmeter/schemas"
 )
 
-// Direction says which octets of a service are counted against its quota.
-type Direction string
-
-// The directions, seen from the customer.
-const (
-	Sum Direction = "sum" // incoming and outgoing together
-	In  Direction = "in"
-	Out Direction = "out"
-)
-
-// ParseDirection reads "sum", "in" or "out".
-func ParseDirection(text string) (Direction, error) {
-	switch d := Direction(text); d {
-	case Sum, In, Out:
-		return d, nil
-	}
-	return "", fmt.Errorf("direction %q: want sum, in or out", text)
-}
+// ErrUnits is returned where octets and rates meet in one contract.
+var ErrUnits = errors.New("octets and rates do not go together")
 
 // Level is where a setting was found. A contract's own setting wins over its plan's, and a plan's
 // over the provider's default.
@@ -55,6 +43,8 @@ type Contract struct {
 	BillInternal Setting[bool] `json:"bill_internal"`
 	// Bills is the kind of meter that counts: address, vnic or port. The others are witnesses.
 	Bills Setting[string] `json:"bills"`
+	// Missing is what a percentile makes of slots that were not observed.
+	Missing Setting[MissingPolicy] `json:"missing"`
 
 	SKU      Setting[string]     `json:"sku"`
 	Place    Setting[string]     `json:"place"`
@@ -73,6 +63,79 @@ type Contract struct {
 // PriceKey returns the key under which the contract's prices are published.
 func (c Contract) PriceKey() PriceKey {
 	return PriceKey{SKU: c.SKU.Value, Place: c.Place.Value, Currency: c.Currency.Value}
+}
+
+// Validate holds together what no setting can say alone. Errors: ErrUnits.
+func (c Contract) Validate() error {
+	rate := c.Direction.Value.IsPercentile()
+	for name, q := range map[string]Quantity{"quota": c.Quota.Value, "block": c.Block.Value} {
+		if q.Unit != "" && !q.Unlimited && q.Unit.IsRate() != rate {
+			return fmt.Errorf("%s %s with direction %s: %w", name, q, c.Direction.Value, ErrUnits)
+		}
+	}
+	return nil
+}
+
+// Counts says whether a class is held against the quota. What goes between two of the provider's own
+// addresses counts where the contract says so; a switch port's and a vNIC's own counters, class port,
+// are all there is of those meters, and what else is booked at a port is a witness.
+func (c Contract) Counts(class string) bool {
+	byAddress := c.Bills.Value == string(schemas.KindAddress)
+	switch class {
+	case schemas.ClassPort:
+		return !byAddress
+	case schemas.ClassInternal:
+		return byAddress && c.BillInternal.Value
+	}
+	return byAddress
+}
+
+// active returns the part of a period in which the service was open.
+func (c Contract) active(p Period) Period {
+	if !c.Opened.IsZero() {
+		if opened := c.Opened.In(c.Schedule.Zone); opened.After(p.From) {
+			p.From = opened
+		}
+	}
+	if !c.Closed.IsZero() {
+		if closed := c.Closed.In(c.Schedule.Zone); closed.Before(p.To) {
+			p.To = closed
+		}
+	}
+	return p
+}
+
+// Rule is one of the rules that made a charge, and the level that it was found at.
+type Rule struct {
+	Name  string `json:"name"` // as an import file has it
+	Value string `json:"value"`
+	Level Level  `json:"level"`
+}
+
+// String writes "quota=10 TB (plan)".
+func (r Rule) String() string { return r.Name + "=" + r.Value + " (" + string(r.Level) + ")" }
+
+// Rules returns every setting that has a part in the charge, with the level that won.
+func (c Contract) Rules() []Rule {
+	rules := []Rule{
+		{"direction", string(c.Direction.Value), c.Direction.Level},
+		{"quota", c.Quota.Value.String(), c.Quota.Level},
+		{"period", string(c.Period.Value), c.Period.Level},
+		{"time_zone", c.Zone.Value, c.Zone.Level},
+		{"bills", c.Bills.Value, c.Bills.Level},
+		{"internal", strconv.FormatBool(c.BillInternal.Value), c.BillInternal.Level},
+		{"sku", c.SKU.Value, c.SKU.Level},
+		{"place", c.Place.Value, c.Place.Level},
+		{"currency", c.Currency.Value, c.Currency.Level},
+		{"rounding", string(c.Rounding.Value), c.Rounding.Level},
+	}
+	if c.Block.Value.Unit != "" {
+		rules = append(rules, Rule{"block", c.Block.Value.String(), c.Block.Level})
+	}
+	if c.Direction.Value.IsPercentile() {
+		rules = append(rules, Rule{"missing", string(c.Missing.Value), c.Missing.Level})
+	}
+	return rules
 }
 
 // RuleFrom returns the strongest level among the settings that make the charge: quota, direction and

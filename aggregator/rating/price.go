@@ -47,8 +47,8 @@ func (p Price) Validate() error {
 		return errors.New("from: missing")
 	case p.Noticed.IsZero():
 		return errors.New("noticed: missing")
-	case p.Per.Octets() == 0:
-		return fmt.Errorf("per %q: want GB, TB, GiB or TiB", p.Per)
+	case p.Per.Size() == 0:
+		return fmt.Errorf("per %q: want GB, TB, GiB, TiB, Mbit/s or Gbit/s", p.Per)
 	case p.Amount.IsNegative():
 		return fmt.Errorf("amount %s: a price is not negative", p.Amount)
 	case p.Noticed.AddDays(NoticeDays).Compare(p.From) > 0:

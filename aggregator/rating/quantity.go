@@ -8,28 +8,42 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// Unit is what quotas and prices count in: GB and TB are powers of ten, GiB and TiB of two.
+// Unit is what quotas and prices count in: GB and TB are powers of ten, GiB and TiB of two. Mbit/s and
+// Gbit/s, powers of ten, are those of a percentile.
 type Unit string
 
 // The units.
 const (
-	GB  Unit = "GB"
-	TB  Unit = "TB"
-	GiB Unit = "GiB"
-	TiB Unit = "TiB"
+	GB            Unit = "GB"
+	TB            Unit = "TB"
+	GiB           Unit = "GiB"
+	TiB           Unit = "TiB"
+	MbitPerSecond Unit = "Mbit/s"
+	GbitPerSecond Unit = "Gbit/s"
 )
 
 // ParseUnit reads a unit, written exactly.
 func ParseUnit(text string) (Unit, error) {
 	switch unit := Unit(text); unit {
-	case GB, TB, GiB, TiB:
+	case GB, TB, GiB, TiB, MbitPerSecond, GbitPerSecond:
 		return unit, nil
 	}
-	return "", fmt.Errorf("unit %q: want GB, TB, GiB or TiB", text)
+	return "", fmt.Errorf("unit %q: want GB, TB, GiB, TiB, Mbit/s or Gbit/s", text)
 }
 
-// Octets returns how many octets one unit is.
+// IsRate says that the unit is one of a rate, and not of octets.
+func (u Unit) IsRate() bool { return u == MbitPerSecond || u == GbitPerSecond }
+
+// Octets returns how many octets one unit is; 0 where it is one of a rate.
 func (u Unit) Octets() int64 {
+	if u.IsRate() {
+		return 0
+	}
+	return u.Size()
+}
+
+// Size returns how many octets one unit is, or, of a rate, how many bit/s; 0 where the unit is none.
+func (u Unit) Size() int64 {
 	switch u {
 	case GB:
 		return 1e9
@@ -39,13 +53,17 @@ func (u Unit) Octets() int64 {
 		return 1 << 30
 	case TiB:
 		return 1 << 40
+	case MbitPerSecond:
+		return 1e6
+	case GbitPerSecond:
+		return 1e9
 	}
 	return 0
 }
 
-// of returns octets in the unit, exactly: a power of two or ten divides into a finite decimal.
-func (u Unit) of(octets decimal.Decimal) decimal.Decimal {
-	return exact(octets.DivRound(decimal.NewFromInt(u.Octets()), 80))
+// of returns octets, or bit/s, in the unit, exactly: a power of two or ten divides into a finite decimal.
+func (u Unit) of(size decimal.Decimal) decimal.Decimal {
+	return exact(size.DivRound(decimal.NewFromInt(u.Size()), 80))
 }
 
 // Quantity is an amount of a unit, or no limit at all.
@@ -55,20 +73,21 @@ type Quantity struct {
 	Unlimited bool
 }
 
-// ParseQuantity reads "10 TB", "0.1 TB", "500GiB" or "unlimited".
+// ParseQuantity reads "10 TB", "0.1 TB", "500GiB", "100 Mbit/s" or "unlimited".
 func ParseQuantity(text string) (Quantity, error) {
 	text = strings.TrimSpace(text)
 	if text == "unlimited" {
 		return Quantity{Unlimited: true, Unit: GB}, nil
 	}
-	digits := strings.TrimRight(text, "GTiB ")
-	unit, err := ParseUnit(strings.TrimSpace(text[len(digits):]))
+	fault := fmt.Errorf("quantity %q: want a number and GB, TB, GiB, TiB, Mbit/s or Gbit/s, or unlimited", text)
+	rest := strings.TrimLeft(text, "-.0123456789")
+	unit, err := ParseUnit(strings.TrimSpace(rest))
 	if err != nil {
-		return Quantity{}, fmt.Errorf("quantity %q: want a number and GB, TB, GiB or TiB, or unlimited", text)
+		return Quantity{}, fault
 	}
-	amount, err := ParseDecimal(digits)
+	amount, err := ParseDecimal(strings.TrimSuffix(text, rest))
 	if err != nil || amount.IsNegative() {
-		return Quantity{}, fmt.Errorf("quantity %q: want a number and GB, TB, GiB or TiB, or unlimited", text)
+		return Quantity{}, fault
 	}
 	return Quantity{Amount: amount, Unit: unit}, nil
 }
@@ -84,9 +103,9 @@ func (q Quantity) String() string {
 	return q.Amount.String() + " " + string(q.Unit)
 }
 
-// Octets returns the quantity in octets; a decimal, because 0.1 GiB is not a whole number of them.
-func (q Quantity) Octets() decimal.Decimal {
-	return q.Amount.Mul(decimal.NewFromInt(q.Unit.Octets()))
+// Size returns the quantity in octets, or bit/s; a decimal, because 0.1 GiB is no whole number of them.
+func (q Quantity) Size() decimal.Decimal {
+	return q.Amount.Mul(decimal.NewFromInt(q.Unit.Size()))
 }
 
 // Equal says whether both are the same amount of the same unit.

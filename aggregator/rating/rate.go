@@ -12,6 +12,9 @@ import (
 // ErrOverflow is returned where octets do not fit into 63 bits, which is 9.2 exabytes.
 var ErrOverflow = errors.New("octets overflow")
 
+// ErrNoSlots is returned where a percentile is asked of usage that has none.
+var ErrNoSlots = errors.New("usage has no five-minute slots")
+
 // Usage is what a service used in a period, of the classes that its contract counts.
 //
 // Variances are those of the sampling estimate in KiB squared, as the ledger keeps them.
@@ -20,22 +23,45 @@ type Usage struct {
 	OutOctets       uint64 `json:"out_octets"`
 	InVarianceKiB2  uint64 `json:"in_variance_kib2"`
 	OutVarianceKiB2 uint64 `json:"out_variance_kib2"`
+	// Classes is all that was used, whether it counts or not.
+	Classes []ClassUsage `json:"classes,omitempty"`
+	// Percentile is there where the contract's direction is one.
+	Percentile *Percentile `json:"percentile,omitempty"`
 }
 
-// Billable returns the octets that count in a direction. Errors: ErrOverflow.
+// Billable returns the octets that count in a direction; with a percentile no octets do. Errors:
+// ErrOverflow.
 func (u Usage) Billable(d Direction) (uint64, error) {
-	switch d {
+	switch d = u.side(d); d {
 	case In:
 		return fits(u.InOctets, 0)
 	case Out:
 		return fits(u.OutOctets, 0)
+	case Sum:
+		return fits(u.InOctets, u.OutOctets)
 	}
-	return fits(u.InOctets, u.OutOctets)
+	return 0, nil
+}
+
+// side returns the greater direction for Max, in where both are equal, and any other as it is.
+func (u Usage) side(d Direction) Direction {
+	switch {
+	case d != Max:
+		return d
+	case u.OutOctets > u.InOctets:
+		return Out
+	}
+	return In
 }
 
 // StandardErrorOctets returns the standard error of Billable as an estimate, in whole octets,
-// rounded up: the root of the variance. It is shown and never charged by.
+// rounded up: the root of the variance. It is shown and never charged by. That of a percentile is not
+// known, and 0.
 func (u Usage) StandardErrorOctets(d Direction) int64 {
+	if d.IsPercentile() {
+		return 0
+	}
+	d = u.side(d)
 	variance := 0.0
 	if d != Out {
 		variance += float64(u.InVarianceKiB2)
@@ -55,6 +81,7 @@ const (
 	KindOverage    Kind = "overage"    // use beyond the quota
 	KindAdjustment Kind = "adjustment" // the difference to what a closed statement said
 	KindWaived     Kind = "waived"     // an overage that a person decided not to charge
+	KindHeld       Kind = "held"       // not to be charged, nor closed, until a person has decided
 )
 
 // Charge is one priced line. Quota, Used and Excess are exact and in Unit; BilledQuantity is in
@@ -64,7 +91,8 @@ type Charge struct {
 	Direction           Direction       `json:"direction"`
 	InOctets            int64           `json:"in_octets"`
 	OutOctets           int64           `json:"out_octets"`
-	BillableOctets      int64           `json:"billable_octets"`
+	BillableOctets      int64           `json:"billable_octets"` // 0 where a percentile counts
+	BitsPerSecond       int64           `json:"bits_per_second"` // 0 where octets count
 	StandardErrorOctets int64           `json:"standard_error_octets"`
 	Unlimited           bool            `json:"unlimited"`
 	Unit                Unit            `json:"unit"`
@@ -78,15 +106,19 @@ type Charge struct {
 	Currency            string          `json:"currency"`
 	AmountExVAT         decimal.Decimal `json:"amount_ex_vat"`
 	RuleFrom            Level           `json:"rule_from"`
+	// Hold says why a charge is held; empty where it is not.
+	Hold string `json:"hold"`
+	// Rules are all that had a part in the charge.
+	Rules []Rule `json:"rules"`
 }
 
 // Rate returns the charge of a contract for what was used in one of its periods.
 //
 // With a price for what is begun, the excess is rounded up to whole blocks; one octet over the quota
-// begins a block. Without, the exact excess is charged. Errors: ErrNoPrice where there is an excess
-// and no version applies, ErrOverflow.
+// begins a block. Without, the exact excess is charged. A charge that is held has no amount, and says
+// why. Errors: ErrNoPrice where there is an excess and no version applies, ErrOverflow, ErrUnits.
 func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
-	charge, err := measure(c, u)
+	charge, excess, err := measure(c, u)
 	if err != nil {
 		return Charge{}, err
 	}
@@ -94,25 +126,27 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	if ok {
 		charge.PriceUnit, charge.UnitPrice, charge.PriceFrom = price.Per, price.Amount, price.From
 	}
-	if charge.Kind == KindNone {
+	if charge.Kind != KindOverage {
 		return charge, nil
 	}
 	if !ok {
 		return Charge{}, fmt.Errorf("%w for %s in the period that starts on %s", ErrNoPrice, c.PriceKey(), DateOf(p.From.In(c.Schedule.Zone)))
 	}
-	excess := decimal.NewFromInt(charge.BillableOctets).Sub(c.Quota.Value.Octets())
+	if price.Per.IsRate() != charge.Unit.IsRate() {
+		return Charge{}, fmt.Errorf("price (%s) per %s with direction %s: %w", price.PriceKey, price.Per, charge.Direction, ErrUnits)
+	}
 	charge.BilledQuantity = billed(c.Block.Value, price, excess)
 	charge.AmountExVAT = c.Rounding.Value.round(charge.BilledQuantity.Mul(price.Amount), CurrencyDigits(charge.Currency))
 	return charge, nil
 }
 
-// measure fills in all of a charge that needs no price.
-func measure(c Contract, u Usage) (Charge, error) {
+// measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s.
+func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 	in, err1 := fits(u.InOctets, 0)
 	out, err2 := fits(u.OutOctets, 0)
 	billable, err3 := u.Billable(c.Direction.Value)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return Charge{}, err
+	if err := errors.Join(err1, err2, err3, c.Validate()); err != nil {
+		return Charge{}, decimal.Zero, err
 	}
 	quota := c.Quota.Value
 	charge := Charge{
@@ -125,26 +159,45 @@ func measure(c Contract, u Usage) (Charge, error) {
 		Unlimited:           quota.Unlimited,
 		Unit:                quota.Unit,
 		Quota:               quota.Amount,
-		Used:                quota.Unit.of(decimal.NewFromUint64(billable)),
 		Currency:            c.Currency.Value,
 		RuleFrom:            c.RuleFrom(),
+		Rules:               c.Rules(),
 	}
-	excess := decimal.NewFromUint64(billable).Sub(quota.Octets())
-	if !quota.Unlimited && excess.IsPositive() {
+	counted := decimal.NewFromUint64(billable)
+	if c.Direction.Value.IsPercentile() {
+		if u.Percentile == nil {
+			return Charge{}, decimal.Zero, fmt.Errorf("direction %s: %w", c.Direction.Value, ErrNoSlots)
+		}
+		charge.BitsPerSecond = u.Percentile.BitsPerSecond
+		counted = decimal.NewFromInt(charge.BitsPerSecond)
+		if quota.Unlimited {
+			charge.Unit = MbitPerSecond
+		}
+		if u.Percentile.Missing > 0 && c.Missing.Value == MissingHold && !quota.Unlimited {
+			charge.hold("%d of %d slots were not observed", u.Percentile.Missing, u.Percentile.Slots)
+		}
+	}
+	charge.Used = charge.Unit.of(counted)
+	excess := counted.Sub(quota.Size())
+	if !quota.Unlimited && excess.IsPositive() && charge.Kind != KindHeld {
 		charge.Kind = KindOverage
-		charge.Excess = quota.Unit.of(excess)
+		charge.Excess = charge.Unit.of(excess)
 	}
-	return charge, nil
+	return charge, excess, nil
 }
 
-// billed returns the quantity that excess octets are charged as, in the unit of the price.
+func (c *Charge) hold(format string, args ...any) {
+	c.Kind, c.Hold = KindHeld, fmt.Sprintf(format, args...)
+}
+
+// billed returns the quantity that an excess is charged as, in the unit of the price.
 func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal {
 	if !price.Begun {
 		return price.Per.of(excess)
 	}
-	size := decimal.NewFromInt(price.Per.Octets())
+	size := decimal.NewFromInt(price.Per.Size())
 	if block.Amount.IsPositive() {
-		size = block.Octets()
+		size = block.Size()
 	}
 	blocks, rest := excess.QuoRem(size, 0)
 	if rest.IsPositive() {

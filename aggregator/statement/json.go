@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"hostmeter/aggregator/rating"
 )
 
 // WriteJSON writes the report as one JSON object, indented, with a line feed at its end. Octets are
@@ -41,8 +43,15 @@ func (r Report) withoutNulls() Report {
 	return r
 }
 
-// MarshalJSON writes coverage as null where it is not known, and money with all digits of its currency.
+// MarshalJSON writes coverage as null where it is not known, money with all digits of its currency, and no
+// list as an empty one.
 func (r Row) MarshalJSON() ([]byte, error) {
+	if r.Classes == nil {
+		r.Classes = []rating.ClassUsage{}
+	}
+	if r.Rules == nil {
+		r.Rules = []rating.Rule{}
+	}
 	type plain Row // without this method
 	out := struct {
 		plain

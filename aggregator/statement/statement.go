@@ -68,6 +68,19 @@ type Row struct {
 	InternalOutOctets int64 `json:"internal_out_octets"`
 	// Missing names the exporters that were silent for a part of the period.
 	Missing []string `json:"missing_exporters"`
+
+	// BitsPerSecond is what is held against the quota where a percentile counts, of Slots slots of five
+	// minutes, of which SlotsMissing were not observed whole. All three are 0 where octets count.
+	BitsPerSecond int64 `json:"bits_per_second"`
+	Slots         int   `json:"slots"`
+	SlotsMissing  int   `json:"slots_missing"`
+	// Hold says why nothing is charged until a person decides; empty where nothing is held.
+	Hold string `json:"hold"`
+	// Classes are all that was used, whether it counts or not. Those of an adjustment are whole, not
+	// differences.
+	Classes []rating.ClassUsage `json:"classes"`
+	// Rules are all that had a part in the charge, each with the level that it was found at.
+	Rules []rating.Rule `json:"rules"`
 }
 
 // Total is the sum of the amounts of one currency.

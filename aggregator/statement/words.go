@@ -98,16 +98,30 @@ func directionWords(d rating.Direction) string {
 		return "incoming traffic"
 	case rating.Out:
 		return "outgoing traffic"
+	case rating.Max:
+		return "incoming or outgoing traffic, whichever is more"
+	case rating.P95:
+		return "the 95th percentile of five-minute rates, incoming or outgoing, whichever is more"
+	case rating.P95In:
+		return "the 95th percentile of incoming five-minute rates"
+	case rating.P95Out:
+		return "the 95th percentile of outgoing five-minute rates"
+	case rating.P95Sum:
+		return "the 95th percentile of five-minute rates, incoming and outgoing together"
 	}
 	return string(d)
 }
 
 // unitWords says what a unit is worth.
 func unitWords(u rating.Unit) string {
-	if octets := u.Octets(); octets > 0 {
-		return fmt.Sprintf("1 %s is %s octets", u, grouped(decimal.NewFromInt(octets).String()))
+	size := u.Size()
+	switch {
+	case size == 0:
+		return string(u)
+	case u.IsRate():
+		return fmt.Sprintf("1 %s is %s bit/s", u, grouped(decimal.NewFromInt(size).String()))
 	}
-	return string(u)
+	return fmt.Sprintf("1 %s is %s octets", u, grouped(decimal.NewFromInt(size).String()))
 }
 
 // classWords names a class for a customer.

@@ -19,6 +19,7 @@ type Rules struct {
 	SKU       string `json:"sku,omitempty"`
 	Bills     string `json:"bills,omitempty"`    // address, port, vnic
 	Internal  *bool  `json:"internal,omitempty"` // whether traffic between local addresses bills
+	Missing   string `json:"missing,omitempty"`  // ignore, zero, hold: slots that were not observed
 	TimeZone  string `json:"time_zone,omitempty"`
 }
 

@@ -137,7 +137,20 @@ func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryR
 	if err != nil {
 		return Difference{}, fmt.Errorf("read inventory: %w", err)
 	}
-	c := &change{state: s, now: tx.Now, faults: slices.Clone(faults), where: map[string]Row{}}
+	c, err := changeOf(s, rows, faults, tx.Now)
+	if err != nil {
+		return Difference{}, err
+	}
+	difference := c.difference()
+	if dryRun || len(difference.Edits) == 0 {
+		return difference, nil
+	}
+	return difference, c.write(ctx, tx)
+}
+
+// changeOf puts rows into a state. Errors: *InvalidError.
+func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, error) {
+	c := &change{state: s, now: now, faults: slices.Clone(faults), where: map[string]Row{}}
 	for _, k := range kinds {
 		for _, row := range rows {
 			if row.Section == k.section {
@@ -147,18 +160,24 @@ func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryR
 	}
 	for _, row := range rows {
 		if kindOf(row.Section) == nil {
-			c.fault(row.Where, "%q: want provider, prefixes, prices, plans, customers, services or ownership", row.Section)
+			c.fault(row.Where, "%q: want %s", row.Section, sections())
 		}
 	}
 	c.check()
 	if len(c.faults) > 0 {
-		return Difference{}, &InvalidError{Faults: c.faults}
+		return nil, &InvalidError{Faults: c.faults}
 	}
-	difference := c.difference()
-	if dryRun || len(difference.Edits) == 0 {
-		return difference, nil
+	return c, nil
+}
+
+// sections names all sections of an import.
+func sections() string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.section
 	}
-	return difference, c.write(ctx, tx)
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 func kindOf(section string) *kind {

@@ -75,6 +75,10 @@ func (c *change) checkService(service Service, prices []rating.Price, zones map[
 		fault("plan", "neither the service nor plan %q has a quota (write unlimited where there is none)", service.Plan)
 		return
 	}
+	if err := contract.Validate(); err != nil {
+		fault("plan", "%v", err)
+		return
+	}
 	c.checkPrice(contract, prices, fault)
 }
 
@@ -92,7 +96,11 @@ func (c *change) checkPrice(contract rating.Contract, prices []rating.Price, fau
 		return
 	}
 	period := contract.Schedule.PeriodAt(at)
-	if _, ok := rating.PriceFor(contract, period, prices); !ok {
+	price, ok := rating.PriceFor(contract, period, prices)
+	if ok && price.Per.IsRate() != contract.Direction.Value.IsPercentile() {
+		fault("plan", "price (%s) is per %s, and direction %s: %v", price.PriceKey, price.Per, contract.Direction.Value, rating.ErrUnits)
+	}
+	if !ok {
 		fault("place", "no price for (%s) in the period that starts on %s; a price applies from the first period that starts on or after its date",
 			contract.PriceKey(), rating.DateOf(period.From.In(contract.Schedule.Zone)))
 	}

@@ -21,6 +21,7 @@ func resolve(provider Provider, plan Plan, service Service, zones map[string]*ti
 		Quota:        quantity(own.Quota, planned.Quota, standard.Quota),
 		Block:        quantity(own.Block, planned.Block, standard.Block),
 		BillInternal: switchOf(own.Internal, planned.Internal, standard.Internal),
+		Missing:      strongest(own.Missing, planned.Missing, standard.Missing, defaultMissing),
 		SKU:          strongest(own.SKU, planned.SKU, standard.SKU, defaultSKU),
 		Place:        rating.Setting[string]{Value: service.Place, Level: rating.FromContract},
 		Currency:     strongest(service.Currency, "", provider.Currency, ""),

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // File is one file of an import. Its name tells its kind: *.yaml or *.yml is the whole format, and
@@ -39,6 +40,19 @@ func (inv *Inventory) Import(ctx context.Context, files []File, dryRun bool) (Di
 		invalid.Faults = append(invalid.Faults[:maxFaults:maxFaults], Fault{Where: "import", Text: fmt.Sprintf("and %d more", more)})
 	}
 	return difference, err
+}
+
+// Preview returns the inventory that files alone make, imported one after the other at now, without a
+// store. Errors: *InvalidError.
+func Preview(files []File, now time.Time) (*Snapshot, error) {
+	s := newState()
+	for _, file := range files {
+		rows, faults := readFile(file)
+		if _, err := changeOf(s, rows, faults, now); err != nil {
+			return nil, err
+		}
+	}
+	return newSnapshot(1, s)
 }
 
 // ReadFiles returns the rows of the files and what cannot be read in them.

@@ -89,7 +89,7 @@ func (y *yamlFile) document(body ast.Node) {
 		name := scalarKey(section)
 		k := kindOf(name)
 		if k == nil {
-			y.fault(section.Key, "%q: want provider, prefixes, prices, plans, customers, services or ownership", name)
+			y.fault(section.Key, "%q: want %s", name, sections())
 			continue
 		}
 		if k == &kindProvider {

@@ -24,7 +24,7 @@ import (
 )
 
 // Slot is the grain of ownership: a change takes effect at the next multiple of it.
-const Slot = 5 * time.Minute
+const Slot = rating.SlotLength
 
 // Defaults of the provider's own level, where neither the import nor the plan says anything.
 const (
@@ -33,20 +33,22 @@ const (
 	defaultBills     = schemas.KindAddress
 	defaultSKU       = "overage"
 	defaultRounding  = rating.HalfEven
+	defaultMissing   = rating.MissingIgnore
 	defaultZone      = "UTC"
 )
 
 // Rules are the settings that a provider, a plan and a service may each have. What is empty is not
 // set at that level.
 type Rules struct {
-	Quota     rating.Quantity   `json:"quota"`
-	Direction rating.Direction  `json:"direction"`
-	Period    rating.PeriodKind `json:"period"`
-	Block     rating.Quantity   `json:"block"`
-	SKU       string            `json:"sku"`
-	Bills     schemas.MeterKind `json:"bills"`
-	Internal  *bool             `json:"internal"`
-	TimeZone  string            `json:"time_zone"`
+	Quota     rating.Quantity      `json:"quota"`
+	Direction rating.Direction     `json:"direction"`
+	Period    rating.PeriodKind    `json:"period"`
+	Block     rating.Quantity      `json:"block"`
+	SKU       string               `json:"sku"`
+	Bills     schemas.MeterKind    `json:"bills"`
+	Internal  *bool                `json:"internal"`
+	Missing   rating.MissingPolicy `json:"missing"`
+	TimeZone  string               `json:"time_zone"`
 }
 
 // Provider is the hoster itself: its name and the defaults of everything below it.

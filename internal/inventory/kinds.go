@@ -24,12 +24,13 @@ type kind struct {
 	required []string
 }
 
-var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal", "time_zone"}
+var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal",
+	"missing", "time_zone"} // time_zone last: the provider has it elsewhere
 
 // The kinds, in the order in which they may refer to each other.
 var (
-	kindProvider = kind{section: "provider", name: "provider", columns: []string{"name", "time_zone", "currency", "quota", "direction",
-		"period", "block", "sku", "bills", "internal", "rounding"}, required: []string{"name", "time_zone", "currency"}}
+	kindProvider = kind{section: "provider", name: "provider", columns: slices.Concat([]string{"name", "time_zone", "currency"},
+		ruleColumns[:len(ruleColumns)-1], []string{"rounding"}), required: []string{"name", "time_zone", "currency"}}
 	kindPrefix = kind{section: "prefixes", name: "prefix", columns: []string{"prefix", "exporters"}, keys: 1,
 		required: []string{"prefix"}}
 	kindPrice = kind{section: "prices", name: "price", columns: []string{"sku", "place", "currency", "from", "noticed", "per", "begun", "amount"},
@@ -197,6 +198,7 @@ func readRules(f *fields) Rules {
 		SKU:       read(f, "sku", parseID),
 		Bills:     read(f, "bills", parseBills),
 		Internal:  read(f, "internal", parseSwitch),
+		Missing:   read(f, "missing", rating.ParseMissingPolicy),
 		TimeZone:  read(f, "time_zone", parseZone),
 	}
 }
@@ -206,7 +208,8 @@ func (r Rules) row() []string {
 	if r.Internal != nil {
 		internal = strconv.FormatBool(*r.Internal)
 	}
-	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal, r.TimeZone}
+	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal,
+		string(r.Missing), r.TimeZone}
 }
 
 func readProvider(f *fields) Provider {

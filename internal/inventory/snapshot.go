@@ -129,11 +129,7 @@ func (s *Snapshot) addLength(prefix netip.Prefix) {
 // SlotAfter returns the first slot boundary that is not before at: the instant at which a change
 // that is true from at takes effect.
 func SlotAfter(at time.Time) time.Time {
-	down := at.UTC().Truncate(Slot)
-	if down.Before(at) {
-		return down.Add(Slot)
-	}
-	return down
+	return rating.SlotAfter(at)
 }
 
 // keysOf returns the keys under which a meter may be owned, the strongest first: for an address all

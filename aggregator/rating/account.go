@@ -1,0 +1,133 @@
+package rating
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Amount is octets and the variance of their estimate in KiB squared, as the ledger keeps it.
+type Amount struct {
+	Octets       uint64 `json:"octets"`
+	VarianceKiB2 uint64 `json:"variance_kib2"`
+}
+
+// Part is usage of one class. With a percentile it lies in one slot, which contains At.
+type Part struct {
+	At      time.Time
+	Class   string
+	In, Out Amount
+}
+
+// ClassUsage is what was used of one class, whether it counts or not.
+type ClassUsage struct {
+	Class     string `json:"class"`
+	InOctets  uint64 `json:"in_octets"`
+	OutOctets uint64 `json:"out_octets"`
+	Counted   bool   `json:"counted"` // the contract holds it against the quota
+}
+
+// Account adds up the usage of one service in one period, as its contract counts it. The order in
+// which parts come, and how they are split, changes nothing.
+type Account struct {
+	contract Contract
+	period   Period
+	usage    Usage
+	classes  map[string]*ClassUsage
+	first    time.Time // of slots
+	slots    []Slot    // empty where no percentile counts
+	overflow bool
+}
+
+// NewAccount returns an empty account of a period. until is the instant up to which the period is over:
+// slots that end after it are not there yet.
+func NewAccount(c Contract, p Period, until time.Time) *Account {
+	a := &Account{contract: c, period: p, classes: map[string]*ClassUsage{}}
+	if c.Direction.Value.IsPercentile() {
+		active := c.active(p)
+		a.first = SlotAfter(active.From)
+		end := SlotAfter(active.To)
+		if until.Before(end) {
+			end = until.UTC().Truncate(SlotLength)
+		}
+		a.slots = make([]Slot, max(0, int(end.Sub(a.first)/SlotLength)))
+	}
+	return a
+}
+
+// Contract and Period return what the account was made for.
+func (a *Account) Contract() Contract { return a.contract }
+
+// Period returns the period that the account was made for.
+func (a *Account) Period() Period { return a.period }
+
+// Add adds a part.
+func (a *Account) Add(p Part) {
+	class := a.classes[p.Class]
+	if class == nil {
+		class = &ClassUsage{Class: p.Class, Counted: a.contract.Counts(p.Class)}
+		a.classes[p.Class] = class
+	}
+	a.sum(&class.InOctets, p.In.Octets)
+	a.sum(&class.OutOctets, p.Out.Octets)
+	if !class.Counted {
+		return
+	}
+	a.sum(&a.usage.InOctets, p.In.Octets)
+	a.sum(&a.usage.OutOctets, p.Out.Octets)
+	a.sum(&a.usage.InVarianceKiB2, p.In.VarianceKiB2)
+	a.sum(&a.usage.OutVarianceKiB2, p.Out.VarianceKiB2)
+	if slot := a.slotAt(p.At); slot != nil {
+		a.sum(&slot.In, p.In.Octets)
+		a.sum(&slot.Out, p.Out.Octets)
+		_, err := fits(slot.In, slot.Out)
+		a.overflow = a.overflow || err != nil
+	}
+}
+
+func (a *Account) sum(into *uint64, n uint64) {
+	*into += n
+	a.overflow = a.overflow || *into < n
+}
+
+// slotAt returns the slot that contains an instant, or nil.
+func (a *Account) slotAt(at time.Time) *Slot {
+	if at.Before(a.first) {
+		return nil
+	}
+	if i := int(at.Sub(a.first) / SlotLength); i < len(a.slots) {
+		return &a.slots[i]
+	}
+	return nil
+}
+
+// Miss says that in [from, to) something was not observed. Slots that share an instant with it are missing.
+func (a *Account) Miss(from, to time.Time) {
+	if from.Before(a.first) {
+		from = a.first
+	}
+	for at := from.UTC().Truncate(SlotLength); at.Before(to); at = at.Add(SlotLength) {
+		slot := a.slotAt(at)
+		if slot == nil {
+			return
+		}
+		slot.Missing = true
+	}
+}
+
+// Usage returns what was added up. Errors: ErrOverflow.
+func (a *Account) Usage() (Usage, error) {
+	if a.overflow {
+		return Usage{}, fmt.Errorf("service %s: %w", a.contract.Service, ErrOverflow)
+	}
+	usage := a.usage
+	for _, name := range slices.Sorted(maps.Keys(a.classes)) {
+		usage.Classes = append(usage.Classes, *a.classes[name])
+	}
+	if a.contract.Direction.Value.IsPercentile() {
+		p := Percentile95(a.slots, a.contract.Direction.Value, a.contract.Missing.Value)
+		usage.Percentile = &p
+	}
+	return usage, nil
+}

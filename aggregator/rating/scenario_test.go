@@ -1,0 +1,131 @@
+package rating_test
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/scenario"
+)
+
+// TestScenarios rates what a clerk has written down; package ledger holds its books and statements to
+// the same files.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/scenarios/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := scenario.Read(filepath.Base(file), text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			t.Run(s.Name, func(t *testing.T) { runScenario(t, s) })
+		}
+	}
+}
+
+func runScenario(t *testing.T, s scenario.Scenario) {
+	owners := preview(t, s)
+	for _, line := range s.Lines {
+		contract, period := periodOf(t, owners, line)
+		account := rating.NewAccount(contract, period, period.To)
+		for _, u := range s.Usage {
+			if u.Service == line.Service {
+				book(account, u)
+			}
+		}
+		for _, span := range s.Unobserved {
+			account.Miss(span.From, span.Until)
+		}
+		usage, err := account.Usage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		charge, err := rating.Rate(contract, period, usage, owners.Prices())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, difference := range line.Differences(lineOf(contract, period, charge, usage)) {
+			t.Errorf("%s from %s: %s", line.Service, line.From, difference)
+		}
+	}
+}
+
+func preview(t *testing.T, s scenario.Scenario) *inventory.Snapshot {
+	t.Helper()
+	var files []inventory.File
+	for i, terms := range s.Terms {
+		files = append(files, inventory.File{Name: fmt.Sprintf("terms%d.yaml", i), Text: []byte(terms)})
+	}
+	now, err := time.Parse(time.DateOnly, s.Lines[0].From)
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners, err := inventory.Preview(files, now.Add(36*time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return owners
+}
+
+func periodOf(t *testing.T, owners *inventory.Snapshot, line scenario.Line) (rating.Contract, rating.Period) {
+	t.Helper()
+	first := date(t, line.From)
+	contract, err := owners.Contract(line.Service, first.In(time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	period := contract.Schedule.PeriodAt(first.In(contract.Schedule.Zone))
+	if contract, err = owners.Contract(line.Service, period.From); err != nil {
+		t.Fatal(err)
+	}
+	return contract, period
+}
+
+// book adds usage slot by slot, up to the period's bounds.
+func book(account *rating.Account, u scenario.Usage) {
+	variance := func(octets uint64) uint64 { return (octets / 1024) * (octets / 1024) }
+	for at := u.From; at.Before(u.Until); at = at.Add(scenario.SlotLength) {
+		if !at.Before(rating.SlotAfter(account.Period().From)) && at.Before(rating.SlotAfter(account.Period().To)) {
+			account.Add(rating.Part{At: at, Class: u.Class, In: rating.Amount{Octets: u.In, VarianceKiB2: variance(u.InError)},
+				Out: rating.Amount{Octets: u.Out, VarianceKiB2: variance(u.OutError)}})
+		}
+	}
+}
+
+// lineOf writes a charge as a scenario has it.
+func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rating.Usage) scenario.Line {
+	zone := c.Schedule.Zone
+	day := func(at time.Time) string { return rating.DateOf(at.In(zone)).String() }
+	quota := charge.Quota.String() + " " + string(charge.Unit)
+	if charge.Unlimited {
+		quota = "unlimited"
+	}
+	got := scenario.Line{
+		Service: c.Service, From: day(p.From), Until: day(p.To), Kind: string(charge.Kind), Quota: quota,
+		Used:   charge.Used.String() + " " + string(charge.Unit),
+		Excess: charge.Excess.String() + " " + string(charge.Unit),
+		Billed: charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
+		Price:  charge.UnitPrice.StringFixed(rating.CurrencyDigits(charge.Currency)),
+		Amount: charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,
+		Hold:   charge.Hold,
+	}
+	if p := usage.Percentile; p != nil {
+		got.Slots = fmt.Sprintf("%d, %d missing", p.Slots, p.Missing)
+	}
+	for _, rule := range charge.Rules {
+		got.Rules = append(got.Rules, rule.String())
+	}
+	return got
+}
