@@ -39,6 +39,7 @@ type Contract struct {
 	Quota     Setting[Quantity]  `json:"quota"`
 	// Block is what begun prices round up to; where it is the zero value, one unit of the price.
 	Block Setting[Quantity] `json:"block"`
+	Grace Setting[Grace]    `json:"grace"`
 	// BillInternal counts traffic between two of the provider's own addresses as well.
 	BillInternal Setting[bool] `json:"bill_internal"`
 	// Bills is the kind of meter that counts: address, vnic or port. The others are witnesses.
@@ -68,12 +69,16 @@ func (c Contract) PriceKey() PriceKey {
 // Validate holds together what no setting can say alone. Errors: ErrUnits.
 func (c Contract) Validate() error {
 	rate := c.Direction.Value.IsPercentile()
-	for name, q := range map[string]Quantity{"quota": c.Quota.Value, "block": c.Block.Value} {
-		if q.Unit != "" && !q.Unlimited && q.Unit.IsRate() != rate {
-			return fmt.Errorf("%s %s with direction %s: %w", name, q, c.Direction.Value, ErrUnits)
+	f := func(name string, q Quantity) error {
+		if q.Unit == "" || q.Unlimited || q.Unit.IsRate() == rate {
+			return nil
 		}
+		return fmt.Errorf("%s %s with direction %s: %w", name, q, c.Direction.Value, ErrUnits)
 	}
-	return nil
+	if err := f("quota", c.Quota.Value); err != nil {
+		return err
+	}
+	return f("block", c.Block.Value)
 }
 
 // Counts says whether a class is held against the quota. What goes between two of the provider's own
@@ -132,16 +137,22 @@ func (c Contract) Rules() []Rule {
 	if c.Block.Value.Unit != "" {
 		rules = append(rules, Rule{"block", c.Block.Value.String(), c.Block.Level})
 	}
+	if c.Grace.Value.As != "" {
+		rules = append(rules, Rule{"grace", c.Grace.Value.String(), c.Grace.Level})
+	}
 	if c.Direction.Value.IsPercentile() {
 		rules = append(rules, Rule{"missing", string(c.Missing.Value), c.Missing.Level})
 	}
 	return rules
 }
 
-// RuleFrom returns the strongest level among the settings that make the charge: quota, direction and
-// block. Each setting's own level stands beside it in the contract.
+// RuleFrom returns the strongest level among the settings that make the charge: quota, direction,
+// block and grace. Each setting's own level stands beside it in the contract.
 func (c Contract) RuleFrom() Level {
 	levels := []Level{c.Quota.Level, c.Direction.Level, c.Block.Level}
+	if c.Grace.Value.As != "" {
+		levels = append(levels, c.Grace.Level)
+	}
 	for _, strongest := range []Level{FromContract, FromPlan} {
 		for _, level := range levels {
 			if level == strongest {

@@ -99,6 +99,7 @@ type Charge struct {
 	Quota               decimal.Decimal `json:"quota"`
 	Used                decimal.Decimal `json:"used"`
 	Excess              decimal.Decimal `json:"excess"`
+	Grace               decimal.Decimal `json:"grace"`      // beyond the quota; what it is, is in Rules
 	PriceUnit           Unit            `json:"price_unit"` // empty where no price is known
 	BilledQuantity      decimal.Decimal `json:"billed_quantity"`
 	UnitPrice           decimal.Decimal `json:"unit_price"`
@@ -114,7 +115,8 @@ type Charge struct {
 
 // Rate returns the charge of a contract for what was used in one of its periods.
 //
-// With a price for what is begun, the excess is rounded up to whole blocks; one octet over the quota
+// The excess is what was used beyond the quota, or, where grace is an allowance, beyond quota and grace;
+// where grace is a threshold there is none until it is crossed. With a price for what is begun, the excess is rounded up to whole blocks; one octet over the quota
 // begins a block. Without, the exact excess is charged. A charge that is held has no amount, and says
 // why. Errors: ErrNoPrice where there is an excess and no version applies, ErrOverflow, ErrUnits.
 func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
@@ -178,8 +180,14 @@ func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 		}
 	}
 	charge.Used = charge.Unit.of(counted)
+	grace := c.Grace.Value.of(quota.Size())
+	charge.Grace = charge.Unit.of(grace)
+	line := quota.Size().Add(grace) // what goes beyond it is charged for
 	excess := counted.Sub(quota.Size())
-	if !quota.Unlimited && excess.IsPositive() && charge.Kind != KindHeld {
+	if c.Grace.Value.As == GraceAllowance {
+		excess = counted.Sub(line)
+	}
+	if !quota.Unlimited && counted.GreaterThan(line) && charge.Kind != KindHeld {
 		charge.Kind = KindOverage
 		charge.Excess = charge.Unit.of(excess)
 	}

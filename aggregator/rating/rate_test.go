@@ -211,3 +211,19 @@ func FuzzParseQuantity(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParseGrace(f *testing.F) {
+	for _, text := range []string{"10 % threshold", "0.5% allowance", "-1 % threshold", "10 %", "1e9 % allowance"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		g, err := rating.ParseGrace(text)
+		if err != nil {
+			return
+		}
+		again, err := rating.ParseGrace(g.String())
+		if err != nil || again.As != g.As || !again.Percent.Equal(g.Percent) {
+			t.Fatalf("%q reads as %s, which reads as %s, %v", text, g, again, err)
+		}
+	})
+}

@@ -116,6 +116,7 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 		Service: c.Service, From: day(p.From), Until: day(p.To), Kind: string(charge.Kind), Quota: quota,
 		Used:   charge.Used.String() + " " + string(charge.Unit),
 		Excess: charge.Excess.String() + " " + string(charge.Unit),
+		Grace:  charge.Grace.String() + " " + string(charge.Unit),
 		Billed: charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
 		Price:  charge.UnitPrice.StringFixed(rating.CurrencyDigits(charge.Currency)),
 		Amount: charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,

@@ -51,6 +51,7 @@ type Row struct {
 	Unit           rating.Unit     `json:"unit"` // of Quota, Used and Excess
 	Used           decimal.Decimal `json:"used"`
 	Excess         decimal.Decimal `json:"excess"`
+	Grace          decimal.Decimal `json:"grace"` // in Unit, beyond Quota; Rules say whether it is a threshold or an allowance
 	BilledQuantity decimal.Decimal `json:"billed_quantity"`
 	PriceUnit      rating.Unit     `json:"price_unit"` // of BilledQuantity; empty where there is no price
 	UnitPrice      decimal.Decimal `json:"unit_price"`

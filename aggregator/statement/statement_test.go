@@ -87,8 +87,8 @@ func TestNoCellIsAFormula(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, record := range records {
-		if len(record) != 30 {
-			t.Fatalf("%d columns, want 30", len(record))
+		if len(record) != 31 {
+			t.Fatalf("%d columns, want 31", len(record))
 		}
 		for i, cell := range record {
 			_, err := decimal.NewFromString(cell)

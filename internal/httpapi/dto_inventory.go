@@ -20,6 +20,7 @@ type Rules struct {
 	Bills     string `json:"bills,omitempty"`    // address, port, vnic
 	Internal  *bool  `json:"internal,omitempty"` // whether traffic between local addresses bills
 	Missing   string `json:"missing,omitempty"`  // ignore, zero, hold: slots that were not observed
+	Grace     string `json:"grace,omitempty"`    // 10 % threshold, 10 % allowance
 	TimeZone  string `json:"time_zone,omitempty"`
 }
 

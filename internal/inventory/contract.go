@@ -20,6 +20,7 @@ func resolve(provider Provider, plan Plan, service Service, zones map[string]*ti
 		Direction:    strongest(own.Direction, planned.Direction, standard.Direction, defaultDirection),
 		Quota:        quantity(own.Quota, planned.Quota, standard.Quota),
 		Block:        quantity(own.Block, planned.Block, standard.Block),
+		Grace:        grace(own.Grace, planned.Grace, standard.Grace),
 		BillInternal: switchOf(own.Internal, planned.Internal, standard.Internal),
 		Missing:      strongest(own.Missing, planned.Missing, standard.Missing, defaultMissing),
 		SKU:          strongest(own.SKU, planned.SKU, standard.SKU, defaultSKU),
@@ -54,14 +55,23 @@ func strongest[T comparable](own, planned, standard, fallback T) rating.Setting[
 	return rating.Setting[T]{Value: fallback, Level: rating.FromProvider}
 }
 
-func quantity(own, planned, standard rating.Quantity) rating.Setting[rating.Quantity] {
+// stated is strongest for values that cannot be compared; set says whether one is set at all.
+func stated[T any](own, planned, standard T, set func(T) bool) rating.Setting[T] {
 	switch {
-	case own.Unit != "":
-		return rating.Setting[rating.Quantity]{Value: own, Level: rating.FromContract}
-	case planned.Unit != "":
-		return rating.Setting[rating.Quantity]{Value: planned, Level: rating.FromPlan}
+	case set(own):
+		return rating.Setting[T]{Value: own, Level: rating.FromContract}
+	case set(planned):
+		return rating.Setting[T]{Value: planned, Level: rating.FromPlan}
 	}
-	return rating.Setting[rating.Quantity]{Value: standard, Level: rating.FromProvider}
+	return rating.Setting[T]{Value: standard, Level: rating.FromProvider}
+}
+
+func quantity(own, planned, standard rating.Quantity) rating.Setting[rating.Quantity] {
+	return stated(own, planned, standard, func(q rating.Quantity) bool { return q.Unit != "" })
+}
+
+func grace(own, planned, standard rating.Grace) rating.Setting[rating.Grace] {
+	return stated(own, planned, standard, func(g rating.Grace) bool { return g.As != "" })
 }
 
 func switchOf(own, planned, standard *bool) rating.Setting[bool] {

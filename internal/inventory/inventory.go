@@ -48,6 +48,7 @@ type Rules struct {
 	Bills     schemas.MeterKind    `json:"bills"`
 	Internal  *bool                `json:"internal"`
 	Missing   rating.MissingPolicy `json:"missing"`
+	Grace     rating.Grace         `json:"grace"`
 	TimeZone  string               `json:"time_zone"`
 }
 

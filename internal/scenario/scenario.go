@@ -55,6 +55,7 @@ type Line struct {
 	Quota   string `yaml:"quota"`  // "10 TB"
 	Used    string `yaml:"used"`   // "10.5 TB"
 	Excess  string `yaml:"excess"` // "0.5 TB"
+	Grace   string `yaml:"grace"`  // "1 TB"
 	Billed  string `yaml:"billed"` // "1 TB"
 	Price   string `yaml:"price"`  // "60.00"
 	Amount  string `yaml:"amount"` // "60.00 GBP"
@@ -78,6 +79,7 @@ func (l Line) Differences(got Line) []string {
 	f("quota", got.Quota, l.Quota)
 	f("used", got.Used, l.Used)
 	f("excess", got.Excess, l.Excess)
+	f("grace", got.Grace, l.Grace)
 	f("billed", got.Billed, l.Billed)
 	f("price", got.Price, l.Price)
 	f("amount", got.Amount, l.Amount)
