@@ -255,6 +255,7 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 		RuleFrom:            charge.RuleFrom,
 		Missing:             a.missing,
 		BitsPerSecond:       charge.BitsPerSecond,
+		EstimatedOctets:     charge.EstimatedOctets,
 		Grace:               charge.Grace,
 		Hold:                charge.Hold,
 		Rules:               charge.Rules,

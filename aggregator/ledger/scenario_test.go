@@ -221,9 +221,10 @@ func lineOf(row statements.Row) scenario.Line {
 	line := scenario.Line{
 		Service: row.Service, From: rating.DateOf(row.PeriodFrom).String(), Until: rating.DateOf(row.PeriodTo).String(), Kind: string(row.Kind), Quota: quota,
 		Used: row.Used.String() + " " + string(row.Unit), Excess: row.Excess.String() + " " + string(row.Unit),
-		Grace:  row.Grace.String() + " " + string(row.Unit),
-		Billed: row.BilledQuantity.String() + " " + string(cmp.Or(row.PriceUnit, row.Unit)),
-		Price:  statements.Money(row.UnitPrice, row.Currency), Amount: statements.Money(row.AmountExVAT, row.Currency) + " " + row.Currency, Hold: row.Hold,
+		Estimated: fmt.Sprint(row.EstimatedOctets),
+		Grace:     row.Grace.String() + " " + string(row.Unit),
+		Billed:    row.BilledQuantity.String() + " " + string(cmp.Or(row.PriceUnit, row.Unit)),
+		Price:     statements.Money(row.UnitPrice, row.Currency), Amount: statements.Money(row.AmountExVAT, row.Currency) + " " + row.Currency, Hold: row.Hold,
 	}
 	if row.Slots > 0 {
 		line.Slots = fmt.Sprintf("%d, %d missing", row.Slots, row.SlotsMissing)

@@ -74,6 +74,7 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
+	row.EstimatedOctets -= told.EstimatedOctets
 	row.BitsPerSecond -= told.BitsPerSecond
 	row.InternalInOctets -= told.InternalInOctets
 	row.InternalOutOctets -= told.InternalOutOctets
@@ -91,6 +92,7 @@ func plus(sum, row statements.Row) statements.Row {
 	sum.InOctets += row.InOctets
 	sum.OutOctets += row.OutOctets
 	sum.BillableOctets += row.BillableOctets
+	sum.EstimatedOctets += row.EstimatedOctets
 	sum.BitsPerSecond += row.BitsPerSecond
 	sum.InternalInOctets += row.InternalInOctets
 	sum.InternalOutOctets += row.InternalOutOctets

@@ -44,6 +44,8 @@ type Contract struct {
 	BillInternal Setting[bool] `json:"bill_internal"`
 	// Bills is the kind of meter that counts: address, vnic or port. The others are witnesses.
 	Bills Setting[string] `json:"bills"`
+	// Sampled is what a sampled estimate is charged by.
+	Sampled Setting[SampledPolicy] `json:"sampled"`
 	// Missing is what a percentile makes of slots that were not observed.
 	Missing Setting[MissingPolicy] `json:"missing"`
 
@@ -66,7 +68,7 @@ func (c Contract) PriceKey() PriceKey {
 	return PriceKey{SKU: c.SKU.Value, Place: c.Place.Value, Currency: c.Currency.Value}
 }
 
-// Validate holds together what no setting can say alone. Errors: ErrUnits.
+// Validate holds together what no setting can say alone. Errors: ErrUnits, ErrPercentileError.
 func (c Contract) Validate() error {
 	rate := c.Direction.Value.IsPercentile()
 	f := func(name string, q Quantity) error {
@@ -78,7 +80,13 @@ func (c Contract) Validate() error {
 	if err := f("quota", c.Quota.Value); err != nil {
 		return err
 	}
-	return f("block", c.Block.Value)
+	if err := f("block", c.Block.Value); err != nil {
+		return err
+	}
+	if rate && (c.Sampled.Value == SampledLowerBound || c.Sampled.Value == SampledHold) {
+		return fmt.Errorf("sampled %s with direction %s: %w", c.Sampled.Value, c.Direction.Value, ErrPercentileError)
+	}
+	return nil
 }
 
 // Counts says whether a class is held against the quota. What goes between two of the provider's own
@@ -142,6 +150,8 @@ func (c Contract) Rules() []Rule {
 	}
 	if c.Direction.Value.IsPercentile() {
 		rules = append(rules, Rule{"missing", string(c.Missing.Value), c.Missing.Level})
+	} else {
+		rules = append(rules, Rule{"sampled", string(c.Sampled.Value), c.Sampled.Level})
 	}
 	return rules
 }

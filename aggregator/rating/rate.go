@@ -55,7 +55,7 @@ func (u Usage) side(d Direction) Direction {
 }
 
 // StandardErrorOctets returns the standard error of Billable as an estimate, in whole octets,
-// rounded up: the root of the variance. It is shown and never charged by. That of a percentile is not
+// rounded up: the root of the variance. It is shown; what a contract may charge by is Interval. That of a percentile is not
 // known, and 0.
 func (u Usage) StandardErrorOctets(d Direction) int64 {
 	if d.IsPercentile() {
@@ -91,8 +91,9 @@ type Charge struct {
 	Direction           Direction       `json:"direction"`
 	InOctets            int64           `json:"in_octets"`
 	OutOctets           int64           `json:"out_octets"`
-	BillableOctets      int64           `json:"billable_octets"` // 0 where a percentile counts
-	BitsPerSecond       int64           `json:"bits_per_second"` // 0 where octets count
+	BillableOctets      int64           `json:"billable_octets"`  // 0 where a percentile counts
+	EstimatedOctets     int64           `json:"estimated_octets"` // BillableOctets, but where a lower bound is charged
+	BitsPerSecond       int64           `json:"bits_per_second"`  // 0 where octets count
 	StandardErrorOctets int64           `json:"standard_error_octets"`
 	Unlimited           bool            `json:"unlimited"`
 	Unit                Unit            `json:"unit"`
@@ -157,6 +158,7 @@ func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 		InOctets:            int64(in),
 		OutOctets:           int64(out),
 		BillableOctets:      int64(billable),
+		EstimatedOctets:     int64(billable),
 		StandardErrorOctets: u.StandardErrorOctets(c.Direction.Value),
 		Unlimited:           quota.Unlimited,
 		Unit:                quota.Unit,
@@ -166,6 +168,7 @@ func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 		Rules:               c.Rules(),
 	}
 	counted := decimal.NewFromUint64(billable)
+	interval := Interval{Low: counted, Estimate: counted, High: counted}
 	if c.Direction.Value.IsPercentile() {
 		if u.Percentile == nil {
 			return Charge{}, decimal.Zero, fmt.Errorf("direction %s: %w", c.Direction.Value, ErrNoSlots)
@@ -178,11 +181,21 @@ func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 		if u.Percentile.Missing > 0 && c.Missing.Value == MissingHold && !quota.Unlimited {
 			charge.hold("%d of %d slots were not observed", u.Percentile.Missing, u.Percentile.Slots)
 		}
+	} else {
+		interval = u.Interval(c.Direction.Value)
+		if c.Sampled.Value == SampledLowerBound {
+			counted = interval.Low
+			charge.BillableOctets = counted.IntPart()
+		}
 	}
 	charge.Used = charge.Unit.of(counted)
 	grace := c.Grace.Value.of(quota.Size())
 	charge.Grace = charge.Unit.of(grace)
 	line := quota.Size().Add(grace) // what goes beyond it is charged for
+	if !quota.Unlimited && c.Sampled.Value == SampledHold && interval.holds(line) {
+		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.of(line), charge.Unit,
+			charge.Unit.of(interval.Low), charge.Unit.of(interval.High), charge.Unit)
+	}
 	excess := counted.Sub(quota.Size())
 	if c.Grace.Value.As == GraceAllowance {
 		excess = counted.Sub(line)

@@ -4,7 +4,7 @@
 // It owns periods (their boundaries in a contract's zone), quantities with their unit base, prices
 // and the arithmetic between them. It is pure: values and times go in, values come out. Octets are
 // integers and money is decimal all the way; the one float is the standard error, which is shown
-// beside a charge and never enters it.
+// beside a charge and never enters it (bounds that a contract charges by are computed in integers).
 //
 // It does not know meters, owners or stores, and it does not decide when a period is closed.
 package rating

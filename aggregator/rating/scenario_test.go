@@ -114,13 +114,14 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 	}
 	got := scenario.Line{
 		Service: c.Service, From: day(p.From), Until: day(p.To), Kind: string(charge.Kind), Quota: quota,
-		Used:   charge.Used.String() + " " + string(charge.Unit),
-		Excess: charge.Excess.String() + " " + string(charge.Unit),
-		Grace:  charge.Grace.String() + " " + string(charge.Unit),
-		Billed: charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
-		Price:  charge.UnitPrice.StringFixed(rating.CurrencyDigits(charge.Currency)),
-		Amount: charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,
-		Hold:   charge.Hold,
+		Used:      charge.Used.String() + " " + string(charge.Unit),
+		Excess:    charge.Excess.String() + " " + string(charge.Unit),
+		Estimated: fmt.Sprint(charge.EstimatedOctets),
+		Grace:     charge.Grace.String() + " " + string(charge.Unit),
+		Billed:    charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
+		Price:     charge.UnitPrice.StringFixed(rating.CurrencyDigits(charge.Currency)),
+		Amount:    charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,
+		Hold:      charge.Hold,
 	}
 	if p := usage.Percentile; p != nil {
 		got.Slots = fmt.Sprintf("%d, %d missing", p.Slots, p.Missing)

@@ -75,6 +75,9 @@ type Row struct {
 	BitsPerSecond int64 `json:"bits_per_second"`
 	Slots         int   `json:"slots"`
 	SlotsMissing  int   `json:"slots_missing"`
+	// EstimatedOctets is the estimate of what counts; BillableOctets is less where the contract charges by
+	// a lower bound.
+	EstimatedOctets int64 `json:"estimated_octets"`
 	// Hold says why nothing is charged until a person decides; empty where nothing is held.
 	Hold string `json:"hold"`
 	// Classes are all that was used, whether it counts or not. Those of an adjustment are whole, not

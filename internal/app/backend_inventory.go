@@ -80,7 +80,7 @@ func fromSnapshot[T, U any](ctx context.Context, d inventoryDesk, list func(*inv
 func rulesToAPI(r inventory.Rules) httpapi.Rules {
 	return httpapi.Rules{
 		Quota: r.Quota.String(), Direction: string(r.Direction), Period: string(r.Period), Block: r.Block.String(),
-		SKU: r.SKU, Bills: string(r.Bills), Internal: r.Internal, Grace: r.Grace.String(), Missing: string(r.Missing), TimeZone: r.TimeZone,
+		SKU: r.SKU, Bills: string(r.Bills), Internal: r.Internal, Sampled: string(r.Sampled), Grace: r.Grace.String(), Missing: string(r.Missing), TimeZone: r.TimeZone,
 	}
 }
 

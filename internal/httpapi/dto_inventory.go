@@ -21,6 +21,7 @@ type Rules struct {
 	Internal  *bool  `json:"internal,omitempty"` // whether traffic between local addresses bills
 	Missing   string `json:"missing,omitempty"`  // ignore, zero, hold: slots that were not observed
 	Grace     string `json:"grace,omitempty"`    // 10 % threshold, 10 % allowance
+	Sampled   string `json:"sampled,omitempty"`  // estimate, lower_bound, hold: what sampled usage is charged by
 	TimeZone  string `json:"time_zone,omitempty"`
 }
 

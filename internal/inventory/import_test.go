@@ -120,7 +120,7 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		}
 		f("plans:\n  - {name: p, quota: 10 TB, colour: red}\n", "more.yaml:2: colour: not a column of plans")
 		f("plans:\n  - name: p\n    quota: 10 Tb\n    direction: both\n", "more.yaml:3: quota: quantity \"10 Tb\"", "more.yaml:4: direction: direction \"both\"")
-		f("plans:\n  - name: p\n    quota: 10 TB\n    grace: 10 %\n    missing: guess\n", "more.yaml:4: grace: grace \"10 %\": want a percentage", "more.yaml:5: missing: missing \"guess\"")
+		f("plans:\n  - name: p\n    quota: 10 TB\n    grace: 10 %\n    missing: guess\n    sampled: upper\n", "more.yaml:5: missing: missing \"guess\"", "more.yaml:4: grace: grace \"10 %\": want a percentage", "more.yaml:6: sampled: sampled \"upper\"")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95}\n", "more.yaml:2: plan: quota 10 TB with direction p95: octets and rates do not go together")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s}\n", "more.yaml:2: plan: block 1 TB with direction p95")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s, block: 1 Mbit/s}\n", "more.yaml:2: plan: price (overage, london, GBP) is per TB, and direction p95")

@@ -34,6 +34,7 @@ const (
 	defaultSKU       = "overage"
 	defaultRounding  = rating.HalfEven
 	defaultMissing   = rating.MissingIgnore
+	defaultSampled   = rating.SampledEstimate
 	defaultZone      = "UTC"
 )
 
@@ -49,6 +50,7 @@ type Rules struct {
 	Internal  *bool                `json:"internal"`
 	Missing   rating.MissingPolicy `json:"missing"`
 	Grace     rating.Grace         `json:"grace"`
+	Sampled   rating.SampledPolicy `json:"sampled"`
 	TimeZone  string               `json:"time_zone"`
 }
 

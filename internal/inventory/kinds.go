@@ -25,7 +25,7 @@ type kind struct {
 }
 
 var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal",
-	"missing", "grace", "time_zone"} // time_zone last: the provider has it elsewhere
+	"missing", "grace", "sampled", "time_zone"} // time_zone last: the provider has it elsewhere
 
 // The kinds, in the order in which they may refer to each other.
 var (
@@ -198,8 +198,9 @@ func readRules(f *fields) Rules {
 		SKU:       read(f, "sku", parseID),
 		Bills:     read(f, "bills", parseBills),
 		Internal:  read(f, "internal", parseSwitch),
-		Grace:     read(f, "grace", rating.ParseGrace),
 		Missing:   read(f, "missing", rating.ParseMissingPolicy),
+		Grace:     read(f, "grace", rating.ParseGrace),
+		Sampled:   read(f, "sampled", rating.ParseSampledPolicy),
 		TimeZone:  read(f, "time_zone", parseZone),
 	}
 }
@@ -210,7 +211,7 @@ func (r Rules) row() []string {
 		internal = strconv.FormatBool(*r.Internal)
 	}
 	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal,
-		string(r.Missing), r.Grace.String(), r.TimeZone}
+		string(r.Missing), r.Grace.String(), string(r.Sampled), r.TimeZone}
 }
 
 func readProvider(f *fields) Provider {

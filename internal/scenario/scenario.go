@@ -55,12 +55,14 @@ type Line struct {
 	Quota   string `yaml:"quota"`  // "10 TB"
 	Used    string `yaml:"used"`   // "10.5 TB"
 	Excess  string `yaml:"excess"` // "0.5 TB"
-	Grace   string `yaml:"grace"`  // "1 TB"
-	Billed  string `yaml:"billed"` // "1 TB"
-	Price   string `yaml:"price"`  // "60.00"
-	Amount  string `yaml:"amount"` // "60.00 GBP"
-	Slots   string `yaml:"slots"`  // "8640, 12 missing"
-	Hold    string `yaml:"hold"`   // a part of it
+	// Estimated is in octets, where a lower bound is charged.
+	Estimated string `yaml:"estimated"`
+	Grace     string `yaml:"grace"`  // "1 TB"
+	Billed    string `yaml:"billed"` // "1 TB"
+	Price     string `yaml:"price"`  // "60.00"
+	Amount    string `yaml:"amount"` // "60.00 GBP"
+	Slots     string `yaml:"slots"`  // "8640, 12 missing"
+	Hold      string `yaml:"hold"`   // a part of it
 	// Rules must be among those of the line, each as "quota=10 TB (plan)".
 	Rules []string `yaml:"rules"`
 }
@@ -79,6 +81,7 @@ func (l Line) Differences(got Line) []string {
 	f("quota", got.Quota, l.Quota)
 	f("used", got.Used, l.Used)
 	f("excess", got.Excess, l.Excess)
+	f("estimated", got.Estimated, l.Estimated)
 	f("grace", got.Grace, l.Grace)
 	f("billed", got.Billed, l.Billed)
 	f("price", got.Price, l.Price)
