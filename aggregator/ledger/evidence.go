@@ -156,7 +156,7 @@ func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (stateme
 func (r *evidenceReader) target(ctx context.Context, evidence *statements.Evidence) (*target, *Booking, error) {
 	first := evidence.Rows[0]
 	if first.Provisional {
-		contract, err := r.owners.Contract(first.Service, r.now)
+		contract, err := r.owners.Contract(first.Service, first.PeriodFrom)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -211,6 +211,9 @@ func (o open) targets(service string, until time.Time, keep func(rating.Period) 
 		if closed && p.From.Before(last) { // the schedule has changed since: no octet is in two periods
 			p.From = last
 		}
+		if contract, err = o.owners.Contract(service, p.From); err != nil {
+			break
+		}
 		if keep(p) {
 			targets = append(targets, &target{contract: contract, period: p})
 		}

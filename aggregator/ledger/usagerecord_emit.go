@@ -307,6 +307,9 @@ func (e *emission) targets(from, to time.Time) map[string][]*target {
 			continue
 		}
 		for _, p := range contract.Schedule.Periods(from, to) {
+			if contract, err = e.owners.Contract(service.ID, p.From); err != nil {
+				break
+			}
 			targets[service.ID] = append(targets[service.ID], &target{contract: contract, period: p})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"hostmeter/schemas"
 )
@@ -39,7 +40,11 @@ type Contract struct {
 	Quota     Setting[Quantity]  `json:"quota"`
 	// Block is what begun prices round up to; where it is the zero value, one unit of the price.
 	Block Setting[Quantity] `json:"block"`
-	Grace Setting[Grace]    `json:"grace"`
+	// Steps are the later quotas, in the order of time.
+	Steps []Step `json:"steps,omitempty"`
+	// Partial is what quota a period has in which the service was opened or closed.
+	Partial Setting[PartialPolicy] `json:"partial"`
+	Grace   Setting[Grace]         `json:"grace"`
 	// BillInternal counts traffic between two of the provider's own addresses as well.
 	BillInternal Setting[bool] `json:"bill_internal"`
 	// Bills is the kind of meter that counts: address, vnic or port. The others are witnesses.
@@ -79,6 +84,11 @@ func (c Contract) Validate() error {
 	}
 	if err := f("quota", c.Quota.Value); err != nil {
 		return err
+	}
+	for _, step := range c.Steps {
+		if err := f("quota", step.Quota.Value); err != nil {
+			return err
+		}
 	}
 	if err := f("block", c.Block.Value); err != nil {
 		return err
@@ -128,8 +138,8 @@ type Rule struct {
 // String writes "quota=10 TB (plan)".
 func (r Rule) String() string { return r.Name + "=" + r.Value + " (" + string(r.Level) + ")" }
 
-// Rules returns every setting that has a part in the charge, with the level that won.
-func (c Contract) Rules() []Rule {
+// Rules returns every setting that has a part in the charge of a period, with the level that won.
+func (c Contract) Rules(p Period) []Rule {
 	rules := []Rule{
 		{"direction", string(c.Direction.Value), c.Direction.Level},
 		{"quota", c.Quota.Value.String(), c.Quota.Level},
@@ -144,6 +154,15 @@ func (c Contract) Rules() []Rule {
 	}
 	if c.Block.Value.Unit != "" {
 		rules = append(rules, Rule{"block", c.Block.Value.String(), c.Block.Level})
+	}
+	for _, step := range c.Steps {
+		if step.From.Before(p.To) {
+			rules = append(rules, step.rule())
+		}
+	}
+	if active := c.active(p); active != p {
+		value := fmt.Sprintf("%s, open from %s to %s", c.Partial.Value, active.From.In(c.Schedule.Zone).Format(time.RFC3339), active.To.In(c.Schedule.Zone).Format(time.RFC3339))
+		rules = append(rules, Rule{"partial", value, c.Partial.Level})
 	}
 	if c.Grace.Value.As != "" {
 		rules = append(rules, Rule{"grace", c.Grace.Value.String(), c.Grace.Level})

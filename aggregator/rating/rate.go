@@ -121,7 +121,7 @@ type Charge struct {
 // begins a block. Without, the exact excess is charged. A charge that is held has no amount, and says
 // why. Errors: ErrNoPrice where there is an excess and no version applies, ErrOverflow, ErrUnits.
 func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
-	charge, excess, err := measure(c, u)
+	charge, excess, err := measure(c, p, u)
 	if err != nil {
 		return Charge{}, err
 	}
@@ -144,14 +144,14 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 }
 
 // measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s.
-func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
+func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	in, err1 := fits(u.InOctets, 0)
 	out, err2 := fits(u.OutOctets, 0)
 	billable, err3 := u.Billable(c.Direction.Value)
 	if err := errors.Join(err1, err2, err3, c.Validate()); err != nil {
 		return Charge{}, decimal.Zero, err
 	}
-	quota := c.Quota.Value
+	quota := c.Allowance(p)
 	charge := Charge{
 		Kind:                KindNone,
 		Direction:           c.Direction.Value,
@@ -165,7 +165,7 @@ func measure(c Contract, u Usage) (Charge, decimal.Decimal, error) {
 		Quota:               quota.Amount,
 		Currency:            c.Currency.Value,
 		RuleFrom:            c.RuleFrom(),
-		Rules:               c.Rules(),
+		Rules:               c.Rules(p),
 	}
 	counted := decimal.NewFromUint64(billable)
 	interval := Interval{Low: counted, Estimate: counted, High: counted}

@@ -28,7 +28,8 @@ func (d inventoryDesk) Services(ctx context.Context) ([]httpapi.Service, error) 
 	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.Service { return s.Services() }, func(s inventory.Service) httpapi.Service {
 		return httpapi.Service{
 			ID: s.ID, Customer: s.Customer, Plan: s.Plan, Place: s.Place, Currency: s.Currency,
-			Opened: s.Opened.String(), Closed: optionalText(dateText(s.Closed)), Rules: rulesToAPI(s.Rules),
+			Opened: s.Opened.String(), Closed: optionalText(dateText(s.Closed)),
+			CommittedUntil: optionalText(dateText(s.CommittedUntil)), Rules: rulesToAPI(s.Rules),
 		}
 	})
 }
@@ -80,7 +81,7 @@ func fromSnapshot[T, U any](ctx context.Context, d inventoryDesk, list func(*inv
 func rulesToAPI(r inventory.Rules) httpapi.Rules {
 	return httpapi.Rules{
 		Quota: r.Quota.String(), Direction: string(r.Direction), Period: string(r.Period), Block: r.Block.String(),
-		SKU: r.SKU, Bills: string(r.Bills), Internal: r.Internal, Sampled: string(r.Sampled), Grace: r.Grace.String(), Missing: string(r.Missing), TimeZone: r.TimeZone,
+		SKU: r.SKU, Bills: string(r.Bills), Internal: r.Internal, Partial: string(r.Partial), Sampled: string(r.Sampled), Grace: r.Grace.String(), Missing: string(r.Missing), TimeZone: r.TimeZone,
 	}
 }
 

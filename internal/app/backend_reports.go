@@ -146,7 +146,7 @@ func forecast(snapshot *inventory.Snapshot, row statement.Row, now time.Time) (u
 	if !known || !alsoKnown {
 		return nil, nil
 	}
-	contract, err := snapshot.Contract(row.Service, now)
+	contract, err := snapshot.Contract(row.Service, row.PeriodFrom)
 	if err != nil {
 		return nil, nil
 	}

@@ -22,18 +22,20 @@ type Rules struct {
 	Missing   string `json:"missing,omitempty"`  // ignore, zero, hold: slots that were not observed
 	Grace     string `json:"grace,omitempty"`    // 10 % threshold, 10 % allowance
 	Sampled   string `json:"sampled,omitempty"`  // estimate, lower_bound, hold: what sampled usage is charged by
+	Partial   string `json:"partial,omitempty"`  // full, prorated: the quota of a period in which it was opened or closed
 	TimeZone  string `json:"time_zone,omitempty"`
 }
 
 // Service is what a customer bought.
 type Service struct {
-	ID       string  `json:"id"`
-	Customer string  `json:"customer"`
-	Plan     string  `json:"plan"`
-	Place    string  `json:"place"`
-	Currency string  `json:"currency"`
-	Opened   string  `json:"opened"`           // date
-	Closed   *string `json:"closed,omitempty"` // date
+	ID             string  `json:"id"`
+	Customer       string  `json:"customer"`
+	Plan           string  `json:"plan"`
+	Place          string  `json:"place"`
+	Currency       string  `json:"currency"`
+	Opened         string  `json:"opened"`                    // date
+	Closed         *string `json:"closed,omitempty"`          // date
+	CommittedUntil *string `json:"committed_until,omitempty"` // date; before it no downgrade takes effect
 	Rules
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // Row is one row to add or to change, as texts: Section is "customers", "services", "plans",
-// "prices", "prefixes", "ownership" or "provider", Cells are by the columns of the import format. A
+// "prices", "prefixes", "changes", "ownership" or "provider", Cells are by the columns of the import format. A
 // row says everything about its key: a cell that is absent or empty is not set.
 type Row struct {
 	Section string
@@ -275,6 +275,8 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 		return c.customers.put(f)
 	case &kindService:
 		return c.services.put(f)
+	case &kindChange:
+		return c.changes.put(f)
 	}
 	return c.ownership.put(f)
 }

@@ -17,8 +17,14 @@ func (c *change) check() {
 	}
 	zones := map[string]*time.Location{}
 	prices := c.prices.sorted()
+	changes := c.changesByService()
 	for _, service := range c.services.sorted() {
-		c.checkService(service, prices, zones)
+		c.checkService(service, changes[service.ID], prices, zones)
+	}
+	for _, change := range c.changes.sorted() {
+		if _, ok := c.services.rows[change.Service]; !ok {
+			c.faultIn(&kindChange, kindChange.keyOf(change.row()), "service", "service %q is not known", change.Service)
+		}
 	}
 	c.checkOwnership()
 }
@@ -47,26 +53,30 @@ func (c *change) checkReseller(customer Customer) {
 	}
 }
 
-func (c *change) checkService(service Service, prices []rating.Price, zones map[string]*time.Location) {
+func (c *change) checkService(service Service, changes []ContractChange, prices []rating.Price, zones map[string]*time.Location) {
 	fault := func(column, format string, args ...any) {
 		c.faultIn(&kindService, service.ID, column, format, args...)
 	}
 	if _, ok := c.customers.rows[service.Customer]; !ok {
 		fault("customer", "customer %q is not known", service.Customer)
 	}
-	plan, ok := c.plans.rows[service.Plan]
-	if !ok {
+	if _, ok := c.plans.rows[service.Plan]; !ok {
 		fault("plan", "plan %q is not known", service.Plan)
 		return
 	}
 	if !service.Closed.IsZero() && service.Closed.Compare(service.Opened) < 0 {
 		fault("closed", "%s is before opened, %s", service.Closed, service.Opened)
 	}
-	contract, err := resolve(c.provider, plan, service, zones)
-	if err != nil {
-		fault("time_zone", "%v", err)
+	history, wrong := c.history(service, changes, zones)
+	if wrong != nil && wrong.change.Service != "" {
+		c.faultIn(&kindChange, kindChange.keyOf(wrong.change.row()), wrong.column, "%v", wrong.err)
 		return
 	}
+	if wrong != nil {
+		fault(wrong.column, "%v", wrong.err)
+		return
+	}
+	contract := history[0].contract
 	if contract.Currency.Value == "" {
 		fault("currency", "missing, and the provider has none")
 		return
@@ -75,23 +85,35 @@ func (c *change) checkService(service Service, prices []rating.Price, zones map[
 		fault("plan", "neither the service nor plan %q has a quota (write unlimited where there is none)", service.Plan)
 		return
 	}
-	if err := contract.Validate(); err != nil {
-		fault("plan", "%v", err)
-		return
+	for i, t := range history {
+		if i > 0 { // the fault is the change's, and its plan's
+			key := kindChange.keyOf(ContractChange{Service: service.ID, At: t.ordered}.row())
+			fault = func(_, format string, args ...any) { c.faultIn(&kindChange, key, "plan", format, args...) }
+		}
+		if err := t.contract.Validate(); err != nil {
+			fault("plan", "%v", err)
+			return
+		}
+		if i+1 == len(history) || history[i+1].from.After(c.now) { // in force now, or later
+			c.checkPrice(t.contract, later(t.from, contract.Opened.In(contract.Schedule.Zone)), prices, fault)
+		}
 	}
-	c.checkPrice(contract, prices, fault)
 }
 
-// checkPrice wants a price for the period that is open now, or the first one of a service that is
-// not open yet: what is used too much must cost something.
-func (c *change) checkPrice(contract rating.Contract, prices []rating.Price, fault func(column, format string, args ...any)) {
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// checkPrice wants a price for the period that is open now, or the first one of terms that are not in
+// force yet: what is used too much must cost something.
+func (c *change) checkPrice(contract rating.Contract, at time.Time, prices []rating.Price, fault func(column, format string, args ...any)) {
 	if contract.Quota.Value.Unlimited {
 		return
 	}
-	at := contract.Opened.In(contract.Schedule.Zone)
-	if c.now.After(at) {
-		at = c.now
-	}
+	at = later(at, c.now)
 	if !contract.Closed.IsZero() && !at.Before(contract.Closed.In(contract.Schedule.Zone)) {
 		return
 	}

@@ -35,6 +35,7 @@ const (
 	defaultRounding  = rating.HalfEven
 	defaultMissing   = rating.MissingIgnore
 	defaultSampled   = rating.SampledEstimate
+	defaultPartial   = rating.PartialFull
 	defaultZone      = "UTC"
 )
 
@@ -51,6 +52,7 @@ type Rules struct {
 	Missing   rating.MissingPolicy `json:"missing"`
 	Grace     rating.Grace         `json:"grace"`
 	Sampled   rating.SampledPolicy `json:"sampled"`
+	Partial   rating.PartialPolicy `json:"partial"`
 	TimeZone  string               `json:"time_zone"`
 }
 
@@ -86,7 +88,17 @@ type Service struct {
 	Currency string      `json:"currency"` // empty: the provider's
 	Opened   rating.Date `json:"opened"`
 	Closed   rating.Date `json:"closed"` // zero while it runs
+	// CommittedUntil is the day before which no downgrade takes effect; zero where there is none.
+	CommittedUntil rating.Date `json:"committed_until"`
 	Rules
+}
+
+// ContractChange is another plan or quota that was ordered for a running service.
+type ContractChange struct {
+	Service string          `json:"service"`
+	At      time.Time       `json:"at"`
+	Plan    string          `json:"plan"`  // empty: the same
+	Quota   rating.Quantity `json:"quota"` // the service's own; empty: as it was, or the new plan's
 }
 
 // Prefix is address space of the provider and the exporters that account for it: where one of them

@@ -25,7 +25,7 @@ type kind struct {
 }
 
 var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal",
-	"missing", "grace", "sampled", "time_zone"} // time_zone last: the provider has it elsewhere
+	"missing", "grace", "sampled", "partial", "time_zone"} // time_zone last: the provider has it elsewhere
 
 // The kinds, in the order in which they may refer to each other.
 var (
@@ -40,12 +40,14 @@ var (
 		required: []string{"name"}}
 	kindCustomer = kind{section: "customers", name: "customer", columns: []string{"id", "name", "email", "reseller"}, keys: 1,
 		required: []string{"id", "name"}}
-	kindService = kind{section: "services", name: "service", columns: slices.Concat([]string{"id", "customer", "plan", "place", "currency", "opened", "closed"}, ruleColumns),
+	kindService = kind{section: "services", name: "service", columns: slices.Concat([]string{"id", "customer", "plan", "place", "currency", "opened", "closed", "committed_until"}, ruleColumns),
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
+	kindChange = kind{section: "changes", name: "contract_change", columns: []string{"service", "at", "plan", "quota"},
+		stored: []string{"service", "ordered_at", "plan", "quota"}, keys: 2, required: []string{"service", "at"}}
 	kindOwnership = kind{section: "ownership", name: "ownership", columns: []string{"key", "from", "service", "until"}, keys: 2,
 		required: []string{"key", "from", "service"}}
 
-	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindOwnership}
+	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindChange, &kindOwnership}
 )
 
 func (k *kind) table() []string {
@@ -201,6 +203,7 @@ func readRules(f *fields) Rules {
 		Missing:   read(f, "missing", rating.ParseMissingPolicy),
 		Grace:     read(f, "grace", rating.ParseGrace),
 		Sampled:   read(f, "sampled", rating.ParseSampledPolicy),
+		Partial:   read(f, "partial", rating.ParsePartialPolicy),
 		TimeZone:  read(f, "time_zone", parseZone),
 	}
 }
@@ -211,7 +214,7 @@ func (r Rules) row() []string {
 		internal = strconv.FormatBool(*r.Internal)
 	}
 	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal,
-		string(r.Missing), r.Grace.String(), string(r.Sampled), r.TimeZone}
+		string(r.Missing), r.Grace.String(), string(r.Sampled), string(r.Partial), r.TimeZone}
 }
 
 func readProvider(f *fields) Provider {
@@ -247,19 +250,20 @@ func (p Plan) row() []string { return slices.Concat([]string{p.Name, p.Class}, p
 
 func readService(f *fields) Service {
 	return Service{
-		ID:       read(f, "id", parseID),
-		Customer: read(f, "customer", parseID),
-		Plan:     read(f, "plan", parseID),
-		Place:    read(f, "place", parseID),
-		Currency: read(f, "currency", parseCurrency),
-		Opened:   read(f, "opened", parseDay),
-		Closed:   read(f, "closed", parseDay),
-		Rules:    readRules(f),
+		ID:             read(f, "id", parseID),
+		Customer:       read(f, "customer", parseID),
+		Plan:           read(f, "plan", parseID),
+		Place:          read(f, "place", parseID),
+		Currency:       read(f, "currency", parseCurrency),
+		Opened:         read(f, "opened", parseDay),
+		Closed:         read(f, "closed", parseDay),
+		CommittedUntil: read(f, "committed_until", parseDay),
+		Rules:          readRules(f),
 	}
 }
 
 func (s Service) row() []string {
-	return slices.Concat([]string{s.ID, s.Customer, s.Plan, s.Place, s.Currency, s.Opened.String(), s.Closed.String()}, s.Rules.row())
+	return slices.Concat([]string{s.ID, s.Customer, s.Plan, s.Place, s.Currency, s.Opened.String(), s.Closed.String(), s.CommittedUntil.String()}, s.Rules.row())
 }
 
 func readPrefix(f *fields) Prefix {
@@ -291,6 +295,23 @@ func readPrice(f *fields) rating.Price {
 
 func priceRow(p rating.Price) []string {
 	return []string{p.SKU, p.Place, p.Currency, p.From.String(), p.Noticed.String(), string(p.Per), strconv.FormatBool(p.Begun), p.Amount.String()}
+}
+
+func readChange(f *fields) ContractChange {
+	c := ContractChange{
+		Service: read(f, "service", parseID),
+		At:      read(f, "at", parseTime),
+		Plan:    read(f, "plan", parseID),
+		Quota:   read(f, "quota", rating.ParseQuantity),
+	}
+	if len(f.errs) == 0 && c.Plan == "" && c.Quota.Unit == "" {
+		f.fail("plan", errors.New("neither a plan nor a quota: nothing changes"))
+	}
+	return c
+}
+
+func (c ContractChange) row() []string {
+	return []string{c.Service, formatTime(c.At), c.Plan, c.Quota.String()}
 }
 
 func readOwnership(f *fields) Ownership {

@@ -39,7 +39,8 @@ type Snapshot struct {
 	prices    []rating.Price
 	prefixes  []Prefix
 	ownership []Ownership
-	contracts map[string]rating.Contract
+	changes   []ContractChange
+	contracts map[string][]terms
 	owners    map[schemas.MeterID][]Interval // by key; ordered by From; To is zero where open
 	bits4     []int                          // lengths of the keys that are prefixes, longest first
 	bits6     []int
@@ -87,17 +88,19 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		prices:    s.prices.sorted(),
 		prefixes:  s.prefixes.sorted(),
 		ownership: s.ownership.sorted(),
+		changes:   s.changes.sorted(),
 		ordered:   s.services.sorted(),
-		contracts: make(map[string]rating.Contract, len(s.services.rows)),
+		contracts: make(map[string][]terms, len(s.services.rows)),
 		owners:    make(map[schemas.MeterID][]Interval, len(s.ownership.rows)),
 	}
 	zones := map[string]*time.Location{}
+	changes := s.changesByService()
 	for _, service := range snapshot.ordered {
-		contract, err := resolve(s.provider, s.plans.rows[service.Plan], service, zones)
-		if err != nil {
-			return nil, fmt.Errorf("service %s: %w", service.ID, err)
+		history, fault := s.history(service, changes[service.ID], zones)
+		if fault != nil {
+			return nil, fmt.Errorf("service %s: %s: %w", service.ID, fault.column, fault.err)
 		}
-		snapshot.contracts[service.ID] = contract
+		snapshot.contracts[service.ID] = history
 	}
 	for _, o := range snapshot.ownership {
 		interval := Interval{From: SlotAfter(o.From), Service: o.Service, Key: o.Key}
@@ -260,17 +263,26 @@ func (s *Snapshot) Prices() []rating.Price { return s.prices }
 // Prefixes returns all prefixes with their accounting exporters. It is only read.
 func (s *Snapshot) Prefixes() []Prefix { return s.prefixes }
 
-// Contract returns the contract of a service in force at an instant. In this form a service has one
-// contract at all times: a changed plan changes its open periods, and closed statements keep theirs.
+// Contract returns the contract of a service in force at an instant, with the quotas that follow: what a
+// period is charged by is the contract at its first instant. A plan or a service that is imported with
+// other settings has them at all times, so in its open periods too; a ContractChange has them from an
+// instant on. Closed statements keep theirs.
 //
 // Errors: ErrUnknown.
-func (s *Snapshot) Contract(service string, _ time.Time) (rating.Contract, error) {
-	contract, ok := s.contracts[service]
+func (s *Snapshot) Contract(service string, at time.Time) (rating.Contract, error) {
+	history, ok := s.contracts[service]
 	if !ok {
 		return rating.Contract{}, fmt.Errorf("service %q: %w", service, ErrUnknown)
 	}
-	return contract, nil
+	i := len(history) - 1
+	for i > 0 && history[i].from.After(at) {
+		i--
+	}
+	return history[i].contract, nil
 }
+
+// Changes returns what was ordered for running services, by service and time.
+func (s *Snapshot) Changes() []ContractChange { return s.changes }
 
 // ExportersOf returns the exporters that account for a meter: those of the longest prefix around an
 // address, a port's own exporter, and none for what is read from a hypervisor.

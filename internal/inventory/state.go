@@ -44,6 +44,7 @@ type state struct {
 	plans       *table[Plan]
 	customers   *table[Customer]
 	services    *table[Service]
+	changes     *table[ContractChange]
 	ownership   *table[Ownership]
 }
 
@@ -54,6 +55,7 @@ func newState() *state {
 		plans:     newTable(&kindPlan, readPlan, Plan.row),
 		customers: newTable(&kindCustomer, readCustomer, Customer.row),
 		services:  newTable(&kindService, readService, Service.row),
+		changes:   newTable(&kindChange, readChange, ContractChange.row),
 		ownership: newTable(&kindOwnership, readOwnership, Ownership.row),
 	}
 }
@@ -72,7 +74,7 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadOwnership(ctx, tx, s.ownership))
+		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadOwnership(ctx, tx, s.ownership))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {
