@@ -181,6 +181,7 @@ func (r *evidenceReader) target(ctx context.Context, evidence *statements.Eviden
 			t, evidence.Price = &target{contract: contract, period: s.Body.Period}, s.Body.Price
 		}
 		through = s.Body.Booking
+		t.contract.Decisions = s.Body.Contract.Decisions // of the last revision: decisions change closed periods too
 		evidence.Closings = append(evidence.Closings, statements.Closing{
 			Revision: s.Body.Row.Revision, Number: s.Number, Hash: s.Hash, ClosedAt: s.ClosedAt, SealedThrough: s.Body.SealedThrough,
 			Booking: int64(s.Body.Booking), InventoryVersion: s.Body.InventoryVersion, RatingVersion: s.Body.RatingVersion,

@@ -31,8 +31,9 @@ type usageEvidence struct {
 
 // usageCell is a day of the period, by its number, or an hour since the Unix epoch; and a class.
 type usageCell struct {
-	number int64
-	class  string
+	number   int64
+	class    string
+	excluded bool
 }
 
 func newUsageEvidence(owners *inventory.Snapshot, t *target, until time.Time) *usageEvidence {
@@ -44,7 +45,7 @@ func newUsageEvidence(owners *inventory.Snapshot, t *target, until time.Time) *u
 		day := &target{contract: t.contract, period: rating.Period{From: from, To: to}}
 		u.day[day], days, from = len(days), append(days, day), to
 	}
-	u.split = attribution{owners: owners, targets: map[string][]*target{t.contract.Service: days}, add: u.add}
+	u.split = attribution{owners: owners, targets: map[string][]*target{t.contract.Service: days}, add: u.add, charged: true}
 	return u
 }
 
@@ -69,13 +70,32 @@ func (u *usageEvidence) own(meter, name schemas.MeterID) {
 	}
 }
 
+// add adds a part; what a decision has excluded of it apart from the rest.
 func (u *usageEvidence) add(p part) {
 	counted := u.target.contract.Counts(p.class)
+	if in, out := u.target.contract.ExcludedAt(p.from); counted && (in || out) {
+		excluded := p
+		if in {
+			p.in = Usage{}
+		} else {
+			excluded.in = Usage{}
+		}
+		if out {
+			p.out = Usage{}
+		} else {
+			excluded.out = Usage{}
+		}
+		u.addPart(excluded, false, true)
+	}
+	u.addPart(p, counted, false)
+}
+
+func (u *usageEvidence) addPart(p part, counted, excluded bool) {
 	number := int64(u.day[p.target])
-	u.addTo(u.days, usageCell{number, p.class}, p.target.period, counted, p)
+	u.addTo(u.days, usageCell{number, p.class, excluded}, p.target.period, counted, p)
 	hour := p.from.Truncate(time.Hour)
 	whole := rating.Period{From: later(hour, inventory.SlotAfter(u.target.period.From)), To: earlier(hour.Add(time.Hour), inventory.SlotAfter(u.target.period.To))}
-	u.addTo(u.hours, usageCell{hour.Unix() / 3600, p.class}, whole, counted, p)
+	u.addTo(u.hours, usageCell{hour.Unix() / 3600, p.class, excluded}, whole, counted, p)
 	if !counted {
 		return
 	}
@@ -94,7 +114,7 @@ func (u *usageEvidence) addTo(cells map[usageCell]*statements.Usage, at usageCel
 	c := cells[at]
 	if c == nil {
 		zone := u.target.contract.Schedule.Zone
-		c = &statements.Usage{From: span.From.In(zone), To: span.To.In(zone), Class: p.class, Counted: counted}
+		c = &statements.Usage{From: span.From.In(zone), To: span.To.In(zone), Class: p.class, Counted: counted, Excluded: at.excluded}
 		cells[at] = c
 	}
 	c.InOctets += int64(p.in.Octets)
@@ -112,7 +132,7 @@ func (u *usageEvidence) fill(e *statements.Evidence) {
 	}
 	for day, number := range u.day {
 		if day.period.From.Before(u.until) {
-			u.addTo(u.days, usageCell{int64(number), class}, day.period, true, part{class: class})
+			u.addTo(u.days, usageCell{int64(number), class, false}, day.period, true, part{class: class})
 		}
 	}
 	e.Days, e.Hours = sortedUsage(u.days), sortedUsage(u.hours)
@@ -144,7 +164,13 @@ func sortedUsage(cells map[usageCell]*statements.Usage) []statements.Usage {
 		list = append(list, *c)
 	}
 	slices.SortFunc(list, func(a, b statements.Usage) int {
-		return cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Class, b.Class))
+		if c := cmp.Or(a.From.Compare(b.From), cmp.Compare(a.Class, b.Class)); c != 0 || a.Excluded == b.Excluded {
+			return c
+		}
+		if a.Excluded {
+			return 1
+		}
+		return -1
 	})
 	return list
 }

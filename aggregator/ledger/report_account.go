@@ -69,7 +69,7 @@ type gathered struct {
 func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
-	a := attribution{owners: g.owners, targets: map[string][]*target{}, slots: true}
+	a := attribution{owners: g.owners, targets: map[string][]*target{}, charged: true}
 	span := g.month
 	for _, t := range g.targets {
 		account := newAccount(t, g.now)
@@ -238,6 +238,8 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 		Direction:           charge.Direction,
 		InOctets:            charge.InOctets,
 		OutOctets:           charge.OutOctets,
+		ExcludedInOctets:    charge.ExcludedInOctets,
+		ExcludedOutOctets:   charge.ExcludedOutOctets,
 		BillableOctets:      charge.BillableOctets,
 		StandardErrorOctets: charge.StandardErrorOctets,
 		Coverage:            a.coverage,
@@ -264,6 +266,10 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 	for _, class := range usage.Classes {
 		if class.Class == schemas.ClassInternal {
 			row.InternalInOctets, row.InternalOutOctets = int64(class.InOctets), int64(class.OutOctets)
+		}
+		if !class.Counted && a.contract.Bills.Value == string(schemas.KindAddress) {
+			row.FreeInOctets += int64(class.InOctets)
+			row.FreeOutOctets += int64(class.OutOctets)
 		}
 	}
 	if p := usage.Percentile; p != nil {

@@ -34,8 +34,9 @@ type attribution struct {
 	owners *inventory.Snapshot
 	// targets are by service, in order of time and without overlap.
 	targets map[string][]*target
-	// slots asks for hours where a target's contract counts by slots.
-	slots bool
+	// charged asks for what charges need: hours where a target's contract counts by slots, and cuts where
+	// decisions have them.
+	charged bool
 	// queries choose the rows; each has From and To at the bounds of UTC days.
 	queries []Query
 	// add is called with each part that belongs to a target, and unowned with what nobody owned in
@@ -163,7 +164,7 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 
 // bySlots says that a segment is counted by slots, which a day's row does not have.
 func (s *segmenter) bySlots(g segment) bool {
-	return s.slots && g.target != nil && g.target.contract.Direction.Value.IsPercentile() && string(s.meter.Kind()) == g.target.contract.Bills.Value
+	return s.charged && g.target != nil && g.target.contract.Direction.Value.IsPercentile() && string(s.meter.Kind()) == g.target.contract.Bills.Value
 }
 
 func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
@@ -206,6 +207,13 @@ func (a *attribution) segmentsOf(meter schemas.MeterID, from, to time.Time) []se
 			begin, end := inventory.SlotAfter(t.period.From), inventory.SlotAfter(t.period.To)
 			if end.After(owned.From) && begin.Before(owned.To) {
 				add(later(begin, owned.From), nil, false)
+				if a.charged {
+					cuts := t.contract.Cuts()
+					slices.SortFunc(cuts, time.Time.Compare)
+					for _, cut := range cuts {
+						add(earlier(cut, earlier(end, owned.To)), t, false)
+					}
+				}
 				add(earlier(end, owned.To), t, false)
 			}
 		}

@@ -221,6 +221,7 @@ func lineOf(row statements.Row) scenario.Line {
 	line := scenario.Line{
 		Service: row.Service, From: rating.DateOf(row.PeriodFrom).String(), Until: rating.DateOf(row.PeriodTo).String(), Kind: string(row.Kind), Quota: quota,
 		Used: row.Used.String() + " " + string(row.Unit), Excess: row.Excess.String() + " " + string(row.Unit),
+		Free: fmt.Sprintf("%d in, %d out", row.FreeInOctets, row.FreeOutOctets), Excluded: fmt.Sprintf("%d in, %d out", row.ExcludedInOctets, row.ExcludedOutOctets),
 		Estimated: fmt.Sprint(row.EstimatedOctets),
 		Grace:     row.Grace.String() + " " + string(row.Unit),
 		Billed:    row.BilledQuantity.String() + " " + string(cmp.Or(row.PriceUnit, row.Unit)),

@@ -26,7 +26,7 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	if err != nil || len(spans) == 0 {
 		return err
 	}
-	touched, err := toldOf(ctx, tx, spans)
+	touched, err := toldOf(ctx, tx, c.owners, spans)
 	if err != nil || len(touched) == 0 {
 		return err
 	}
@@ -75,6 +75,10 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
 	row.EstimatedOctets -= told.EstimatedOctets
+	row.ExcludedInOctets -= told.ExcludedInOctets
+	row.ExcludedOutOctets -= told.ExcludedOutOctets
+	row.FreeInOctets -= told.FreeInOctets
+	row.FreeOutOctets -= told.FreeOutOctets
 	row.BitsPerSecond -= told.BitsPerSecond
 	row.InternalInOctets -= told.InternalInOctets
 	row.InternalOutOctets -= told.InternalOutOctets
@@ -83,7 +87,7 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
 	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
-		row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
+		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
 	return row, differs
 }
 
@@ -93,6 +97,10 @@ func plus(sum, row statements.Row) statements.Row {
 	sum.OutOctets += row.OutOctets
 	sum.BillableOctets += row.BillableOctets
 	sum.EstimatedOctets += row.EstimatedOctets
+	sum.ExcludedInOctets += row.ExcludedInOctets
+	sum.ExcludedOutOctets += row.ExcludedOutOctets
+	sum.FreeInOctets += row.FreeInOctets
+	sum.FreeOutOctets += row.FreeOutOctets
 	sum.BitsPerSecond += row.BitsPerSecond
 	sum.InternalInOctets += row.InternalInOctets
 	sum.InternalOutOctets += row.InternalOutOctets
@@ -103,12 +111,18 @@ func plus(sum, row statements.Row) statements.Row {
 	return sum
 }
 
+// changedSpan is a span of which something else is known.
+type changedSpan struct {
+	rating.Period
+	service string // empty: it may be of any
+}
+
 // changedSpans returns the spans of which something else is known than when closed periods were
 // last looked at.
-func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]rating.Period, error) {
-	var spans []rating.Period
+func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan, error) {
+	var spans []changedSpan
 	err := eachLateHour(ctx, tx, c.head.booking, c.booking, func(hour time.Time) {
-		spans = append(spans, rating.Period{From: hour, To: hour.Add(time.Hour)})
+		spans = append(spans, changedSpan{Period: rating.Period{From: hour, To: hour.Add(time.Hour)}})
 	})
 	if err != nil {
 		return nil, err
@@ -120,8 +134,11 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]rating.Peri
 			to = c.sealed
 		}
 		if change.From.Before(to) {
-			spans = append(spans, rating.Period{From: change.From, To: to})
+			spans = append(spans, changedSpan{Period: rating.Period{From: change.From, To: to}})
 		}
+	}
+	for _, decided := range c.owners.DecidedSpans(c.head.version, c.owners.Version) {
+		spans = append(spans, changedSpan{Period: rating.Period{From: decided.From, To: decided.To}, service: decided.Service})
 	}
 	return spans, err
 }
@@ -144,7 +161,7 @@ func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f f
 }
 
 // toldOf returns what was said about the closed periods that share an instant with any span.
-func toldOf(ctx context.Context, tx *store.Tx, spans []rating.Period) ([]*told, error) {
+func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans []changedSpan) ([]*told, error) {
 	earliest := spans[0].From
 	for _, span := range spans {
 		earliest = earlier(earliest, span.From)
@@ -155,13 +172,14 @@ func toldOf(ctx context.Context, tx *store.Tx, spans []rating.Period) ([]*told, 
 		key := fmt.Sprint(s.Body.Contract.Service, s.Body.Period.From.UnixNano())
 		t := by[key]
 		if t == nil {
-			if !overlapsAny(s.Body.Period, spans) {
+			if !overlapsAny(s.Body.Contract.Service, s.Body.Period, spans) {
 				return nil
 			}
 			contract, err := thaw(s.Body.Contract)
 			if err != nil {
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
+			contract.Decisions = owners.DecisionsOn(contract.Service) // of all that it was closed with, these may change
 			t = &told{target: target{contract: contract, period: s.Body.Period}, first: s.Body}
 			by[key] = t
 			list = append(list, t)
@@ -172,9 +190,9 @@ func toldOf(ctx context.Context, tx *store.Tx, spans []rating.Period) ([]*told, 
 	return list, err
 }
 
-func overlapsAny(p rating.Period, spans []rating.Period) bool {
+func overlapsAny(service string, p rating.Period, spans []changedSpan) bool {
 	for _, span := range spans {
-		if p.Overlaps(span.From, span.To) {
+		if p.Overlaps(span.From, span.To) && (span.service == "" || span.service == service) {
 			return true
 		}
 	}

@@ -140,7 +140,7 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 
 // held says what a held period waits for.
 func held(row statements.Row) error {
-	return fmt.Errorf("service %s: the period from %s is held: %s", row.Service, row.PeriodFrom.Format(time.DateOnly), row.Hold)
+	return fmt.Errorf("service %s: the period from %s is held: %s (import a decision about it)", row.Service, row.PeriodFrom.Format(time.DateOnly), row.Hold)
 }
 
 func (c *closing) body(a *account, row statements.Row, usage rating.Usage, prices []rating.Price) StatementBody {

@@ -13,14 +13,15 @@ type Amount struct {
 	VarianceKiB2 uint64 `json:"variance_kib2"`
 }
 
-// Part is usage of one class. With a percentile it lies in one slot, which contains At.
+// Part is usage of one class in a span that contains At and in which the contract has no cut. With a
+// percentile it lies in one slot.
 type Part struct {
 	At      time.Time
 	Class   string
 	In, Out Amount
 }
 
-// ClassUsage is what was used of one class, whether it counts or not.
+// ClassUsage is what was used of one class, whether it counts or not, and whether it was excluded or not.
 type ClassUsage struct {
 	Class     string `json:"class"`
 	InOctets  uint64 `json:"in_octets"`
@@ -43,6 +44,7 @@ type Account struct {
 // NewAccount returns an empty account of a period. until is the instant up to which the period is over:
 // slots that end after it are not there yet.
 func NewAccount(c Contract, p Period, until time.Time) *Account {
+	c, _ = c.decided(p)
 	a := &Account{contract: c, period: p, classes: map[string]*ClassUsage{}}
 	if c.Direction.Value.IsPercentile() {
 		active := c.active(p)
@@ -52,12 +54,12 @@ func NewAccount(c Contract, p Period, until time.Time) *Account {
 			end = until.UTC().Truncate(SlotLength)
 		}
 		a.slots = make([]Slot, max(0, int(end.Sub(a.first)/SlotLength)))
+		for i := range a.slots {
+			a.slots[i].InExcluded, a.slots[i].OutExcluded = c.ExcludedAt(a.first.Add(time.Duration(i) * SlotLength))
+		}
 	}
 	return a
 }
-
-// Contract and Period return what the account was made for.
-func (a *Account) Contract() Contract { return a.contract }
 
 // Period returns the period that the account was made for.
 func (a *Account) Period() Period { return a.period }
@@ -73,6 +75,15 @@ func (a *Account) Add(p Part) {
 	a.sum(&class.OutOctets, p.Out.Octets)
 	if !class.Counted {
 		return
+	}
+	in, out := a.contract.ExcludedAt(p.At)
+	if in {
+		a.sum(&a.usage.ExcludedInOctets, p.In.Octets)
+		p.In = Amount{}
+	}
+	if out {
+		a.sum(&a.usage.ExcludedOutOctets, p.Out.Octets)
+		p.Out = Amount{}
 	}
 	a.sum(&a.usage.InOctets, p.In.Octets)
 	a.sum(&a.usage.OutOctets, p.Out.Octets)

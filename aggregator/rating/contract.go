@@ -3,7 +3,9 @@ package rating
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"hostmeter/schemas"
@@ -21,6 +23,7 @@ const (
 	FromContract Level = "contract"
 	FromPlan     Level = "plan"
 	FromProvider Level = "provider"
+	FromDecision Level = "decision" // of a person; it wins over all of them
 )
 
 // Setting is a value and the level that it was found at.
@@ -47,6 +50,8 @@ type Contract struct {
 	Grace   Setting[Grace]         `json:"grace"`
 	// BillInternal counts traffic between two of the provider's own addresses as well.
 	BillInternal Setting[bool] `json:"bill_internal"`
+	// Free are traffic classes that do not count, with spaces between; "none" is none.
+	Free Setting[string] `json:"free"`
 	// Bills is the kind of meter that counts: address, vnic or port. The others are witnesses.
 	Bills Setting[string] `json:"bills"`
 	// Sampled is what a sampled estimate is charged by.
@@ -63,6 +68,9 @@ type Contract struct {
 
 	Opened Date `json:"opened"` // the anchor of anniversary periods
 	Closed Date `json:"closed"` // no period begins on or after it; the zero value is never
+
+	// Decisions are those in force about the service, in the order in which they were made.
+	Decisions []Decision `json:"decisions,omitempty"`
 
 	// Schedule cuts the periods; it is Period, Opened and Zone once more, ready for use.
 	Schedule Schedule `json:"-"`
@@ -110,7 +118,7 @@ func (c Contract) Counts(class string) bool {
 	case schemas.ClassInternal:
 		return byAddress && c.BillInternal.Value
 	}
-	return byAddress
+	return byAddress && !slices.Contains(strings.Fields(c.Free.Value), class)
 }
 
 // active returns the part of a period in which the service was open.
@@ -155,6 +163,9 @@ func (c Contract) Rules(p Period) []Rule {
 	if c.Block.Value.Unit != "" {
 		rules = append(rules, Rule{"block", c.Block.Value.String(), c.Block.Level})
 	}
+	if c.Free.Value != "" {
+		rules = append(rules, Rule{"free", c.Free.Value, c.Free.Level})
+	}
 	for _, step := range c.Steps {
 		if step.From.Before(p.To) {
 			rules = append(rules, step.rule())
@@ -171,6 +182,11 @@ func (c Contract) Rules(p Period) []Rule {
 		rules = append(rules, Rule{"missing", string(c.Missing.Value), c.Missing.Level})
 	} else {
 		rules = append(rules, Rule{"sampled", string(c.Sampled.Value), c.Sampled.Level})
+	}
+	for _, d := range c.Decisions {
+		if d.concerns(p) {
+			rules = append(rules, d.rule())
+		}
 	}
 	return rules
 }

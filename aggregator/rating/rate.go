@@ -23,6 +23,9 @@ type Usage struct {
 	OutOctets       uint64 `json:"out_octets"`
 	InVarianceKiB2  uint64 `json:"in_variance_kib2"`
 	OutVarianceKiB2 uint64 `json:"out_variance_kib2"`
+	// ExcludedInOctets and ExcludedOutOctets would have counted, but for a decision.
+	ExcludedInOctets  uint64 `json:"excluded_in_octets"`
+	ExcludedOutOctets uint64 `json:"excluded_out_octets"`
 	// Classes is all that was used, whether it counts or not.
 	Classes []ClassUsage `json:"classes,omitempty"`
 	// Percentile is there where the contract's direction is one.
@@ -91,6 +94,8 @@ type Charge struct {
 	Direction           Direction       `json:"direction"`
 	InOctets            int64           `json:"in_octets"`
 	OutOctets           int64           `json:"out_octets"`
+	ExcludedInOctets    int64           `json:"excluded_in_octets"` // by a decision, beside InOctets
+	ExcludedOutOctets   int64           `json:"excluded_out_octets"`
 	BillableOctets      int64           `json:"billable_octets"`  // 0 where a percentile counts
 	EstimatedOctets     int64           `json:"estimated_octets"` // BillableOctets, but where a lower bound is charged
 	BitsPerSecond       int64           `json:"bits_per_second"`  // 0 where octets count
@@ -121,6 +126,7 @@ type Charge struct {
 // begins a block. Without, the exact excess is charged. A charge that is held has no amount, and says
 // why. Errors: ErrNoPrice where there is an excess and no version applies, ErrOverflow, ErrUnits.
 func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
+	c, waived := c.decided(p)
 	charge, excess, err := measure(c, p, u)
 	if err != nil {
 		return Charge{}, err
@@ -129,7 +135,11 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	if ok {
 		charge.PriceUnit, charge.UnitPrice, charge.PriceFrom = price.Per, price.Amount, price.From
 	}
-	if charge.Kind != KindOverage {
+	if charge.Kind == KindNone || charge.Kind == KindHeld && !waived {
+		return charge, nil
+	}
+	if waived {
+		charge.Kind, charge.Hold = KindWaived, ""
 		return charge, nil
 	}
 	if !ok {
@@ -148,7 +158,9 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	in, err1 := fits(u.InOctets, 0)
 	out, err2 := fits(u.OutOctets, 0)
 	billable, err3 := u.Billable(c.Direction.Value)
-	if err := errors.Join(err1, err2, err3, c.Validate()); err != nil {
+	excludedIn, err4 := fits(u.ExcludedInOctets, 0)
+	excludedOut, err5 := fits(u.ExcludedOutOctets, 0)
+	if err := errors.Join(err1, err2, err3, err4, err5, c.Validate()); err != nil {
 		return Charge{}, decimal.Zero, err
 	}
 	quota := c.Allowance(p)
@@ -157,6 +169,8 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		Direction:           c.Direction.Value,
 		InOctets:            int64(in),
 		OutOctets:           int64(out),
+		ExcludedInOctets:    int64(excludedIn),
+		ExcludedOutOctets:   int64(excludedOut),
 		BillableOctets:      int64(billable),
 		EstimatedOctets:     int64(billable),
 		StandardErrorOctets: u.StandardErrorOctets(c.Direction.Value),

@@ -116,6 +116,7 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 		Service: c.Service, From: day(p.From), Until: day(p.To), Kind: string(charge.Kind), Quota: quota,
 		Used:      charge.Used.String() + " " + string(charge.Unit),
 		Excess:    charge.Excess.String() + " " + string(charge.Unit),
+		Excluded:  fmt.Sprintf("%d in, %d out", charge.ExcludedInOctets, charge.ExcludedOutOctets),
 		Estimated: fmt.Sprint(charge.EstimatedOctets),
 		Grace:     charge.Grace.String() + " " + string(charge.Unit),
 		Billed:    charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
@@ -123,6 +124,13 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 		Amount:    charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,
 		Hold:      charge.Hold,
 	}
+	var freeIn, freeOut uint64
+	for _, class := range usage.Classes {
+		if !class.Counted {
+			freeIn, freeOut = freeIn+class.InOctets, freeOut+class.OutOctets
+		}
+	}
+	got.Free = fmt.Sprintf("%d in, %d out", freeIn, freeOut)
 	if p := usage.Percentile; p != nil {
 		got.Slots = fmt.Sprintf("%d, %d missing", p.Slots, p.Missing)
 	}

@@ -68,7 +68,8 @@ type Usage struct {
 	From       time.Time `json:"from"`
 	To         time.Time `json:"to"`
 	Class      string    `json:"class"`
-	Counted    bool      `json:"counted"` // against the quota
+	Counted    bool      `json:"counted"`            // against the quota
+	Excluded   bool      `json:"excluded,omitempty"` // it would count, but for a decision
 	InOctets   int64     `json:"in_octets"`
 	OutOctets  int64     `json:"out_octets"`
 	InPackets  int64     `json:"in_packets"`

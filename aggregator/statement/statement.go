@@ -78,6 +78,12 @@ type Row struct {
 	// EstimatedOctets is the estimate of what counts; BillableOctets is less where the contract charges by
 	// a lower bound.
 	EstimatedOctets int64 `json:"estimated_octets"`
+	// FreeInOctets and FreeOutOctets are of classes that the contract does not count; ExcludedInOctets and
+	// ExcludedOutOctets would have counted, but for a decision that Rules name.
+	FreeInOctets      int64 `json:"free_in_octets"`
+	FreeOutOctets     int64 `json:"free_out_octets"`
+	ExcludedInOctets  int64 `json:"excluded_in_octets"`
+	ExcludedOutOctets int64 `json:"excluded_out_octets"`
 	// Hold says why nothing is charged until a person decides; empty where nothing is held.
 	Hold string `json:"hold"`
 	// Classes are all that was used, whether it counts or not. Those of an adjustment are whole, not

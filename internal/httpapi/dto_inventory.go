@@ -23,6 +23,7 @@ type Rules struct {
 	Grace     string `json:"grace,omitempty"`    // 10 % threshold, 10 % allowance
 	Sampled   string `json:"sampled,omitempty"`  // estimate, lower_bound, hold: what sampled usage is charged by
 	Partial   string `json:"partial,omitempty"`  // full, prorated: the quota of a period in which it was opened or closed
+	Free      string `json:"free,omitempty"`     // backup peering: traffic classes that do not count
 	TimeZone  string `json:"time_zone,omitempty"`
 }
 

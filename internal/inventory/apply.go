@@ -12,7 +12,8 @@ import (
 )
 
 // Row is one row to add or to change, as texts: Section is "customers", "services", "plans",
-// "prices", "prefixes", "changes", "ownership" or "provider", Cells are by the columns of the import format. A
+// "prices", "prefixes", "changes", "decisions",
+// "ownership" or "provider", Cells are by the columns of the import format. A
 // row says everything about its key: a cell that is absent or empty is not set.
 type Row struct {
 	Section string
@@ -245,6 +246,9 @@ func (c *change) add(k *kind, row Row) {
 		c.unchanged++
 		return
 	}
+	if k == &kindDecision && old != nil {
+		c.fault(row.Where, "decision %s is made and is not changed: revoke it by another one", k.keyOf(text))
+	}
 	if k == &kindPrice && old != nil {
 		c.checkPriceVersion(row, k.keyOf(text))
 	}
@@ -277,6 +281,8 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 		return c.services.put(f)
 	case &kindChange:
 		return c.changes.put(f)
+	case &kindDecision:
+		return c.decisions.put(f)
 	}
 	return c.ownership.put(f)
 }
@@ -349,6 +355,8 @@ func writeEdit(ctx context.Context, tx *store.Tx, version int64, e edit) error {
 	switch e.kind {
 	case &kindOwnership:
 		return writeOwnership(ctx, tx, version, e)
+	case &kindDecision:
+		return writeDecision(ctx, tx, version, e)
 	case &kindProvider:
 		if _, err := tx.Exec(ctx, `DELETE FROM provider`); err != nil {
 			return err

@@ -21,6 +21,16 @@ func (c *change) check() {
 	for _, service := range c.services.sorted() {
 		c.checkService(service, changes[service.ID], prices, zones)
 	}
+	for _, d := range c.decisions.sorted() {
+		c.checkDecision(d, func(id string) (contract rating.Contract, ok bool) {
+			service, ok := c.services.rows[id]
+			if !ok {
+				return contract, false
+			}
+			contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+			return contract, err == nil
+		})
+	}
 	for _, change := range c.changes.sorted() {
 		if _, ok := c.services.rows[change.Service]; !ok {
 			c.faultIn(&kindChange, kindChange.keyOf(change.row()), "service", "service %q is not known", change.Service)

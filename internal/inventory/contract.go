@@ -23,6 +23,7 @@ func resolve(provider Provider, plan Plan, service Service, zones map[string]*ti
 		Grace:        grace(own.Grace, planned.Grace, standard.Grace),
 		BillInternal: switchOf(own.Internal, planned.Internal, standard.Internal),
 		Missing:      strongest(own.Missing, planned.Missing, standard.Missing, defaultMissing),
+		Free:         strongest(own.Free, planned.Free, standard.Free, ""),
 		Partial:      strongest(own.Partial, planned.Partial, standard.Partial, defaultPartial),
 		Sampled:      strongest(own.Sampled, planned.Sampled, standard.Sampled, defaultSampled),
 		SKU:          strongest(own.SKU, planned.SKU, standard.SKU, defaultSKU),

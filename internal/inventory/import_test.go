@@ -124,6 +124,21 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95}\n", "more.yaml:2: plan: quota 10 TB with direction p95: octets and rates do not go together")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s}\n", "more.yaml:2: plan: block 1 TB with direction p95")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s, block: 1 Mbit/s}\n", "more.yaml:2: plan: price (overage, london, GBP) is per TB, and direction p95")
+		f("plans: [{name: p, quota: 1 TB, free: internal}, {name: q, quota: 1 TB, free: none backup}]\n", "more.yaml:1: free: internal", "more.yaml:1: free: \"none backup\"")
+		decide := func(fields string) string {
+			return "decisions:\n  - {id: d1, service: s1, by: Jane, reason: DDoS, " + fields + "}\n"
+		}
+		f(decide("decision: forget"), "more.yaml:2: decision: \"forget\"")
+		f(decide("decision: exclude, from: 2026-05-12T00:00:00Z"), "more.yaml:2: until: a decision to exclude needs one")
+		f(decide("decision: exclude, from: 2026-05-12T00:00:00Z, until: 2026-05-11T00:00:00Z"), "more.yaml:2: until: 2026-05-11T00:00:00Z is not after from")
+		f(decide("decision: exclude, from: 2026-05-12T00:01:00Z, until: 2026-05-12T00:10:00Z"), "more.yaml:2: from: an exclusion begins and ends at multiples")
+		f(decide("decision: exclude, from: 2026-05-12T00:00:00Z, until: 2026-05-12T00:10:00Z, direction: max"), "more.yaml:2: direction: \"max\"")
+		f(decide("decision: waive"), "more.yaml:2: from: a decision to waive needs one")
+		f(decide("decision: waive, from: 2026-05-12T00:00:00Z, direction: in"), "more.yaml:2: direction: goes with a decision to exclude")
+		f(decide("decision: zero, from: 2026-05-12T00:00:00Z"), "more.yaml:2: decision: service s1 counts octets")
+		f(decide("decision: revoke, revokes: d0"), "more.yaml:2: revokes: \"d0\" is no decision about service s1")
+		f("decisions:\n  - {id: d1, service: s1, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane}\n", "more.yaml:2: reason: missing")
+		f("decisions:\n  - {id: d1, service: s9, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane, reason: x}\n", "more.yaml:2: service: service \"s9\" is not known")
 		f("changes:\n  - {service: s1, at: 2026-05-12T00:00:00Z}\n", "more.yaml:2: plan: neither a plan nor a quota")
 		f("changes:\n  - {service: s9, at: 2026-05-12T00:00:00Z, quota: 20 TB}\n", "more.yaml:2: service: service \"s9\" is not known")
 		f("changes:\n  - {service: s1, at: 2026-05-12T00:00:00Z, plan: gold}\n", "more.yaml:2: plan: plan \"gold\" is not known")
@@ -265,4 +280,33 @@ func TestAnEndThatIsMovedTwiceIsAChangeFromTheFirst(t *testing.T) {
 			t.Errorf("%s is in no change: %+v", at, changes)
 		}
 	}
+}
+
+// TestDecisionsAreNeverChanged adds a decision, finds it again, and refuses another one of its id.
+func TestDecisionsAreNeverChanged(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		mustImport(t, inv, example(t)...)
+		waive := `decisions: [{id: d1, service: s1, decision: waive, from: 2026-10-15T00:00:00Z, by: Jane, reason: goodwill}]`
+		mustImport(t, inv, yaml(waive))
+		if again := mustImport(t, inv, yaml(waive)); again.Unchanged != 1 || len(again.Edits) != 0 {
+			t.Fatalf("importing it again: %+v", again)
+		}
+		s := snapshot(t, inv)
+		if on := s.DecisionsOn("s1"); len(on) != 1 || on[0].Reason != "goodwill" || s.Decisions()[0].RecordedVersion != s.Version {
+			t.Fatalf("got %+v", s.Decisions())
+		}
+		_, err := inv.Import(context.Background(), []inventory.File{yaml(strings.Replace(waive, "goodwill", "whim", 1))}, false)
+		if err == nil || !strings.Contains(err.Error(), "decision d1 is made and is not changed") {
+			t.Fatalf("got %v", err)
+		}
+		mustImport(t, inv, yaml(`decisions: [{id: d2, service: s1, decision: revoke, revokes: d1, by: John, reason: a whim}]`))
+		after := snapshot(t, inv)
+		if len(after.DecisionsOn("s1")) != 0 || len(after.Decisions()) != 2 {
+			t.Fatalf("revoked: %+v", after.Decisions())
+		}
+		spans := after.DecidedSpans(s.Version, after.Version)
+		if len(spans) != 1 || spans[0].Service != "s1" || !spans[0].From.Equal(time.Date(2026, 10, 15, 0, 0, 0, 0, time.UTC)) {
+			t.Fatalf("spans %+v", spans)
+		}
+	})
 }

@@ -53,6 +53,7 @@ type Rules struct {
 	Grace     rating.Grace         `json:"grace"`
 	Sampled   rating.SampledPolicy `json:"sampled"`
 	Partial   rating.PartialPolicy `json:"partial"`
+	Free      string               `json:"free"` // classes, sorted, with spaces between
 	TimeZone  string               `json:"time_zone"`
 }
 

@@ -25,7 +25,7 @@ type kind struct {
 }
 
 var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal",
-	"missing", "grace", "sampled", "partial", "time_zone"} // time_zone last: the provider has it elsewhere
+	"missing", "grace", "sampled", "partial", "free", "time_zone"} // time_zone last: the provider has it elsewhere
 
 // The kinds, in the order in which they may refer to each other.
 var (
@@ -44,10 +44,13 @@ var (
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
 	kindChange = kind{section: "changes", name: "contract_change", columns: []string{"service", "at", "plan", "quota"},
 		stored: []string{"service", "ordered_at", "plan", "quota"}, keys: 2, required: []string{"service", "at"}}
+	kindDecision = kind{section: "decisions", name: "decision", columns: []string{"id", "service", "decision", "from", "until", "direction", "revokes", "by", "reason"},
+		stored: []string{"id", "service", "decision", "from_at", "until_at", "direction", "revokes", "decided_by", "reason"}, keys: 1,
+		required: []string{"id", "service", "decision", "by", "reason"}}
 	kindOwnership = kind{section: "ownership", name: "ownership", columns: []string{"key", "from", "service", "until"}, keys: 2,
 		required: []string{"key", "from", "service"}}
 
-	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindChange, &kindOwnership}
+	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindChange, &kindDecision, &kindOwnership}
 )
 
 func (k *kind) table() []string {
@@ -204,6 +207,7 @@ func readRules(f *fields) Rules {
 		Grace:     read(f, "grace", rating.ParseGrace),
 		Sampled:   read(f, "sampled", rating.ParseSampledPolicy),
 		Partial:   read(f, "partial", rating.ParsePartialPolicy),
+		Free:      read(f, "free", parseFree),
 		TimeZone:  read(f, "time_zone", parseZone),
 	}
 }
@@ -214,7 +218,7 @@ func (r Rules) row() []string {
 		internal = strconv.FormatBool(*r.Internal)
 	}
 	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal,
-		string(r.Missing), r.Grace.String(), string(r.Sampled), string(r.Partial), r.TimeZone}
+		string(r.Missing), r.Grace.String(), string(r.Sampled), string(r.Partial), r.Free, r.TimeZone}
 }
 
 func readProvider(f *fields) Provider {

@@ -40,10 +40,14 @@ type Snapshot struct {
 	prefixes  []Prefix
 	ownership []Ownership
 	changes   []ContractChange
+	decisions []Decision // by id
 	contracts map[string][]terms
 	owners    map[schemas.MeterID][]Interval // by key; ordered by From; To is zero where open
+	decided   map[string][]rating.Decision   // in force, by service
 	bits4     []int                          // lengths of the keys that are prefixes, longest first
 	bits6     []int
+
+	decisionByID map[string]Decision
 }
 
 // Snapshot returns the inventory as it is now. It is read again only after a change.
@@ -89,9 +93,13 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		prefixes:  s.prefixes.sorted(),
 		ownership: s.ownership.sorted(),
 		changes:   s.changes.sorted(),
-		ordered:   s.services.sorted(),
-		contracts: make(map[string][]terms, len(s.services.rows)),
-		owners:    make(map[schemas.MeterID][]Interval, len(s.ownership.rows)),
+		decisions: s.decisions.sorted(),
+		decided:   s.inForce(),
+
+		decisionByID: s.decisions.rows,
+		ordered:      s.services.sorted(),
+		contracts:    make(map[string][]terms, len(s.services.rows)),
+		owners:       make(map[schemas.MeterID][]Interval, len(s.ownership.rows)),
 	}
 	zones := map[string]*time.Location{}
 	changes := s.changesByService()
@@ -99,6 +107,9 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		history, fault := s.history(service, changes[service.ID], zones)
 		if fault != nil {
 			return nil, fmt.Errorf("service %s: %s: %w", service.ID, fault.column, fault.err)
+		}
+		for i := range history {
+			history[i].contract.Decisions = snapshot.decided[service.ID]
 		}
 		snapshot.contracts[service.ID] = history
 	}

@@ -45,6 +45,7 @@ type state struct {
 	customers   *table[Customer]
 	services    *table[Service]
 	changes     *table[ContractChange]
+	decisions   *table[Decision]
 	ownership   *table[Ownership]
 }
 
@@ -56,6 +57,7 @@ func newState() *state {
 		customers: newTable(&kindCustomer, readCustomer, Customer.row),
 		services:  newTable(&kindService, readService, Service.row),
 		changes:   newTable(&kindChange, readChange, ContractChange.row),
+		decisions: newTable(&kindDecision, readDecision, Decision.row),
 		ownership: newTable(&kindOwnership, readOwnership, Ownership.row),
 	}
 }
@@ -74,7 +76,7 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadOwnership(ctx, tx, s.ownership))
+		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {

@@ -48,13 +48,15 @@ type Span struct{ From, Until time.Time }
 
 // Line is what the report is to say of one period of a service. What is empty is not compared.
 type Line struct {
-	Service string `yaml:"service"`
-	From    string `yaml:"from"` // the period's first day
-	Until   string `yaml:"until"`
-	Kind    string `yaml:"kind"`
-	Quota   string `yaml:"quota"`  // "10 TB"
-	Used    string `yaml:"used"`   // "10.5 TB"
-	Excess  string `yaml:"excess"` // "0.5 TB"
+	Service  string `yaml:"service"`
+	From     string `yaml:"from"` // the period's first day
+	Until    string `yaml:"until"`
+	Kind     string `yaml:"kind"`
+	Quota    string `yaml:"quota"`    // "10 TB"
+	Used     string `yaml:"used"`     // "10.5 TB"
+	Excess   string `yaml:"excess"`   // "0.5 TB"
+	Free     string `yaml:"free"`     // "1 in, 2 out" octets of classes that do not count
+	Excluded string `yaml:"excluded"` // the same, by a decision
 	// Estimated is in octets, where a lower bound is charged.
 	Estimated string `yaml:"estimated"`
 	Grace     string `yaml:"grace"`  // "1 TB"
@@ -81,6 +83,8 @@ func (l Line) Differences(got Line) []string {
 	f("quota", got.Quota, l.Quota)
 	f("used", got.Used, l.Used)
 	f("excess", got.Excess, l.Excess)
+	f("free", got.Free, l.Free)
+	f("excluded", got.Excluded, l.Excluded)
 	f("estimated", got.Estimated, l.Estimated)
 	f("grace", got.Grace, l.Grace)
 	f("billed", got.Billed, l.Billed)

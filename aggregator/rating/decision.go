@@ -1,0 +1,94 @@
+package rating
+
+import (
+	"fmt"
+	"time"
+)
+
+// DecisionKind is what a person has decided about a service's usage or charge.
+type DecisionKind string
+
+// The kinds of decisions.
+const (
+	// DecideExclude takes the usage of a time range out of the account, as that of an attack.
+	DecideExclude DecisionKind = "exclude"
+	// These four settle a period, held or not: they are what the contract says in it.
+	DecideEstimate   DecisionKind = "estimate"
+	DecideLowerBound DecisionKind = "lower_bound"
+	DecideIgnore     DecisionKind = "ignore"
+	DecideZero       DecisionKind = "zero"
+	// DecideWaive does not charge a period's overage.
+	DecideWaive DecisionKind = "waive"
+)
+
+// Decision is what somebody has decided, and why. It wins over every setting.
+type Decision struct {
+	ID   string       `json:"id"`
+	Kind DecisionKind `json:"decision"`
+	// From and Until are, of an exclusion, whole slots [From, Until). Of the others From is an instant in
+	// the period, and Until zero.
+	From  time.Time `json:"from"`
+	Until time.Time `json:"until"`
+	// Direction is what an exclusion is of: In, Out, or Sum for both.
+	Direction Direction `json:"direction"`
+	By        string    `json:"by"`
+	Reason    string    `json:"reason"`
+}
+
+// concerns says whether a decision is about a period.
+func (d Decision) concerns(p Period) bool {
+	if d.Kind == DecideExclude {
+		return p.Overlaps(d.From, d.Until)
+	}
+	return p.Contains(d.From)
+}
+
+// rule writes the decision as a rule.
+func (d Decision) rule() Rule {
+	value := d.ID
+	if d.Kind == DecideExclude {
+		value = fmt.Sprintf("%s from %s to %s, %s", d.ID, d.From.UTC().Format(time.RFC3339), d.Until.UTC().Format(time.RFC3339), d.Direction)
+	}
+	return Rule{string(d.Kind), value + ", by " + d.By + ": " + d.Reason, FromDecision}
+}
+
+// decided returns the contract as decisions have it in a period: of several that settle the same, the last
+// one in the list.
+func (c Contract) decided(p Period) (decided Contract, waived bool) {
+	for _, d := range c.Decisions {
+		if !d.concerns(p) {
+			continue
+		}
+		switch d.Kind {
+		case DecideEstimate, DecideLowerBound:
+			c.Sampled = Setting[SampledPolicy]{Value: SampledPolicy(d.Kind), Level: FromDecision}
+		case DecideIgnore, DecideZero:
+			c.Missing = Setting[MissingPolicy]{Value: MissingPolicy(d.Kind), Level: FromDecision}
+		case DecideWaive:
+			waived = true
+		}
+	}
+	return c, waived
+}
+
+// ExcludedAt says which directions are excluded in the slot that contains an instant.
+func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
+	for _, d := range c.Decisions {
+		if d.Kind == DecideExclude && !at.Before(d.From) && at.Before(d.Until) {
+			in = in || d.Direction != Out
+			out = out || d.Direction != In
+		}
+	}
+	return in, out
+}
+
+// Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.
+func (c Contract) Cuts() []time.Time {
+	var cuts []time.Time
+	for _, d := range c.Decisions {
+		if d.Kind == DecideExclude {
+			cuts = append(cuts, d.From, d.Until)
+		}
+	}
+	return cuts
+}

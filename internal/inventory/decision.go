@@ -1,0 +1,212 @@
+package inventory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/store"
+	"hostmeter/schemas"
+)
+
+// decideRevoke takes another decision back.
+const decideRevoke rating.DecisionKind = "revoke"
+
+// Decision is what a person has decided about a service. It is never changed; another one may revoke it.
+type Decision struct {
+	rating.Decision
+	Service string `json:"service"`
+	Revokes string `json:"revokes"`
+	// RecordedVersion is the version of the inventory that brought it.
+	RecordedVersion int64 `json:"recorded_version"`
+}
+
+func parseDecisionKind(text string) (rating.DecisionKind, error) {
+	switch k := rating.DecisionKind(text); k {
+	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideWaive, decideRevoke:
+		return k, nil
+	}
+	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, waive or revoke", text)
+}
+
+func parseSides(text string) (rating.Direction, error) {
+	switch d := rating.Direction(text); d {
+	case rating.In, rating.Out, rating.Sum:
+		return d, nil
+	}
+	return "", fmt.Errorf("%q: want in, out or sum", text)
+}
+
+func readDecision(f *fields) Decision {
+	d := Decision{
+		Decision: rating.Decision{
+			ID:        read(f, "id", parseID),
+			Kind:      read(f, "decision", parseDecisionKind),
+			From:      read(f, "from", parseTime),
+			Until:     read(f, "until", parseTime),
+			Direction: read(f, "direction", parseSides),
+			By:        read(f, "by", parseText),
+			Reason:    read(f, "reason", parseText),
+		},
+		Service: read(f, "service", parseID),
+		Revokes: read(f, "revokes", parseID),
+	}
+	if len(f.errs) > 0 {
+		return d
+	}
+	wantFrom, wantUntil := d.Kind != decideRevoke, d.Kind == rating.DecideExclude
+	switch {
+	case d.From.IsZero() == wantFrom:
+		f.fail("from", fmt.Errorf("a decision to %s %s", d.Kind, map[bool]string{true: "needs one", false: "has none"}[wantFrom]))
+	case d.Until.IsZero() == wantUntil:
+		f.fail("until", fmt.Errorf("a decision to %s %s", d.Kind, map[bool]string{true: "needs one", false: "has none"}[wantUntil]))
+	case (d.Revokes == "") == (d.Kind == decideRevoke):
+		f.fail("revokes", errors.New("goes with a decision to revoke, and with no other"))
+	case d.Direction != "" && d.Kind != rating.DecideExclude:
+		f.fail("direction", errors.New("goes with a decision to exclude, and with no other"))
+	case wantUntil && !d.From.Before(d.Until):
+		f.fail("until", fmt.Errorf("%s is not after from", formatTime(d.Until)))
+	case wantUntil && (!SlotAfter(d.From).Equal(d.From) || !SlotAfter(d.Until).Equal(d.Until)):
+		f.fail("from", errors.New("an exclusion begins and ends at multiples of five minutes"))
+	}
+	if d.Kind == rating.DecideExclude && d.Direction == "" {
+		d.Direction = rating.Sum
+	}
+	return d
+}
+
+func (d Decision) row() []string {
+	return []string{d.ID, d.Service, string(d.Kind), formatTime(d.From), formatTime(d.Until), string(d.Direction), d.Revokes, d.By, d.Reason}
+}
+
+// checkDecision holds a decision to what it is about.
+func (c *change) checkDecision(d Decision, contract func(service string) (rating.Contract, bool)) {
+	fault := func(column, format string, args ...any) {
+		c.faultIn(&kindDecision, d.ID, column, format, args...)
+	}
+	of, ok := contract(d.Service)
+	if !ok {
+		fault("service", "service %q is not known", d.Service)
+		return
+	}
+	percentile := of.Direction.Value.IsPercentile()
+	switch d.Kind {
+	case decideRevoke:
+		if other, ok := c.decisions.rows[d.Revokes]; !ok || other.Service != d.Service || other.Kind == decideRevoke {
+			fault("revokes", "%q is no decision about service %s that can be revoked", d.Revokes, d.Service)
+		}
+	case rating.DecideLowerBound, rating.DecideEstimate:
+		if percentile {
+			fault("decision", "service %s counts a percentile: %v", d.Service, rating.ErrPercentileError)
+		}
+	case rating.DecideIgnore, rating.DecideZero:
+		if !percentile {
+			fault("decision", "service %s counts octets, and no slots that could be missing", d.Service)
+		}
+	}
+}
+
+// inForce returns the decisions about each service that are not revoked, in the order in which they were made.
+func (s *state) inForce() map[string][]rating.Decision {
+	revoked := map[string]bool{}
+	list := s.decisions.sorted()
+	for _, d := range list {
+		revoked[d.Revokes] = true
+	}
+	slices.SortStableFunc(list, func(a, b Decision) int { return int(min(max(a.RecordedVersion-b.RecordedVersion, -1), 1)) })
+	by := map[string][]rating.Decision{}
+	for _, d := range list {
+		if d.Kind != decideRevoke && !revoked[d.ID] {
+			by[d.Service] = append(by[d.Service], d.Decision)
+		}
+	}
+	return by
+}
+
+func writeDecision(ctx context.Context, tx *store.Tx, version int64, e edit) error {
+	args := make([]any, 0, len(e.new)+2)
+	for _, cell := range e.new {
+		args = append(args, cell)
+	}
+	columns := e.kind.table()
+	_, err := tx.Exec(ctx, `INSERT INTO decision (`+strings.Join(columns, ", ")+`, recorded_at, recorded_version) VALUES (?`+
+		strings.Repeat(", ?", len(columns)+1)+`)`, append(args, tx.Now.UnixNano(), version)...)
+	return err
+}
+
+// loadDecisions reads the decisions with the versions that brought them.
+func loadDecisions(ctx context.Context, tx *store.Tx, t *table[Decision]) error {
+	if err := loadTable(ctx, tx, t); err != nil {
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT id, recorded_version FROM decision`)
+	if err != nil {
+		return fmt.Errorf("read decisions: %w", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var version int64
+		if err := rows.Scan(&id, &version); err != nil {
+			return fmt.Errorf("read decisions: %w", err)
+		}
+		d := t.rows[id]
+		d.RecordedVersion = version
+		t.rows[id] = d
+	}
+	return rows.Err()
+}
+
+// DecidedSpan is a span of a service about which something was decided, or is no longer.
+type DecidedSpan struct {
+	Service  string
+	From, To time.Time
+}
+
+// DecidedSpans returns the spans of the decisions that were recorded by versions in (after, through]. It is
+// asked by whoever has told charges before.
+func (s *Snapshot) DecidedSpans(after, through int64) []DecidedSpan {
+	var spans []DecidedSpan
+	for _, d := range s.decisions {
+		if d.RecordedVersion <= after || d.RecordedVersion > through {
+			continue
+		}
+		about := d
+		if d.Kind == decideRevoke {
+			about = s.decisionByID[d.Revokes]
+		}
+		to := about.Until
+		if to.IsZero() {
+			to = about.From.Add(1)
+		}
+		spans = append(spans, DecidedSpan{Service: d.Service, From: about.From, To: to})
+	}
+	return spans
+}
+
+// Decisions returns all decisions by id, the revoked ones too. It is only read.
+func (s *Snapshot) Decisions() []Decision { return s.decisions }
+
+// DecisionsOn returns the decisions about a service that are in force, in the order in which they were made.
+func (s *Snapshot) DecisionsOn(service string) []rating.Decision { return s.decided[service] }
+
+// parseFree reads traffic classes, "backup peering", or "none" to take back what a plan has.
+func parseFree(text string) (string, error) {
+	classes := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == ';' })
+	for _, class := range classes {
+		switch {
+		case class == schemas.ClassInternal:
+			return "", errors.New("internal: it counts only where the setting internal is true")
+		case class == schemas.ClassPort || class == schemas.ClassExternal:
+			return "", fmt.Errorf("%s: is what the contract bills", class)
+		case class == "none" && len(classes) > 1, strings.Trim(class, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "":
+			return "", fmt.Errorf("%q: want names of traffic classes, as backup peering, or none", text)
+		}
+	}
+	slices.Sort(classes)
+	return strings.Join(slices.Compact(classes), " "), nil
+}
