@@ -5,6 +5,7 @@ TAGS        := libvirt_dlopen
 GOFLAGS_ALL := -tags $(TAGS) -ldflags "-X hostmeter/internal/telemetry.Version=$(VERSION)"
 BIN         := bin/hostmeter
 FUZZTIME    ?= 10s
+CHECKS      ?= 100000
 
 # Everywhere the same, so that a build and the tests share what is compiled.
 export GOFLAGS += -trimpath
@@ -15,7 +16,7 @@ export CGO_ENABLED := 0
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz bench generate check-generated clean
+.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties bench generate check-generated clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +46,9 @@ lint: check-generated ## formatting, vet, staticcheck, shellcheck, and whether g
 
 fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 	deploy/testbed/fuzz.sh $(FUZZTIME)
+
+properties: ## rating's properties, CHECKS random cases each (default 100000: some minutes)
+	go test -timeout 2h -v -run 'Periods|Percentile|Interval|Fractions|Usage|Amount' ./aggregator/rating -rapid.checks=$(CHECKS)
 
 bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md (FULL=1: an hour)
 	benchmarks/compare.sh $(BIN)

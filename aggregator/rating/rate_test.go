@@ -31,52 +31,6 @@ func contract(t testing.TB, quota, block, direction string, key rating.PriceKey)
 	return c
 }
 
-func TestCharges(t *testing.T) {
-	var file struct {
-		Prices []struct {
-			SKU, Place, Currency, From, Noticed, Per, Amount string
-			Begun                                            bool
-		}
-		Scenarios []struct {
-			Name, SKU, Place, Currency, Quota, Block, Direction, Rounding string
-			In, Out                                                       uint64
-			Kind, Used, Excess, Billed, Amount                            string
-		}
-	}
-	scenarios(t, "testdata/charges.yaml", &file)
-	var prices []rating.Price
-	for _, p := range file.Prices {
-		price := rating.Price{PriceKey: rating.PriceKey{SKU: p.SKU, Place: p.Place, Currency: p.Currency}, From: date(t, p.From), Noticed: date(t, p.Noticed),
-			Per: rating.Unit(p.Per), Begun: p.Begun, Amount: decimal.RequireFromString(p.Amount)}
-		if err := price.Validate(); err != nil {
-			t.Fatal(err)
-		}
-		prices = append(prices, price)
-	}
-	for _, s := range file.Scenarios {
-		if s.Direction == "" {
-			s.Direction = "sum"
-		}
-		c := contract(t, s.Quota, s.Block, s.Direction, rating.PriceKey{SKU: s.SKU, Place: s.Place, Currency: s.Currency})
-		if s.Rounding != "" {
-			c.Rounding.Value = rating.Rounding(s.Rounding)
-		}
-		p := c.Schedule.PeriodAt(date(t, "2026-05-05").In(c.Schedule.Zone))
-		charge, err := rating.Rate(c, p, rating.Usage{InOctets: s.In, OutOctets: s.Out}, prices)
-		if err != nil {
-			t.Errorf("%s: %v", s.Name, err)
-			continue
-		}
-		amount := charge.AmountExVAT.StringFixed(rating.CurrencyDigits(s.Currency))
-		if string(charge.Kind) != s.Kind || charge.Used.String() != s.Used || charge.Excess.String() != s.Excess || charge.BilledQuantity.String() != s.Billed || amount != s.Amount {
-			t.Errorf("%s: got %s used %s excess %s billed %s amount %s", s.Name, charge.Kind, charge.Used, charge.Excess, charge.BilledQuantity, amount)
-		}
-		if want := charge.BilledQuantity.Mul(charge.UnitPrice); charge.AmountExVAT.Sub(want).Abs().GreaterThan(decimal.RequireFromString("0.5")) {
-			t.Errorf("%s: amount %s is not quantity times price, %s", s.Name, charge.AmountExVAT, want)
-		}
-	}
-}
-
 func price(t testing.TB, from, amount string) rating.Price {
 	return rating.Price{PriceKey: rating.PriceKey{SKU: "overage", Place: "london", Currency: "GBP"}, From: date(t, from), Noticed: date(t, from).AddDays(-10),
 		Per: rating.TB, Begun: true, Amount: decimal.RequireFromString(amount)}
