@@ -310,3 +310,35 @@ func TestDecisionsAreNeverChanged(t *testing.T) {
 		}
 	})
 }
+
+// TestChangesAreTermsFromAnInstantOn reads a service's contract before, between and behind what was ordered.
+func TestChangesAreTermsFromAnInstantOn(t *testing.T) {
+	each(t, func(t *testing.T, inv *inventory.Inventory) {
+		mustImport(t, inv, example(t)...)
+		mustImport(t, inv, yaml(`
+plans: [{name: dedicated-20, class: dedicated, quota: 20 TB, period: anniversary, grace: 5 % allowance}]
+changes:
+  - {service: s1, at: 2026-06-12T10:00:00Z, plan: dedicated-20}
+  - {service: s1, at: 2026-08-01T00:00:00Z, plan: dedicated-10}
+`))
+		f := func(at, quota, plan, grace string, steps int) {
+			t.Helper()
+			instant, err := time.Parse(time.RFC3339, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := snapshot(t, inv).Contract("s1", instant)
+			if err != nil || c.Quota.Value.String() != quota || c.Plan != plan || c.Grace.Value.String() != grace || len(c.Steps) != steps {
+				t.Fatalf("at %s: got %s, %s, %s, %d steps, %v", at, c.Quota.Value, c.Plan, c.Grace.Value, len(c.Steps), err)
+			}
+		}
+		f("2026-06-12T09:59:59Z", "10 TB", "dedicated-10", "", 2)
+		f("2026-06-12T10:00:00Z", "20 TB", "dedicated-20", "5 % allowance", 1)
+		f("2026-08-30T22:59:59Z", "20 TB", "dedicated-20", "5 % allowance", 1)
+		f("2026-08-30T23:00:00Z", "10 TB", "dedicated-10", "", 0) // midnight of the 31st in London
+		c, _ := snapshot(t, inv).Contract("s1", now)
+		if c.Steps != nil || len(snapshot(t, inv).Changes()) != 2 {
+			t.Fatalf("got %+v", snapshot(t, inv).Changes())
+		}
+	})
+}
