@@ -182,7 +182,7 @@ func firstReading(r *schemas.GuestReading, at time.Time) *guest {
 // one before.
 func (g *guest) replacedBy(r *schemas.GuestReading) bool {
 	told := r.Process != 0 && g.process != 0
-	return runs(r.State) && r.CPUKnown && (!g.processMay(r) || !g.offAt.IsZero() && !told)
+	return runs(r.State) && r.CPUKnown && r.CPUNanoseconds > 0 && (!g.processMay(r) || !g.offAt.IsZero() && !told)
 }
 
 // processMay says whether the reading may be of the same process. The number alone does not say it:
@@ -203,7 +203,8 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 	case !runs(r.State):
 		h.stop(d, g, id, r.State, at)
 		g.offAt = at
-	case !r.CPUKnown:
+	case !r.CPUKnown, r.CPUNanoseconds == 0 && g.cpuKnown && g.cpu > 0:
+		// No CPU time at all is what is left to tell of a process that is just ending.
 		d.Unanswered++
 	default:
 		fresh = h.advanceCPU(d, g, id, r, at)

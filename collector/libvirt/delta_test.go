@@ -122,6 +122,11 @@ func TestAdvance(t *testing.T) {
 		step{30, numbered(4, one(running, 1, 9, 600, 300)), 5, 10, 100, 0},
 		step{40, numbered(4, one(running, 1, 2, 50, 60)), 2, 10, 50, 60},
 		step{50, numbered(5, one(running, 1, 7, 60, 60)), 5, 10, 10, 0})
+	f("a process that is just ending tells no CPU time, and is no other one",
+		step{0, numbered(3, one(running, 1, 100, 1000, 1000)), 0, none, 0, 0},
+		step{10, numbered(3, one(running, 1, 0, 1100, 1000)), 0, none, 100, 0},
+		step{20, one(off, 1, 0, 0, 0), 0, 0, 0, 0},
+		step{30, numbered(4, one(running, 1, 4, 500, 300)), 4, 10, 500, 300})
 	f("another process counts from 0, also where it passed the one before already",
 		step{0, numbered(3, one(running, 1, 1, 1000, 1000)), 0, none, 0, 0},
 		step{10, numbered(4, one(running, 1, 9, 600, 800)), 9, 10, 600, 800},

@@ -65,11 +65,13 @@ func TestRealLife(t *testing.T) {
 			virsh(t, args...)
 		}
 		var r schemas.GuestReading
-		b.until(t, polls, what, func(p poll) bool {
+		// A guest that is on is seen once its CPU time is told, which a busy monitor may take a while for.
+		is := func(p poll) bool {
 			r = p.guests[name]
-			return r.State == state && (enough == nil || enough(r))
-		})
-		b.until(t, polls, what+" for a while", func(p poll) bool { return p.guests[name].State == state })
+			return r.State == state && (!runs(state) || r.CPUKnown)
+		}
+		b.until(t, polls, what, func(p poll) bool { return is(p) && (enough == nil || enough(r)) })
+		b.until(t, polls, what+" for a while", is)
 		return r
 	}
 	first := through(running, nil, "started", "start", name)
