@@ -124,3 +124,44 @@ func TestStepsAreRound(t *testing.T) {
 	f(0.00003, 2, 0.00002, "0.00002")
 	f(0, 4, 1, "1")
 }
+
+// TestSentencesOfCharges holds what a customer reads of grace, holds and rates.
+func TestSentencesOfCharges(t *testing.T) {
+	number := decimal.RequireFromString
+	f := func(want string, change func(*Row)) {
+		t.Helper()
+		row := Row{Unit: rating.TB, Quota: number("10"), Used: number("10.5"), PriceUnit: rating.TB, Currency: "GBP", UnitPrice: number("60"), Kind: rating.KindNone}
+		change(&row)
+		e := Evidence{Rows: []Row{row}}
+		if got := e.sentence(); got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	f("10.5\u00a0TB used of a quota of 10\u00a0TB: 0.5\u00a0TB over, within the grace of 1\u00a0TB.", func(r *Row) { r.Grace = number("1") })
+	f("10.5\u00a0TB used of a quota of 10\u00a0TB: 0.5\u00a0TB over; waived.", func(r *Row) { r.Kind = rating.KindWaived })
+	f("10.5\u00a0TB used so far of a quota of 10\u00a0TB: 0.5\u00a0TB over; held: 12 of 8640 slots were not observed.", func(r *Row) {
+		r.Kind, r.Provisional, r.Hold = rating.KindHeld, true, "12 of 8640 slots were not observed"
+	})
+	f("110\u00a0Mbit/s used of a quota of 100\u00a0Mbit/s: 10\u00a0Mbit/s over, billed as 10\u00a0Mbit/s at GBP\u00a010.00 = GBP\u00a0100.00.", func(r *Row) {
+		r.Unit, r.Quota, r.Used, r.Kind, r.PriceUnit = rating.MbitPerSecond, number("100"), number("110"), rating.KindOverage, rating.MbitPerSecond
+		r.BilledQuantity, r.UnitPrice, r.AmountExVAT = number("10"), number("10"), number("100")
+	})
+}
+
+// TestRulesWorthTelling leaves out what stands on the page already.
+func TestRulesWorthTelling(t *testing.T) {
+	f := func(name, value string, level rating.Level, want bool) {
+		t.Helper()
+		if got := worthTelling(rating.Rule{Name: name, Value: value, Level: level}); got != want {
+			t.Errorf("%s=%s: %v", name, value, got)
+		}
+	}
+	f("quota", "10 TB", rating.FromPlan, false)
+	f("quota", "20 TB from 2026-06-12T00:00:00Z", rating.FromPlan, true)
+	f("grace", "10 % threshold", rating.FromPlan, true)
+	f("sampled", "estimate", rating.FromProvider, false)
+	f("sampled", "estimate", rating.FromDecision, true)
+	f("sampled", "lower_bound", rating.FromPlan, true)
+	f("exclude", "d1 from …, by Jane: DDoS", rating.FromDecision, true)
+	f("rounding", "half_even", rating.FromProvider, false)
+}

@@ -352,6 +352,15 @@ func (e Evidence) sentence() string {
 	default:
 		text += fmt.Sprintf(" of a quota of %s%s: %s%s over", quantityWords(row.Quota), unit, quantityWords(used.Sub(row.Quota)), unit)
 	}
+	last := e.Last()
+	switch {
+	case last.Hold != "":
+		text += "; held: " + last.Hold
+	case row.Kind == rating.KindWaived:
+		text += "; waived"
+	case billed.IsZero() && used.GreaterThan(row.Quota) && row.Grace.IsPositive():
+		text += fmt.Sprintf(", within the grace of %s%s", quantityWords(row.Grace), unit)
+	}
 	if !billed.IsZero() {
 		text += fmt.Sprintf(", billed as %s\u00a0%s at %s = %s", quantityWords(billed), row.PriceUnit, moneyWords(row.UnitPrice, row.Currency), moneyWords(amount, row.Currency))
 	}
@@ -384,6 +393,11 @@ func (e Evidence) charged() []pair {
 		list = append(list, pair{"Price", fmt.Sprintf("%s per %s%s excluding VAT%s; in force since %s, announced on %s", row.Currency+"\u00a0"+grouped(UnitPrice(p.Amount, row.Currency)), p.Per, begun, block, dateWords(p.From), dateWords(p.Noticed))})
 	}
 	list = append(list, pair{"Rule", "the " + levelName(row.RuleFrom) + " is the strongest level among quota, direction and block; a contract's own setting wins over its plan's, and a plan's over the provider's"})
+	for _, rule := range e.Last().Rules {
+		if worthTelling(rule) {
+			list = append(list, pair{rule.Name, rule.Value + ", " + level(rule.Level)})
+		}
+	}
 	for _, closing := range e.Closings {
 		list = append(list, pair{
 			map[bool]string{true: "Statement", false: "Adjustment"}[closing.Revision == 1],
@@ -396,6 +410,19 @@ func (e Evidence) charged() []pair {
 func short(hash string) string { return hash[:min(12, len(hash))] }
 
 func level(l rating.Level) string { return "set by the " + levelName(l) }
+
+// worthTelling says that a rule is no everyday setting, and not told elsewhere on the page.
+func worthTelling(r rating.Rule) bool {
+	switch r.Name {
+	case "grace", "partial", "free", "missing":
+		return true
+	case "quota":
+		return strings.Contains(r.Value, " from ")
+	case "sampled":
+		return r.Value != string(rating.SampledEstimate) || r.Level == rating.FromDecision
+	}
+	return r.Level == rating.FromDecision
+}
 
 func levelName(l rating.Level) string {
 	if l == rating.FromProvider {
