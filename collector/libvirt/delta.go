@@ -203,8 +203,8 @@ func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.Guest
 	case !runs(r.State):
 		h.stop(d, g, id, r.State, at)
 		g.offAt = at
-	case !r.CPUKnown, r.CPUNanoseconds == 0 && g.cpuKnown && g.cpu > 0:
-		// No CPU time at all is what is left to tell of a process that is just ending.
+	case !r.CPUKnown, r.CPUNanoseconds == 0 && (g.cpuKnown && g.cpu > 0 || !g.offAt.IsZero()):
+		// No CPU time at all is told of a process that is just ending, or just beginning.
 		d.Unanswered++
 	default:
 		fresh = h.advanceCPU(d, g, id, r, at)

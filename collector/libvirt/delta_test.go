@@ -126,7 +126,8 @@ func TestAdvance(t *testing.T) {
 		step{0, numbered(3, one(running, 1, 100, 1000, 1000)), 0, none, 0, 0},
 		step{10, numbered(3, one(running, 1, 0, 1100, 1000)), 0, none, 100, 0},
 		step{20, one(off, 1, 0, 0, 0), 0, 0, 0, 0},
-		step{30, numbered(4, one(running, 1, 4, 500, 300)), 4, 10, 500, 300})
+		step{30, numbered(4, one(running, 1, 0, 0, 0)), 0, none, 0, 0},
+		step{40, numbered(4, one(running, 1, 4, 500, 300)), 4, 20, 500, 300})
 	f("another process counts from 0, also where it passed the one before already",
 		step{0, numbered(3, one(running, 1, 1, 1000, 1000)), 0, none, 0, 0},
 		step{10, numbered(4, one(running, 1, 9, 600, 800)), 9, 10, 600, 800},
