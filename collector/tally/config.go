@@ -30,7 +30,8 @@ type Config struct {
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The
 	// floor rises while more than a thousand meters are that busy.
 	BusyOctets uint64
-	// PeerOctets is from how many reported octets in one cell top peers and ports are followed.
+	// PeerOctets is from how many reported octets in one cell top peers and ports are followed. The floor rises
+	// while those of more than some thousand meters are.
 	PeerOctets uint64
 	// AssumedCells bounds the flushed cells that are remembered for Correct, of some 150 octets each, and
 	// up to how many cells in the making records of an assumed rate are kept apart by their HeldKey: an
