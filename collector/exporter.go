@@ -58,6 +58,7 @@ type source struct {
 	skew       skew
 	rates      rates    // of sFlow
 	queueDrops []uint32 // by socket, at its last datagram there
+	stale      bool     // what was saved of it is old, and it was not heard since
 	overflowed bool     // the kernel dropped datagrams between its last two
 }
 

@@ -17,7 +17,8 @@ const (
 	// log does not have. Above it, that would cost more than it is worth: what busy meters flushed
 	// since the last whole flush is then in the log and declared as lost, too.
 	wholeCells = 4096
-	// crowdedCells is from how many tallies on everything is flushed although nothing is due.
+	// crowdedCells is from how many tallies on, evenly in all lanes, everything is flushed although nothing
+	// is due. One lane that has its part of them is enough.
 	crowdedCells = 1_000_000
 	// batchBytes is from which size a shard's part is cut into several batches: brokers refuse
 	// messages of more than 1 MiB. tallyBytes is so for the tallies of one.
@@ -66,17 +67,18 @@ func (c *Collector) cut(at time.Time, all bool) *cut {
 	b := newCut(c.cfg.Shards, &c.parts)
 	whole := all
 	if !all {
-		busy, waiting := make([][]*schemas.ExporterAccount, len(c.lanes)), 0
+		busy, waiting, crowded := make([][]*schemas.ExporterAccount, len(c.lanes)), 0, false
 		for i, l := range c.lanes {
 			l.mu.Lock()
 			busy[i] = l.table.Flush(false, b.tallies.add)
 			waiting += l.table.Len()
+			crowded = crowded || l.table.Len() >= crowdedCells/len(c.lanes)
 			b.received.join(l.received)
 			b.complete = append(b.complete, l.complete...)
 			l.mu.Unlock()
 		}
-		none := b.tallies.n == 0 && waiting < crowdedCells
-		whole = !none && (waiting <= wholeCells || waiting >= crowdedCells)
+		none := b.tallies.n == 0 && !crowded
+		whole = !none && (waiting <= wholeCells || crowded)
 		for i, l := range c.lanes {
 			if !none && !whole {
 				b.addAccounts(c.metrics, busy[i]) // with their tallies: what the ledger has agrees at any time
@@ -224,9 +226,9 @@ func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 				Complete: b.complete,
 			}
 			size := s.fill(batch)
-			if len(parts) > 0 && (size == 0 || size+len(parts[0]) <= batchBytes) {
+			if len(parts) > 0 && (size == 0 || !parts[0].alone && size+len(parts[0].encoded) <= batchBytes) {
 				batch.Exporters, batch.Classes = b.exporters, tally.Classes()
-				batch.AttachTallies(parts[0])
+				batch.AttachTallies(parts[0].encoded)
 				parts = parts[1:]
 			}
 			out = append(out, batch)
@@ -282,14 +284,23 @@ func outsizedAccount(a *schemas.ExporterAccount) bool {
 // tallies gathers tallies by shard in encoded form, in parts that fit into a batch. Something outsized is
 // a part of its own.
 type tallies struct {
-	shards [][][]byte
-	open   []bool // by shard: the last part takes more
+	shards [][]part
 	n      int
 	memory *parts // nil: of the heap
 }
 
+// part is as many tallies of a shard as go into one batch. One that is alone goes into one with nothing else:
+// should a reader refuse it, nothing is refused with it.
+type part struct {
+	encoded []byte
+	alone   bool
+}
+
+// open says whether a part takes more.
+func (p *part) open() bool { return !p.alone && len(p.encoded) < tallyBytes }
+
 func newTallies(shards uint32, memory *parts) *tallies {
-	return &tallies{shards: make([][][]byte, shards), open: make([]bool, shards), memory: memory}
+	return &tallies{shards: make([][]part, shards), memory: memory}
 }
 
 // parts is memory for the parts of tallies, used again once the log has taken what was in it.
@@ -317,21 +328,22 @@ func (p *parts) get() []byte {
 
 func (p *parts) takeBack() {
 	p.free = append(p.free, p.taken...)
-	p.free = p.free[:min(len(p.free), partsMost)]
-	p.taken = p.taken[:0]
+	kept := min(len(p.free), partsMost)
+	clear(p.free[kept:])
+	clear(p.taken)
+	p.free, p.taken = p.free[:kept], p.taken[:0]
 }
 
 func (t *tallies) add(m *schemas.Tally) {
 	t.n++
 	shard := schemas.ShardOf(m.Meter, uint32(len(t.shards)))
 	parts, alone := t.shards[shard], outsizedTally(m)
-	if !t.open[shard] || alone {
-		parts = append(parts, t.memory.get())
+	if alone || len(parts) == 0 || !parts[len(parts)-1].open() {
+		parts = append(parts, part{t.memory.get(), alone})
 		t.shards[shard] = parts
 	}
 	last := &parts[len(parts)-1]
-	*last = schemas.AppendTally(*last, m)
-	t.open[shard] = !alone && len(*last) < tallyBytes
+	last.encoded = schemas.AppendTally(last.encoded, m)
 }
 
 // join takes over the parts of others.
@@ -339,6 +351,5 @@ func (t *tallies) join(others *tallies) {
 	t.n += others.n
 	for i, parts := range others.shards {
 		t.shards[i] = append(t.shards[i], parts...)
-		t.open[i] = t.open[i] && len(parts) == 0 || others.open[i]
 	}
 }

@@ -62,9 +62,7 @@ const lanesMost = 8
 func newLane(s *shared, lanes int) *lane {
 	config := tally.DefaultConfig()
 	config.Local, config.Assigned = s.cfg.Local, s.cfg.Assigned
-	config.Cells /= lanes
 	config.Notes /= lanes
-	config.AssumedCells /= lanes
 	return &lane{
 		shared:      s,
 		table:       tally.New(config),
@@ -164,6 +162,9 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 		s.last = receivedAt
 	}
 	s.moved = true
+	if s.stale {
+		s.learned, s.stale = 0, false // saved at the next flush
+	}
 	l.noteQueue(s, q)
 	if !e.budget.spend(receivedAt) {
 		l.skip(s, from, receivedAt, datagram)

@@ -37,6 +37,9 @@ const (
 	learnedMost = 128
 	// learnedAge is from which age a text is not believed any more.
 	learnedAge = 30 * 24 * time.Hour
+	// learnedRenew is from which age a text is written anew when its exporter is heard after a restart: it says
+	// that it still holds.
+	learnedRenew = 24 * time.Hour
 	// learnedRetry is for how long nothing is written after a failure.
 	learnedRetry = 10 * time.Second
 )
@@ -192,4 +195,5 @@ func (l *lane) restoreLearned(s *source) {
 	}
 	s.flows.RestoreState(saved.State, now)
 	s.learned = s.flows.Revision()
+	s.stale = now.Sub(time.Unix(0, saved.At)) >= learnedRenew
 }

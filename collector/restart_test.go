@@ -237,6 +237,24 @@ func TestTemplatesAndRatesAreThereAfterAKill(t *testing.T) {
 	}
 }
 
+// What an exporter told once holds for as long as it is heard, however often the collector is restarted.
+func TestTemplatesOfAHeardExporterDoNotGrowOld(t *testing.T) {
+	dir := t.TempDir()
+	c := runApart(t, newMemLog(), dir, begin)
+	c.Feed(edge, begin, v9(begin, 0, 1, flowTemplate(false)))
+	flush(t, c, begin)
+	const days = 40
+	for day := 1; day <= days; day++ {
+		log, at := newMemLog(), after(time.Duration(day)*25*time.Hour)
+		c := runApart(t, log, dir, at)
+		c.Feed(edge, at, v9(at, uint32(day), 1, flowData(false, download)))
+		flush(t, c, at)
+		if n := log.books(t).counts["198.51.100.1/held/sets/template"]; n != 0 {
+			t.Fatalf("on day %d %d sets wait for a template that was told", day, n)
+		}
+	}
+}
+
 // A file that cannot be read costs what it held, and nothing else.
 func TestDamagedTemplateFilesAreNotUsed(t *testing.T) {
 	dir := t.TempDir()

@@ -59,9 +59,9 @@ func (t *Table) AddAll(e *Exporter, records []schemas.FlowRecord, receivedAt tim
 	received := receivedAt.UnixNano()
 	for i := range records {
 		t.plan(e, &records[i], received)
-	}
-	if len(t.entries) >= entriesMost {
-		t.noteEntries()
+		if len(t.entries) >= entriesMost {
+			t.noteEntries()
+		}
 	}
 }
 

@@ -56,6 +56,9 @@ func (t *Table) settleBusy() {
 		}
 	}
 	t.notes = kept
+	if len(kept) == 0 || len(t.remotes) >= 2*t.config.Notes {
+		t.settle()
+	}
 }
 
 // partition returns the notes in order of their ranges of cells, those of one range as they came. It reads
