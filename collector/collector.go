@@ -31,6 +31,11 @@ import (
 	"hostmeter/schemas"
 )
 
+// GarbagePercent is how much garbage a collector's process should let gather beside what is in use
+// (debug.SetGCPercent), unless GOGC says so: it holds much, in which there are no pointers to follow, and
+// makes little, so that looking more often costs less than the memory.
+const GarbagePercent = 25
+
 // Deps are what a collector needs of the program. Log is required.
 type Deps struct {
 	// Log takes the batches. If it is a stream.Source too, as the one on disk is, the positions of

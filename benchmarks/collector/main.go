@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"syscall"
 
@@ -47,6 +48,9 @@ func main() {
 func run(o options) error {
 	if o.data == "" {
 		return fmt.Errorf("-data: missing folder")
+	}
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(collector.GarbagePercent) // as hostmeter does
 	}
 	cost, err := collect(o)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"hostmeter/collector"
 	"hostmeter/collector/udp"
 	"hostmeter/internal/clock"
 )
@@ -43,15 +44,11 @@ func RunParts(ctx context.Context, path string, parts Parts, w io.Writer) error 
 	}
 	defer func() { _ = sockets.Close() }()
 	if _, set := os.LookupEnv("GOGC"); !set && parts.Collect {
-		debug.SetGCPercent(garbagePercent)
+		debug.SetGCPercent(collector.GarbagePercent)
 	}
 	p := &process{path: path, parts: parts, out: w, sockets: sockets, next: make(chan Config, 1)}
 	return p.run(ctx, cfg)
 }
-
-// garbagePercent is how much garbage the collector's process lets gather beside what is in use: it holds
-// much and makes little, so that looking more often costs less than the memory. GOGC wins.
-const garbagePercent = 50
 
 // run runs configurations until ctx is done. A new one that does not open is told of, and the one
 // before goes on.

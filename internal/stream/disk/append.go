@@ -150,11 +150,17 @@ func (l *Log) write(group []*request) error {
 		return fmt.Errorf("append to log %s: %w", l.config.Path, err)
 	}
 	s := l.active.segments[len(l.active.segments)-1]
-	l.buf, l.scratch = slices.Grow(l.buf[:0], int(size)), append(l.scratch[:0], s.next...)
+	l.buf, l.scratch = l.buf[:0], append(l.scratch[:0], s.next...)
+	end := s.size
+	var err error
 	for _, r := range group {
-		l.frame(r, place{l.active.id, s.number}, s.size)
+		if err == nil {
+			end, err = l.writeFrames(r, place{l.active.id, s.number}, s.size, end)
+		}
 	}
-	_, err := l.current.WriteAt(l.buf, s.size)
+	if err == nil {
+		end, err = l.writeOut(end)
+	}
 	if err == nil {
 		err = l.current.Sync()
 	}
@@ -162,11 +168,19 @@ func (l *Log) write(group []*request) error {
 		l.abandon(err)
 		return fmt.Errorf("append to log %s: %w", s.path, err)
 	}
-	l.publish(s, int64(len(l.buf)))
-	if cap(l.buf) > pooledBufferMax {
-		l.buf = nil
-	}
+	l.publish(s, end-s.size)
 	return nil
+}
+
+// writeSize is from which size on framed records are written out, before the others of a group are framed.
+const writeSize = 1 << 20
+
+// writeOut writes what is framed at the end, and returns the new one.
+func (l *Log) writeOut(end int64) (int64, error) {
+	_, err := l.current.WriteAt(l.buf, end)
+	end += int64(len(l.buf))
+	l.buf = l.buf[:0]
+	return end, err
 }
 
 // prepare sees to it that there is a sound segment to write size octets to.
@@ -187,8 +201,9 @@ func (l *Log) prepare(size int64) error {
 	return nil
 }
 
-// frame appends a call's records to buf and gives them their indexes.
-func (l *Log) frame(r *request, at place, durable int64) {
+// writeFrames gives a call's records their indexes and writes them at the end, of which it returns the new
+// one; the last of them stay in buf.
+func (l *Log) writeFrames(r *request, at place, durable, end int64) (int64, error) {
 	r.identity = make([]identity, len(r.batches))
 	seed := at.seed()
 	payload := r.encoded
@@ -210,7 +225,14 @@ func (l *Log) frame(r *request, at place, durable int64) {
 			payloadSum: crc32.Update(crc32.Checksum(body, castagnoli), castagnoli, id),
 		})
 		l.buf = append(append(l.buf, body...), id...)
+		if len(l.buf) >= writeSize {
+			var err error
+			if end, err = l.writeOut(end); err != nil {
+				return end, err
+			}
+		}
 	}
+	return end, nil
 }
 
 // publish lets readers see what has become durable.
