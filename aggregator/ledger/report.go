@@ -88,6 +88,10 @@ func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
 }
 
 func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
+	waiting, err := readWaiting(ctx, tx)
+	if err != nil {
+		return err
+	}
 	q := StatementQuery{EndFrom: r.first.In(time.UTC).Add(-maxOffset), EndTo: r.next().In(time.UTC).Add(maxOffset)}
 	return readStatements(ctx, tx, q, func(s Statement) error {
 		zone, err := loadZone(s.Body.Row.TimeZone)
@@ -98,6 +102,10 @@ func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
 			row := s.Body.Row
 			row.PeriodFrom, row.PeriodTo = s.Body.Period.From.In(zone), s.Body.Period.To.In(zone)
 			r.report.Rows = append(r.report.Rows, row)
+			if w := (waitingPeriod{row.Service, s.Body.Period.From.UnixNano()}); row.Revision == 1 && slices.Contains(waiting, w) {
+				r.report.Problems = append(r.report.Problems, statements.Problem{Service: row.Service,
+					Text: fmt.Sprintf("an adjustment of statement %s waits: each closing says what for", row.Statement)})
+			}
 		}
 		return nil
 	})

@@ -20,7 +20,8 @@ type told struct {
 	revision int
 }
 
-// adjust adds a revision to each closed period whose usage is no longer what was told.
+// adjust adds a revision to each closed period whose usage is no longer what was told. What cannot be
+// computed waits.
 func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	spans, err := c.changedSpans(ctx, tx)
 	if err != nil || len(spans) == 0 {
@@ -41,7 +42,9 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	}
 	for i, account := range found.accounts {
 		if err := c.adjustOne(touched[i], account); err != nil {
-			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
+			c.waits = append(c.waits, waitingOf(account.target))
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: account.contract.Service,
+				Text: fmt.Sprintf("adjustment of statement %s: %v", touched[i].first.Row.Statement, err)})
 		}
 	}
 	return nil
@@ -118,7 +121,7 @@ type changedSpan struct {
 }
 
 // changedSpans returns the spans of which something else is known than when closed periods were
-// last looked at.
+// last looked at, and those of the periods that wait since.
 func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan, error) {
 	var spans []changedSpan
 	err := eachLateHour(ctx, tx, c.head.booking, c.booking, func(hour time.Time) {
@@ -139,6 +142,13 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 	}
 	for _, decided := range c.owners.DecidedSpans(c.head.version, c.owners.Version) {
 		spans = append(spans, changedSpan{Period: rating.Period{From: decided.From, To: decided.To}, service: decided.Service})
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.waited, err = readWaiting(ctx, tx)
+	for _, w := range c.waited {
+		spans = append(spans, w.span())
 	}
 	return spans, err
 }

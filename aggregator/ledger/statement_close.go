@@ -18,7 +18,8 @@ import (
 type Closed struct {
 	Statements  int
 	Adjustments int
-	// Problems name the services whose period is over and could not be rated; they are tried again.
+	// Problems name the services whose period is over and could not be rated, or whose closed period
+	// could not be adjusted. Each is tried, and named, again at each call until it is settled.
 	Problems []statements.Problem
 }
 
@@ -49,10 +50,8 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)
 	}
-	if len(c.bodies) > 0 || c.booking > c.head.booking || owners.Version > c.head.version {
-		err = l.db.Update(ctx, func(tx *store.Tx) error {
-			return appendStatements(ctx, tx, c.head, c.booking, owners.Version, c.bodies)
-		})
+	if len(c.bodies) > 0 || c.booking > c.head.booking || owners.Version > c.head.version || !slices.Equal(c.waited, c.waits) {
+		err = l.db.Update(ctx, func(tx *store.Tx) error { return c.write(ctx, tx) })
 	}
 	if err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)
@@ -70,6 +69,16 @@ type closing struct {
 	booking Booking
 	bodies  []StatementBody
 	closed  Closed
+	// waited are the periods whose adjustment waited before, waits those that wait now.
+	waited, waits []waitingPeriod
+}
+
+// write moves the head past all that was looked at, so what could not be adjusted is kept with it.
+func (c *closing) write(ctx context.Context, tx *store.Tx) error {
+	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies); err != nil {
+		return err
+	}
+	return writeWaiting(ctx, tx, c.waited, c.waits)
 }
 
 func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {

@@ -107,7 +107,7 @@ type Unowned struct {
 	OutOctets int64  `json:"out_octets"`
 }
 
-// Problem says why a service has no row.
+// Problem says why a service has no row, or why one of its rows is not adjusted.
 type Problem struct {
 	Service string `json:"service"`
 	Text    string `json:"text"`
