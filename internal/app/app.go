@@ -19,6 +19,7 @@ import (
 	"hostmeter/aggregator"
 	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/series"
+	"hostmeter/aggregator/statement"
 	"hostmeter/collector"
 	"hostmeter/collector/udp"
 	"hostmeter/detector"
@@ -64,7 +65,8 @@ type App struct {
 	broker     *kafka.Source
 	collector  *collector.Collector
 	aggregator *aggregator.Aggregator
-	handover   *export.Handover // nil where nothing is handed over
+	unclosed   map[statement.Problem]bool // that afterSeal met the last time
+	handover   *export.Handover           // nil where nothing is handed over
 	detector   *detector.Detector
 	sender     *notify.Sender
 	series     *series.Sink

@@ -6,7 +6,9 @@ import (
 
 	"hostmeter/aggregator"
 	"hostmeter/aggregator/export"
+	"hostmeter/aggregator/ledger"
 	"hostmeter/aggregator/series"
+	"hostmeter/aggregator/statement"
 	"hostmeter/detector"
 	"hostmeter/detector/notify"
 	"hostmeter/schemas"
@@ -19,7 +21,7 @@ func (a *App) openAggregator(ctx context.Context) error {
 	var err error
 	a.aggregator, err = aggregator.New(a.cfg.Aggregator, aggregator.Deps{
 		Ledger: a.desk.ledger, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
-		AfterSeal: a.desk.afterSeal,
+		AfterSeal: a.afterSeal,
 	})
 	if err != nil {
 		return err
@@ -41,15 +43,33 @@ func (a *App) openAggregator(ctx context.Context) error {
 	return err
 }
 
-// afterSeal tells billing systems what was sealed, and closes the periods that are due.
-func (d *Desk) afterSeal(ctx context.Context) error {
-	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
-		return fmt.Errorf("emit usage records: %w", err)
+// afterSeal tells billing systems what was sealed, and closes the periods that are due. What cannot be
+// closed or adjusted is logged when it is first met: it is tried again each minute.
+func (a *App) afterSeal(ctx context.Context) error {
+	closed, err := a.desk.afterSeal(ctx)
+	if err != nil {
+		return err
 	}
-	if _, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now()); err != nil {
-		return fmt.Errorf("close periods: %w", err)
+	met := make(map[statement.Problem]bool, len(closed.Problems))
+	for _, p := range closed.Problems {
+		met[p] = true
+		if !a.unclosed[p] {
+			a.logger.Warn("period is not closed or not adjusted", "service", p.Service, "err", p.Text)
+		}
 	}
+	a.unclosed = met
 	return nil
+}
+
+func (d *Desk) afterSeal(ctx context.Context) (ledger.Closed, error) {
+	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
+		return ledger.Closed{}, fmt.Errorf("emit usage records: %w", err)
+	}
+	closed, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now())
+	if err != nil {
+		return closed, fmt.Errorf("close periods: %w", err)
+	}
+	return closed, nil
 }
 
 // owner tells who owned a meter at a time; empty where nobody did.

@@ -153,7 +153,7 @@ func (d *Desk) CloseDue(ctx context.Context, w io.Writer) error {
 		names = append(names, p.Service+": "+p.Text)
 	}
 	if len(names) > 0 {
-		return &HintError{Err: &kindError{error: fmt.Errorf("not closed: %s", strings.Join(names, "; ")), kind: ErrInputRefused}, Hint: "correct the inventory and close again"}
+		return &HintError{Err: &kindError{error: fmt.Errorf("not closed or not adjusted: %s", strings.Join(names, "; ")), kind: ErrInputRefused}, Hint: "correct the inventory, or import a decision, and close again"}
 	}
 	return nil
 }
