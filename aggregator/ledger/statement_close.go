@@ -73,8 +73,18 @@ type closing struct {
 	waited, waits []waitingPeriod
 }
 
-// write moves the head past all that was looked at, so what could not be adjusted is kept with it.
+// write moves the head past all that was looked at, so what could not be adjusted is kept with it. A period
+// closes only with the contract of now: a change that is ordered for a closed one is refused.
 func (c *closing) write(ctx context.Context, tx *store.Tx) error {
+	if c.closed.Statements > 0 {
+		held, err := inventory.HoldVersion(ctx, tx, c.owners.Version)
+		if err == nil && !held {
+			err = errClosedMeanwhile
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies); err != nil {
 		return err
 	}

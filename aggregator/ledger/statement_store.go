@@ -179,4 +179,4 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, bookin
 	return err
 }
 
-var errClosedMeanwhile = errors.New("another process has closed periods meanwhile")
+var errClosedMeanwhile = errors.New("another process has closed periods, or changed the inventory, meanwhile")

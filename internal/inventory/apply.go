@@ -138,6 +138,11 @@ func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryR
 	if err != nil {
 		return Difference{}, fmt.Errorf("read inventory: %w", err)
 	}
+	if slices.ContainsFunc(rows, func(row Row) bool { return row.Section == kindChange.section }) {
+		if s.closedTo, err = readClosedTo(ctx, tx); err != nil {
+			return Difference{}, err
+		}
+	}
 	c, err := changeOf(s, rows, faults, tx.Now)
 	if err != nil {
 		return Difference{}, err
@@ -251,6 +256,9 @@ func (c *change) add(k *kind, row Row) {
 	}
 	if k == &kindPrice && old != nil {
 		c.checkPriceVersion(row, k.keyOf(text))
+	}
+	if k == &kindChange {
+		c.checkChangeTime(row, k.keyOf(text))
 	}
 	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
 }

@@ -146,6 +146,16 @@ func (c *change) checkPriceVersion(row Row, key string) {
 	}
 }
 
+// checkChangeTime refuses a new or another order that lies in a closed period: that keeps the contract which
+// it was closed with.
+func (c *change) checkChangeTime(row Row, key string) {
+	order := c.changes.rows[key]
+	if end, ok := c.closedTo[order.Service]; ok && order.At.Before(end) {
+		c.fault(row.at("at"), "at: the periods of service %s are closed to %s: give that time or a later one, and settle the closed period by a decision or a credit",
+			order.Service, formatTime(end))
+	}
+}
+
 func (c *change) checkOwnership() {
 	byKey := map[schemas.MeterID][]Ownership{}
 	for _, o := range c.ownership.rows {

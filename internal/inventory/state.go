@@ -47,6 +47,8 @@ type state struct {
 	changes     *table[ContractChange]
 	decisions   *table[Decision]
 	ownership   *table[Ownership]
+	// closedTo is the end of each service's last closed period; it is there where changes are put.
+	closedTo map[string]time.Time
 }
 
 func newState() *state {
@@ -64,6 +66,35 @@ func newState() *state {
 
 // Version returns the version of the inventory inside a transaction of the caller.
 func Version(ctx context.Context, tx *store.Tx) (int64, error) { return readVersion(ctx, tx) }
+
+// HoldVersion says whether the inventory still has a version, and keeps it from being written until the
+// caller's transaction ends: a write that has begun before conflicts with it, and is tried again.
+func HoldVersion(ctx context.Context, tx *store.Tx, version int64) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE inventory_state SET version = version WHERE id = 1 AND version = ?`, version)
+	if err != nil {
+		return false, fmt.Errorf("hold the version of the inventory: %w", err)
+	}
+	return n == 1, nil
+}
+
+// readClosedTo returns the end of each service's last closed period, from the ledger's table.
+func readClosedTo(ctx context.Context, tx *store.Tx) (map[string]time.Time, error) {
+	rows, err := tx.Query(ctx, `SELECT service, MAX(period_to) FROM statement GROUP BY service`)
+	if err != nil {
+		return nil, fmt.Errorf("read the last statements: %w", err)
+	}
+	defer rows.Close()
+	ends := map[string]time.Time{}
+	for rows.Next() {
+		var service string
+		var to int64
+		if err := rows.Scan(&service, &to); err != nil {
+			return nil, fmt.Errorf("read the last statements: %w", err)
+		}
+		ends[service] = timeOf(to)
+	}
+	return ends, rows.Err()
+}
 
 func readVersion(ctx context.Context, tx *store.Tx) (version int64, err error) {
 	err = tx.QueryRow(ctx, `SELECT version FROM inventory_state WHERE id = 1`).Scan(&version)
