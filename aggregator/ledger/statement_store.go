@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/store"
+	"hostmeter/schemas"
 )
 
 // ErrChain is returned where the chain of statements is not as it was written.
@@ -67,11 +69,30 @@ func (l *Ledger) Statements(ctx context.Context, q StatementQuery, f func(Statem
 
 func readStatements(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement) error) error {
 	return readChain(ctx, tx, q, func(s Statement, body string) error {
-		if err := json.Unmarshal([]byte(body), &s.Body); err != nil {
+		var err error
+		if s.Body, err = readBody(body); err != nil {
 			return fmt.Errorf("statement number %d: %w: %w", s.Number, ErrCorrupt, err)
 		}
 		return f(s)
 	})
+}
+
+// readBody reads a body of any version. The first ones say neither what is free nor the estimate: then all
+// that was free is internal, and all was charged by the estimate.
+func readBody(text string) (body StatementBody, err error) {
+	if err := json.Unmarshal([]byte(text), &body); err != nil {
+		return body, err
+	}
+	told := func(key string) bool { return strings.Contains(text, `"`+key+`":`) } // inside a string its quotes are escaped
+	row := &body.Row
+	if !told("estimated_octets") {
+		row.EstimatedOctets = row.BillableOctets
+	}
+	byAddress := body.Contract.Bills.Value == string(schemas.KindAddress)
+	if !told("free_in_octets") && byAddress && !body.Contract.Counts(schemas.ClassInternal) {
+		row.FreeInOctets, row.FreeOutOctets = row.InternalInOctets, row.InternalOutOctets
+	}
+	return body, nil
 }
 
 func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement, string) error) error {
