@@ -69,3 +69,28 @@ func TestChangeDuringAClosing(t *testing.T) {
 		}
 	})
 }
+
+// TestImportThatBeganBeforeAClosing has read which periods are closed before one more is, and writes after it.
+func TestImportThatBeganBeforeAClosing(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		if w.ledger.db.Dialect() != store.PostgreSQL {
+			return // SQLite has one writer at a time
+		}
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, 60, 1, 1})
+		w.seal(40 * 24 * time.Hour)
+		err := w.ledger.db.Update(t.Context(), func(tx *store.Tx) error {
+			if _, err := inventory.Version(t.Context(), tx); err != nil {
+				return err
+			}
+			if closed := w.close(); closed.Statements == 0 {
+				t.Fatalf("closed %+v", closed)
+			}
+			_, err := tx.Exec(t.Context(), `UPDATE inventory_state SET version = version + 1 WHERE id = 1`) // as each import does
+			return err
+		})
+		if !store.IsConflict(err) {
+			t.Fatalf("got %v, want a conflict", err)
+		}
+	})
+}
