@@ -178,10 +178,7 @@ func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, err
 
 // sections names all sections of an import.
 func sections() string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.section
-	}
+	names := Sections()
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

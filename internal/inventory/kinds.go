@@ -60,6 +60,41 @@ func (k *kind) table() []string {
 	return k.columns
 }
 
+// Sections returns the sections of an import file, in the order in which they may refer to each other.
+func Sections() []string {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = k.section
+	}
+	return names
+}
+
+// Columns returns the columns of a section of an import file in their order; nil where there is no such
+// section.
+func Columns(section string) []string {
+	if k := kindOf(section); k != nil {
+		return slices.Clone(k.columns)
+	}
+	return nil
+}
+
+// Cells returns a plan as a Row says everything about it; what is not set is empty.
+func (p Plan) Cells() map[string]string { return kindPlan.cells(p.row()) }
+
+// Cells returns a customer as a Row says everything about it.
+func (c Customer) Cells() map[string]string { return kindCustomer.cells(c.row()) }
+
+// Cells returns a service as a Row says everything about it; what is not set is empty.
+func (s Service) Cells() map[string]string { return kindService.cells(s.row()) }
+
+func (k *kind) cells(row []string) map[string]string {
+	cells := make(map[string]string, len(row))
+	for i, column := range k.columns {
+		cells[column] = row[i]
+	}
+	return cells
+}
+
 // keyOf returns the key of a row as text.
 func (k *kind) keyOf(row []string) string { return strings.Join(row[:k.keys], " ") }
 

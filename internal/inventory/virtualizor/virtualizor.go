@@ -10,6 +10,7 @@
 package virtualizor
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -146,7 +147,7 @@ func (c *conversion) plans() error {
 		taken[name], c.names[id] = true, name
 		cells := map[string]string{"name": name, "class": c.options.Class, "period": c.options.Period, "block": c.options.Block}
 		if p, ok := c.known.PlanByName(name); ok {
-			cells = rulesOf(p.Rules, map[string]string{"name": name, "class": p.Class})
+			cells = p.Cells()
 		}
 		cells["quota"] = c.quota(plan.Bandwidth)
 		c.add("plans", cells)
@@ -182,12 +183,13 @@ func (c *conversion) customers() error {
 		if email == "" {
 			email = s.Email
 		}
-		cells := map[string]string{"id": c.customerID(s.User), "name": email, "email": email}
-		if email == "" {
-			cells["name"] = c.customerID(s.User)
+		id := c.customerID(s.User)
+		cells := map[string]string{"id": id, "name": cmp.Or(email, id)}
+		if known, ok := c.known.CustomerByID(id); ok {
+			cells = known.Cells()
 		}
-		if known, ok := c.known.CustomerByID(cells["id"]); ok {
-			cells["name"], cells["reseller"] = known.Name, known.Reseller
+		if email != "" {
+			cells["email"] = email
 		}
 		c.add("customers", cells)
 	}
@@ -200,11 +202,11 @@ func (c *conversion) services() error {
 		id := c.serviceID(s.ID)
 		cells := map[string]string{"id": id, "place": c.options.Place, "currency": c.options.Currency, "opened": rating.DateOf(s.Created.In(c.zone)).String()}
 		if known, ok := c.known.ServiceByID(id); ok {
-			cells = serviceCells(known)
-			if cells["closed"] != "" {
-				c.remark("service %s was closed on %s and is there again", id, cells["closed"])
+			cells = known.Cells()
+			if c.over(known) {
+				c.remark("service %s was closed on %s and is there again", id, known.Closed)
+				delete(cells, "closed")
 			}
-			delete(cells, "closed")
 		} else {
 			c.unknown[id] = true
 		}
@@ -226,12 +228,12 @@ func (c *conversion) gone() error {
 	}
 	n := 0
 	for _, known := range c.known.Services() {
-		if there[known.ID] || !known.Closed.IsZero() || !c.ours(known.ID) {
+		if there[known.ID] || c.over(known) || !c.ours(known.ID) {
 			continue
 		}
 		n++
-		cells := serviceCells(known)
-		cells["closed"] = rating.DateOf(c.at.In(c.zone)).String()
+		cells := known.Cells()
+		cells["closed"] = c.today().String()
 		c.add("services", cells)
 		c.remark("service %s is gone and is closed", known.ID)
 	}
@@ -239,6 +241,13 @@ func (c *conversion) gone() error {
 		return fmt.Errorf("%d of them: %w; where that is right, allow so many", n, ErrManyGone)
 	}
 	return nil
+}
+
+func (c *conversion) today() rating.Date { return rating.DateOf(c.at.In(c.zone)) }
+
+// over says whether a service is closed by now, and not only to be closed on a day to come.
+func (c *conversion) over(s inventory.Service) bool {
+	return !s.Closed.IsZero() && s.Closed.Compare(c.today()) <= 0
 }
 
 // ours says whether a service is of this Virtualizor: the prefix and a number.
@@ -322,29 +331,11 @@ func ownershipCells(key, service string, from, until time.Time) map[string]strin
 	return cells
 }
 
-func serviceCells(s inventory.Service) map[string]string {
-	return rulesOf(s.Rules, map[string]string{"id": s.ID, "customer": s.Customer, "plan": s.Plan, "place": s.Place,
-		"currency": s.Currency, "opened": s.Opened.String(), "closed": s.Closed.String()})
-}
-
-func rulesOf(r inventory.Rules, cells map[string]string) map[string]string {
-	cells["quota"], cells["direction"], cells["period"], cells["block"] = r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String()
-	cells["sku"], cells["bills"], cells["time_zone"] = r.SKU, string(r.Bills), r.TimeZone
-	if r.Internal != nil {
-		cells["internal"] = strconv.FormatBool(*r.Internal)
-	}
-	return cells
-}
-
-// columns are the order in which cells are written.
-var columns = []string{"id", "name", "key", "customer", "service", "plan", "class", "place", "currency", "opened", "closed", "email", "reseller",
-	"quota", "direction", "period", "block", "sku", "bills", "internal", "time_zone", "from", "until"}
-
 // YAML writes rows as an import file.
 func YAML(rows []inventory.Row) []byte {
 	var b strings.Builder
 	section := ""
-	for _, name := range []string{"plans", "customers", "services", "ownership"} {
+	for _, name := range inventory.Sections() {
 		for _, row := range rows {
 			if row.Section != name {
 				continue
@@ -354,7 +345,7 @@ func YAML(rows []inventory.Row) []byte {
 				b.WriteString(name + ":\n")
 			}
 			var cells []string
-			for _, column := range columns {
+			for _, column := range inventory.Columns(name) {
 				if value := row.Cells[column]; value != "" {
 					text, _ := json.Marshal(value) // of a text; YAML reads JSON's texts
 					cells = append(cells, column+": "+string(text))

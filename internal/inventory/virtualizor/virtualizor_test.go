@@ -242,6 +242,50 @@ services: [{id: vz-37, customer: vz-u55, plan: vz-small, place: london, opened: 
 	}
 }
 
+// TestEverySettingStays: a row says everything about its key, so one that is written again carries all that
+// the inventory has.
+func TestEverySettingStays(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "small", "bandwidth": "1000"}
+	w.server(37, 55, 1, 2000, "192.0.2.9")
+	w.server(38, 55, 1, 1000)
+	w.take(start)
+	const rules = `direction: in, period: anniversary, block: 1 GiB, sku: overage, bills: port, internal: true, missing: hold,
+  grace: 10 % threshold, sampled: hold, partial: prorated, free: backup peering, time_zone: Europe/Berlin`
+	texts := map[string]string{
+		"plans":     "{name: vz-small, class: vps, quota: 1000 GiB, " + rules + "}",
+		"customers": "{id: vz-u55, name: Ada Ltd, email: ada@example.net, reseller: c1}",
+		"services": "{id: vz-37, customer: vz-u55, plan: vz-small, place: london, currency: GBP, opened: 2026-09-10, closed: 2029-01-01, committed_until: 2028-09-10, quota: 2000 GiB, " +
+			strings.Replace(rules, "true", "false", 1) + "}\n  - {id: vz-38, customer: vz-u55, plan: vz-small, place: london, currency: GBP, opened: 2026-09-10, committed_until: 2028-09-10, " + rules + "}",
+	}
+	var text strings.Builder
+	for section, row := range texts {
+		text.WriteString(section + ":\n  - " + row + "\n")
+		for _, column := range inventory.Columns(section) { // a column that is new is to be set here
+			if !strings.Contains(row, column+": ") {
+				t.Fatalf("%s: %s is not set", section, column)
+			}
+		}
+	}
+	w.put([]byte(text.String()))
+	rows, _, err := virtualizor.Rows(w.read(t), w.snapshot(), w.o, start.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := w.put(virtualizor.YAML(rows)).Lines(); len(lines) != 0 {
+		t.Fatalf("it changed %q\n%s", lines, virtualizor.YAML(rows))
+	}
+	clear(w.servers)
+	rows, _, err = virtualizor.Rows(w.read(t), w.snapshot(), w.o, start.Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := w.put(virtualizor.YAML(rows)).Lines()
+	if !slices.Contains(lines, "~ service vz-37: closed 2029-01-01 -> 2026-11-02") || !slices.Contains(lines, "~ service vz-38: closed (none) -> 2026-11-02") {
+		t.Fatalf("it changed %q\n%s", lines, virtualizor.YAML(rows))
+	}
+}
+
 func TestAllPagesAreRead(t *testing.T) {
 	w := newWorld(t)
 	for i := range 173 {
