@@ -275,7 +275,7 @@ func TestAnInvoiceSettlesWhatIsOpen(t *testing.T) {
 			t.Fatalf("got %+v", c)
 		}
 	}
-	for _, fault := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered} {
+	for _, fault := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered, whmcstest.FilteredDenied, whmcstest.FilteredJSON} {
 		f(fault, 1, 2)
 		f(fault, 4, 12) // parked meanwhile
 	}

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -80,41 +79,50 @@ func (c *Client) call(ctx context.Context, action string, fields map[string]stri
 	return decode(action, text, into)
 }
 
-// beforeAction says whether an answer was given before any action was taken. A 403 counts only where it says
-// so itself: a filter in between may answer 403 to what it does not like in WHMCS's own answer.
+// beforeAction says whether an answer was given before any action was taken. A 403 counts only where it is
+// WHMCS's own error of a check: a filter in between may answer 403, with a page that denies access, to
+// what it does not like in WHMCS's own answer.
 func beforeAction(status int, text []byte) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusTooManyRequests:
 		return true
 	case http.StatusForbidden:
-		lower := strings.ToLower(string(text))
-		return slices.ContainsFunc(gates, func(gate string) bool { return strings.Contains(lower, strings.ToLower(gate)) })
+		var a answer
+		return json.Unmarshal(text, &a) == nil && a.fails(gates)
 	}
 	return false
 }
 
+// answer is what every answer has.
+type answer struct {
+	Result  string `json:"result"`
+	Message string `json:"message"`
+}
+
+// fails says whether the answer is an error whose message begins with one of a list.
+func (a answer) fails(messages []string) bool {
+	return a.Result == "error" && begins(a.Message, messages)
+}
+
 func decode(action string, text []byte, into any) error {
-	var answer struct {
-		Result  string `json:"result"`
-		Message string `json:"message"`
-	}
-	if err := json.Unmarshal(text, &answer); err != nil {
+	var a answer
+	if err := json.Unmarshal(text, &a); err != nil {
 		return fmt.Errorf("%s: the answer is not JSON: %s", action, excerpt(text))
 	}
 	switch {
-	case answer.Result == "success" && into == nil:
+	case a.Result == "success" && into == nil:
 		return nil
-	case answer.Result == "success":
+	case a.Result == "success":
 		if err := json.Unmarshal(text, into); err != nil {
 			return fmt.Errorf("%s: read the answer: %w", action, err)
 		}
 		return nil
-	case begins(answer.Message, gates):
-		return fmt.Errorf("%s: %w: %s", action, ErrUntouched, answer.Message)
-	case begins(answer.Message, refusals[action]):
-		return fmt.Errorf("%s: %w: %s", action, ErrRefused, answer.Message)
+	case a.fails(gates):
+		return fmt.Errorf("%s: %w: %s", action, ErrUntouched, a.Message)
+	case a.fails(refusals[action]):
+		return fmt.Errorf("%s: %w: %s", action, ErrRefused, a.Message)
 	}
-	return fmt.Errorf("%s: result %q: %s", action, answer.Result, excerpt([]byte(answer.Message)))
+	return fmt.Errorf("%s: result %q: %s", action, a.Result, excerpt([]byte(a.Message)))
 }
 
 func begins(message string, with []string) bool {

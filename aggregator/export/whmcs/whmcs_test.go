@@ -148,7 +148,7 @@ func TestWhatAnAnswerSays(t *testing.T) {
 	for _, open := range []whmcstest.Fault{whmcstest.ErrorPage, whmcstest.Closed, whmcstest.Maintenance, whmcstest.Database} {
 		f(open, nil, false)
 	}
-	for _, open := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered, whmcstest.Twice} {
+	for _, open := range []whmcstest.Fault{whmcstest.LostAnswer, whmcstest.LostPage, whmcstest.Hang, whmcstest.LateEffect, whmcstest.Truncated, whmcstest.EmptySuccess, whmcstest.LateError, whmcstest.Filtered, whmcstest.FilteredDenied, whmcstest.FilteredJSON, whmcstest.Twice} {
 		f(open, nil, true)
 	}
 }

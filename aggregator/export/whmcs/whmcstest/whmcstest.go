@@ -37,6 +37,8 @@ const (
 	EmptySuccess       // success without an id, after the effect
 	LateError          // 200 with result error and a message of no list, after the effect
 	Filtered           // 403 with a page of a filter, after the effect
+	FilteredDenied     // the same, and the page says "Access Denied"
+	FilteredJSON       // 403 with JSON of a filter, whose message has "access denied" in it, after the effect
 	Busy               // 429, without effect
 	Twice              // the effect comes twice, and the answer is lost
 	faults
@@ -274,6 +276,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, action string, f
 		http.Error(w, "<html>502 Bad Gateway</html>", http.StatusBadGateway)
 	case Filtered:
 		http.Error(w, "<html>403 Forbidden</html>", http.StatusForbidden)
+	case FilteredDenied:
+		http.Error(w, "<html><title>Access Denied</title>Access denied by the web application firewall: Invalid IP</html>", http.StatusForbidden)
+	case FilteredJSON:
+		w.WriteHeader(http.StatusForbidden)
+		write(w, failure("request blocked: access denied"))
 	case Hang:
 		<-r.Context().Done()
 	case Truncated:
