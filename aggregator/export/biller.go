@@ -229,7 +229,31 @@ const dueCondition = `receiver = ? AND state = 'pending' AND (next_at <= ? OR ? 
 		AND e.revision < c.revision AND e.state NOT IN ('done', 'waived', 'empty'))
 	ORDER BY number LIMIT ?`
 
+// waived says why a correction is a person's to decide: something of its statement before it was waived, so
+// that a credit would give back what was never paid, and more would charge what was let go. It is empty where
+// nothing was, or where a person has decided.
+func (b *biller) waived(ctx context.Context, c Charge) (why string, err error) {
+	if c.Approved {
+		return "", nil
+	}
+	list, err := b.journal.charges(ctx, `receiver = ? AND statement = ? AND revision < ? AND state = 'waived' ORDER BY number`, receiverWHMCS, c.Statement, c.Revision)
+	if err != nil || len(list) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("revision %d of statement %s was waived: a person decides what its correction is", list[0].Revision, c.Statement), nil
+}
+
 func (b *biller) sendOne(ctx context.Context, c Charge) error {
+	why, err := b.waived(ctx, c)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		b.logger.Warn("a charge is parked, and a person decides", "receiver", c.Receiver, "charge", c.Key, "err", why)
+		b.metrics.count(c.Receiver, "parked")
+		_, err := b.journal.move(ctx, c, change{state: Parked, looks: c.Looks, fault: why, actor: self, action: "parked", text: why})
+		return passMoved(err)
+	}
 	request, err := b.prepare(ctx, c)
 	if errors.Is(err, whmcs.ErrUnfit) {
 		b.metrics.count(c.Receiver, "unfit")

@@ -469,9 +469,62 @@ func TestCorrectionsWaitForWhatTheyCorrect(t *testing.T) {
 	l.want(one, Pending, 0, "no WHMCS client")
 	l.want(credit, Pending, 0, "")
 	l.want(other, Done, 1, "")
-	l.settle(one, Waive)
-	l.run(1, time.Hour)
+	l.cfg.WHMCS.Clients = map[string]int64{"ada": 1}
+	l.run(2, time.Hour)
+	l.want(one, Done, 1, "")
 	l.want(credit, Done, 1, "")
+}
+
+// TestACorrectionOfWhatWasWaived is a person's to decide: a client would get back what he never paid, or be
+// charged though it was waived.
+func TestACorrectionOfWhatWasWaived(t *testing.T) {
+	f := func(amount string, first Decision, there int) {
+		t.Helper()
+		l := sqliteLab(t)
+		l.cfg.WHMCS.Delay = 24 * time.Hour
+		one, none, correction := l.books.close("s1", "c1", "60", 1, start), l.books.close("s1", "c1", "0", 2, start), l.books.close("s1", "c1", amount, 3, start)
+		other := l.books.close("s2", "c1", "60", 1, start)
+		l.run(1, time.Hour)
+		l.settle(one, Waive)
+		l.run(2, 25*time.Hour)
+		l.want(other, Done, 1, "")
+		l.want(none, Empty, 0, "")
+		l.want(correction, Parked, 0, "revision 1 of statement s1/2026-10-01 was waived")
+		next := l.books.close("s1", "c1", amount, 4, start.Add(51*time.Hour))
+		l.run(2, 25*time.Hour)
+		l.want(next, Pending, 0, "") // it waits for the one before
+		l.settle(correction, first)
+		l.run(1, time.Hour)
+		l.want(correction, map[Decision]State{Again: Done, Waive: Waived, There: Done}[first], there, "")
+		l.want(next, Parked, 0, "was waived")
+		l.settle(next, Again)
+		l.run(1, time.Hour)
+		l.want(next, Done, 1, "")
+	}
+	f("-60", Waive, 0)
+	f("-60", Again, 1)
+	f("30", There, 0)
+	f("30", Again, 1)
+}
+
+// TestAWaiverEndsAnEarlierApproval: who said that a correction is sent did not know that what it corrects would be
+// waived.
+func TestAWaiverEndsAnEarlierApproval(t *testing.T) {
+	l := sqliteLab(t)
+	l.cfg.WHMCS.CorrectionWindow = time.Hour
+	one, late := l.books.close("s1", "ada", "60", 1, start), l.books.close("s1", "c1", "-60", 2, start)
+	l.run(1, time.Hour)
+	l.want(late, Parked, 0, "beyond the window")
+	l.settle(late, Again)
+	l.run(1, time.Hour)
+	l.want(late, Pending, 0, "")
+	l.settle(one, Waive)
+	planned, err := l.process().Plan(t.Context(), 10)
+	if err != nil || len(planned) != 1 || planned[0].Request != nil || !strings.Contains(planned[0].Note, "was waived") {
+		t.Fatalf("%+v, %v", planned, err)
+	}
+	l.run(1, time.Hour)
+	l.want(late, Parked, 0, "was waived")
 }
 
 // TestTwoProcesses: while one works for the receiver, the other does not, and takes over when it is gone.

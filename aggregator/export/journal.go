@@ -155,7 +155,8 @@ type change struct {
 	actor, action, text string // of the event; without an action there is none
 }
 
-// move changes a charge and adds the event of it. c is the charge as it was read.
+// move changes a charge and adds the event of it. c is the charge as it was read. Where it is waived, corrections
+// of it that wait lose their approval.
 //
 // Errors: errMoved where the charge is not in that state, or another request of it has been made.
 func (j journal) move(ctx context.Context, c Charge, to change) (Charge, error) {
@@ -187,6 +188,10 @@ func (j journal) move(ctx context.Context, c Charge, to change) (Charge, error) 
 			AND state IN (?`+strings.Repeat(", ?", len(to.from)-1)+`)`, args...)
 		if err == nil && n != 1 {
 			err = errMoved
+		}
+		if err == nil && to.state == Waived { // who approved a correction did not know of it
+			_, err = tx.Exec(ctx, `UPDATE handover_charge SET approved = 0 WHERE receiver = ? AND statement = ? AND revision > ? AND state = 'pending'`,
+				c.Receiver, c.Statement, c.Revision)
 		}
 		if err != nil || to.action == "" {
 			return err

@@ -68,6 +68,13 @@ func (b *biller) plan(ctx context.Context) (list []Planned, err error) {
 			if err != nil {
 				return nil, err
 			}
+			if planned.Note, err = b.waived(ctx, c); err != nil {
+				return nil, err
+			}
+			if planned.Note != "" {
+				break
+			}
+			planned.Note = c.LastError
 			request, err := b.client.Build(charge)
 			if err != nil {
 				planned.Note = err.Error()
