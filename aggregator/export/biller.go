@@ -47,7 +47,9 @@ const (
 )
 
 // lookFirst is the time between a request and the first look for its effect: the request is over by then.
-func (b *biller) lookFirst() time.Duration { return b.cfg.Timeout + time.Minute }
+func (b *biller) lookFirst() time.Duration { return lookFirst(b.cfg) }
+
+func lookFirst(cfg whmcs.Config) time.Duration { return cfg.Timeout + time.Minute }
 
 // round enters what is new and, unless the receiver pauses, looks for what is open and sends what is due.
 // by hand: it does not pause, and what could not be sent is tried at once.
@@ -153,20 +155,37 @@ func (b *biller) look(ctx context.Context) error {
 				return err
 			}
 			found, err := b.client.Find(ctx, *c.Request, c.Key, c.IntendedAt)
-			if err != nil {
-				return fmt.Errorf("look for charge %s: %w", c.Key, err)
+			if failsForAll(ctx, err) {
+				return errors.Join(fmt.Errorf("look for charge %s: %w", c.Key, err), b.postpone(ctx, c, err))
 			}
 			b.step("after look")
-			if err := b.settle(ctx, c, found); err != nil {
+			if err := b.settle(ctx, c, found, err); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// settle writes what a look has shown.
-func (b *biller) settle(ctx context.Context, c Charge, found []string) error {
+// failsForAll says whether a look failed for a reason that is not its charge's own.
+func failsForAll(ctx context.Context, err error) bool {
+	return err != nil && (ctx.Err() != nil || errors.Is(err, whmcs.ErrUntouched) || errors.Is(err, whmcs.ErrUnanswered))
+}
+
+// postpone lets others be looked for first next time, where WHMCS may have been silent about this charge alone.
+func (b *biller) postpone(ctx context.Context, c Charge, failure error) error {
+	if ctx.Err() != nil || !errors.Is(failure, whmcs.ErrUnanswered) {
+		return nil
+	}
+	_, err := b.journal.move(ctx, c, change{state: c.State, looks: c.Looks, next: b.clock.Now().Add(lookAgain), remote: c.Remote, fault: c.LastError})
+	return passMoved(err)
+}
+
+// settle writes what a look has shown; one that failed has shown nothing.
+func (b *biller) settle(ctx context.Context, c Charge, found []string, failed error) error {
 	now := b.clock.Now()
+	if failed != nil {
+		b.logger.Warn("a charge cannot be looked for", "receiver", c.Receiver, "charge", c.Key, "err", failed)
+	}
 	to := change{state: c.State, looks: c.Looks + 1, next: now.Add(lookAgain), fault: c.LastError, actor: self}
 	switch {
 	case len(found) > 0:
@@ -181,6 +200,9 @@ func (b *biller) settle(ctx context.Context, c Charge, found []string) error {
 	case to.looks >= looksMost:
 		to.state, to.next = Parked, now.Add(parkedAgain)
 		to.fault = "may be there or not: " + orNothing(c.LastError, "the answer never came") + "; no invoice or credit shows it"
+		if failed != nil {
+			to.fault = "may be there or not: " + orNothing(c.LastError, "the answer never came") + "; the look for it failed: " + failed.Error()
+		}
 		to.action, to.text = "parked", to.fault
 		b.logger.Error("a charge is parked: it may be at the receiver or not, and a person decides", "receiver", c.Receiver, "charge", c.Key, "err", to.fault)
 	}
@@ -265,11 +287,16 @@ func (b *biller) sendOne(ctx context.Context, c Charge) error {
 	}
 	if c.Attempts > 0 { // a person said that it is not there; a look costs little
 		found, err := b.client.Find(ctx, *c.Request, c.Key, c.IntendedAt)
-		if err != nil {
+		if failsForAll(ctx, err) {
 			return fmt.Errorf("look for charge %s before it is sent again: %w", c.Key, err)
 		}
+		if err != nil {
+			_, err := b.journal.move(ctx, c, change{state: Pending, looks: c.Looks, next: b.clock.Now().Add(unfitAgain),
+				fault: "the look for it, before it is sent again, failed: " + err.Error()})
+			return passMoved(err)
+		}
 		if len(found) > 0 {
-			return b.settle(ctx, c, found)
+			return b.settle(ctx, c, found, nil)
 		}
 	}
 	b.step("before intent")

@@ -445,6 +445,78 @@ func TestALookBeforeItIsSentAgain(t *testing.T) {
 	l.want(credit, Done, 1, "")
 }
 
+// TestALookThatFailsStopsNoOther: one charge cannot be looked for, ever; three can, and one is new.
+func TestALookThatFailsStopsNoOther(t *testing.T) {
+	f := func(deleted bool, looks whmcstest.Fault, state State, says string) {
+		t.Helper()
+		l := sqliteLab(t)
+		bad := l.books.close("s0", "c2", "-60", 1, start)
+		lost := true
+		l.server.Fail(func(action string) whmcstest.Fault {
+			switch {
+			case lost && strings.HasPrefix(action, "Add"):
+				return whmcstest.LostAnswer
+			case action == "GetCredits":
+				return looks
+			}
+			return whmcstest.None
+		})
+		l.run(1, time.Second)
+		if deleted {
+			l.server.Delete(2)
+		}
+		var good []ledger.Statement
+		for i := range 3 {
+			good = append(good, l.books.close(fmt.Sprint("s", 1+i), "c1", "60", 1, start))
+		}
+		l.run(3, 20*time.Second)
+		lost = false
+		l.server.InvoiceAll()
+		fresh := l.books.close("s4", "c1", "60", 1, start)
+		l.run(40, time.Minute)
+		for _, s := range append(good, fresh) {
+			l.want(s, Done, 1, "")
+		}
+		if c := l.want(bad, state, 1, says); c.Attempts != 1 {
+			t.Fatalf("got %+v", c)
+		}
+		if err := l.process().Settle(t.Context(), receiverWHMCS, keyOf(bad), Settlement{Decision: There, By: "ada", Reason: "in the books"}); err != nil {
+			t.Fatal(err)
+		}
+		l.run(2, time.Hour)
+		l.want(bad, Done, 1, "")
+	}
+	f(true, whmcstest.None, Parked, "Client ID Not Found")
+	f(false, whmcstest.ErrorPage, Intended, "")
+	f(false, whmcstest.Hang, Intended, "")
+}
+
+// TestWhatIsOnItsWayCanBeSettled when the request is over, but not sent again.
+func TestWhatIsOnItsWayCanBeSettled(t *testing.T) {
+	f := func(d Decision, after time.Duration, want error) {
+		t.Helper()
+		l := sqliteLab(t)
+		one := l.books.close("s1", "c1", "60", 1, start)
+		l.server.Fail(func(action string) whmcstest.Fault {
+			if action == "AddBillableItem" {
+				return whmcstest.LostAnswer
+			}
+			return whmcstest.None
+		})
+		l.run(1, after)
+		l.want(one, Intended, 1, "")
+		err := l.process().Settle(t.Context(), receiverWHMCS, keyOf(one), Settlement{Decision: d, By: "ada", Reason: "looked at WHMCS"})
+		if !errors.Is(err, want) {
+			t.Fatalf("%s after %s: got %v, want %v", d, after, err, want)
+		}
+	}
+	f(There, 2*time.Minute, nil)
+	f(Waive, 2*time.Minute, nil)
+	f(Again, 2*time.Minute, ErrNotOpen)
+	f(There, time.Minute, ErrNotOpen)
+	f(Waive, time.Minute, ErrNotOpen)
+}
+
 // TestWhatIsThereTwiceIsSaid: a proxy that repeats requests is beyond us, but not unseen.
 func TestWhatIsThereTwiceIsSaid(t *testing.T) {
 	l := sqliteLab(t)

@@ -11,7 +11,7 @@ import (
 	"hostmeter/internal/store"
 )
 
-// Decision is what a person decides about a charge that is parked, or not sent yet.
+// Decision is what a person decides about a charge that is parked, not sent yet, or looked for in vain.
 type Decision string
 
 // The decisions.
@@ -57,8 +57,14 @@ func (h *Handover) Settle(ctx context.Context, receiver, key string, s Settlemen
 	default:
 		return fmt.Errorf("decision %q: want %s, %s or %s", s.Decision, There, Again, Waive)
 	}
-	if c.State != Parked && (c.State != Pending || s.Decision == Again) {
-		return fmt.Errorf("charge %s is %s: %w: only what is parked or pending", key, c.State, ErrNotOpen)
+	now := h.deps.Clock.Now()
+	over := c.State == Intended && !now.Before(c.IntendedAt.Add(lookFirst(h.cfg.WHMCS)))
+	switch {
+	case c.State == Parked, s.Decision != Again && (c.State == Pending || over):
+	case c.State == Intended && s.Decision != Again:
+		return fmt.Errorf("charge %s is %s: %w: its request may be on its way: try again in %s", key, c.State, ErrNotOpen, lookFirst(h.cfg.WHMCS))
+	default:
+		return fmt.Errorf("charge %s is %s: %w: only what is parked, and what is pending or intended as %s or %s", key, c.State, ErrNotOpen, There, Waive)
 	}
 	_, err = h.journal.move(ctx, c, to)
 	if errors.Is(err, errMoved) {

@@ -22,6 +22,9 @@ var (
 	ErrRefused = errors.New("refused")
 	// ErrUnfit says that no call was made: it could not be right as things stand.
 	ErrUnfit = errors.New("cannot be sent")
+	// ErrUnanswered says that what came back, if anything, was not said by WHMCS: it says nothing about the
+	// effect, and other calls would fare alike.
+	ErrUnanswered = errors.New("no answer of WHMCS")
 )
 
 // refusals are the messages with which an action ends before it has an effect, by their beginning.
@@ -43,7 +46,7 @@ const maxAnswer = 16 << 20
 
 // call makes one call and decodes what it returns into into, which may be nil.
 //
-// Errors: ErrUntouched, ErrRefused; any other leaves the effect open.
+// Errors: ErrUntouched, ErrRefused; ErrUnanswered and any other leave the effect open.
 func (c *Client) call(ctx context.Context, action string, fields map[string]string, into any) error {
 	form := url.Values{"action": {action}, "responsetype": {"json"}, "identifier": {c.cfg.Identifier.Reveal()}, "secret": {c.cfg.Secret.Reveal()}}
 	if c.cfg.AccessKey.IsSet() {
@@ -63,7 +66,7 @@ func (c *Client) call(ctx context.Context, action string, fields map[string]stri
 		if errors.As(err, &dial) && dial.Op == "dial" {
 			return fmt.Errorf("%s: %w: %w", action, ErrUntouched, err)
 		}
-		return fmt.Errorf("%s: %w", action, err)
+		return fmt.Errorf("%s: %w: %w", action, ErrUnanswered, err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -71,10 +74,10 @@ func (c *Client) call(ctx context.Context, action string, fields map[string]stri
 		return fmt.Errorf("%s: %w: %s: %s", action, ErrUntouched, response.Status, excerpt(text))
 	}
 	if err != nil {
-		return fmt.Errorf("%s: read the answer: %w", action, err)
+		return fmt.Errorf("%s: %w: %w", action, ErrUnanswered, err)
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s: %s", action, response.Status, excerpt(text))
+		return fmt.Errorf("%s: %w: %s: %s", action, ErrUnanswered, response.Status, excerpt(text))
 	}
 	return decode(action, text, into)
 }
@@ -107,7 +110,7 @@ func (a answer) fails(messages []string) bool {
 func decode(action string, text []byte, into any) error {
 	var a answer
 	if err := json.Unmarshal(text, &a); err != nil {
-		return fmt.Errorf("%s: the answer is not JSON: %s", action, excerpt(text))
+		return fmt.Errorf("%s: %w: it is not JSON: %s", action, ErrUnanswered, excerpt(text))
 	}
 	switch {
 	case a.Result == "success" && into == nil:

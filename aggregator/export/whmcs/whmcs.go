@@ -158,6 +158,8 @@ func (c *Client) Send(ctx context.Context, request Request) (id string, err erro
 
 // Find looks for a charge that was sent at or after since, by its key, and returns where it stands. None
 // is no proof that it is not there: an item that is on no invoice yet cannot be seen.
+//
+// Errors: ErrUntouched and ErrUnanswered, where other looks would fail alike; any other is this charge's own.
 func (c *Client) Find(ctx context.Context, request Request, key string, since time.Time) ([]string, error) {
 	if request.Action == "AddCredit" {
 		return c.findCredit(ctx, request.Fields["clientid"], key)

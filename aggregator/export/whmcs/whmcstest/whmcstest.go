@@ -22,25 +22,25 @@ type Fault int
 
 // The faults. Those after the effect have done what they were asked for.
 const (
-	None         Fault = iota
-	Forbidden          // 403: authentication failed
-	WrongIP            // 200 with result error: the address is not on the list
-	ErrorPage          // 503 with a page, without effect
-	Closed             // the connection ends, without effect
-	Maintenance        // 200 with a page, without effect
-	Database           // 200 with result error and a message of no list, without effect
-	LostAnswer         // the connection ends after the effect
-	LostPage           // 502 with a page after the effect
-	Hang               // no answer after the effect, until the caller gives up
-	LateEffect         // no answer, and the effect comes when EndLate is called
-	Truncated          // half an answer after the effect
-	EmptySuccess       // success without an id, after the effect
-	LateError          // 200 with result error and a message of no list, after the effect
-	Filtered           // 403 with a page of a filter, after the effect
-	FilteredDenied     // the same, and the page says "Access Denied"
-	FilteredJSON       // 403 with JSON of a filter, whose message has "access denied" in it, after the effect
-	Busy               // 429, without effect
-	Twice              // the effect comes twice, and the answer is lost
+	None           Fault = iota
+	Forbidden            // 403: authentication failed
+	WrongIP              // 200 with result error: the address is not on the list
+	ErrorPage            // 503 with a page, without effect
+	Closed               // the connection ends, without effect
+	Maintenance          // 200 with a page, without effect
+	Database             // 200 with result error and a message of no list, without effect
+	LostAnswer           // the connection ends after the effect
+	LostPage             // 502 with a page after the effect
+	Hang                 // no answer after the effect, until the caller gives up
+	LateEffect           // no answer, and the effect comes when EndLate is called
+	Truncated            // half an answer after the effect
+	EmptySuccess         // success without an id, after the effect
+	LateError            // 200 with result error and a message of no list, after the effect
+	Filtered             // 403 with a page of a filter, after the effect
+	FilteredDenied       // the same, and the page says "Access Denied"
+	FilteredJSON         // 403 with JSON of a filter, whose message has "access denied" in it, after the effect
+	Busy                 // 429, without effect
+	Twice                // the effect comes twice, and the answer is lost
 	faults
 )
 
@@ -179,6 +179,13 @@ func (s *Server) AddInvoices(client, n int) {
 
 func (s *Server) addInvoice(client int) {
 	s.invoices = append(s.invoices, invoice{id: len(s.invoices) + 1, client: client, date: s.now().Format(time.DateOnly)})
+}
+
+// Delete takes a client out.
+func (s *Server) Delete(client int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.clients, client)
 }
 
 // AddProduct puts a product in place, with its fields.
@@ -367,6 +374,9 @@ func (s *Server) addCredit(client int, get func(string) string) map[string]any {
 }
 
 func (s *Server) getCredits(client int) map[string]any {
+	if s.clients[client] == "" {
+		return failure("Client ID Not Found")
+	}
 	var list []map[string]any
 	for _, item := range s.items {
 		if item.Credit && item.Client == client {
