@@ -292,6 +292,30 @@ func (s *Snapshot) Contract(service string, at time.Time) (rating.Contract, erro
 	return history[i].contract, nil
 }
 
+// Ordered returns the contract of a service that the changes ordered until an instant make in the end: one that
+// waits, as a downgrade does, counts as if it were in force.
+//
+// Errors: ErrUnknown.
+func (s *Snapshot) Ordered(service string, until time.Time) (rating.Contract, error) {
+	known, ok := s.services[service]
+	if !ok {
+		return rating.Contract{}, fmt.Errorf("service %q: %w", service, ErrUnknown)
+	}
+	var changes []ContractChange
+	for _, change := range s.changes {
+		if change.Service == service && !change.At.After(until) {
+			changes = append(changes, change)
+		}
+	}
+	slices.SortFunc(changes, func(a, b ContractChange) int { return a.At.Compare(b.At) })
+	part := &state{provider: s.Provider, plans: &table[Plan]{rows: s.plans}}
+	history, fault := part.history(known, changes, map[string]*time.Location{})
+	if fault != nil {
+		return rating.Contract{}, fmt.Errorf("service %s: %s: %w", service, fault.column, fault.err)
+	}
+	return history[len(history)-1].contract, nil
+}
+
 // Changes returns what was ordered for running services, by service and time.
 func (s *Snapshot) Changes() []ContractChange { return s.changes }
 

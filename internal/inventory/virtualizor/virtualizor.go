@@ -105,8 +105,9 @@ type conversion struct {
 	zone    *time.Location
 	rows    []inventory.Row
 	remarks []string
-	names   map[int64]string // of plans
-	unknown map[string]bool  // services that were not known before
+	names   map[int64]string  // of plans
+	quotas  map[string]string // by plan, as the inventory will have them
+	unknown map[string]bool   // services that were not known before
 }
 
 func (c *conversion) add(section string, cells map[string]string) {
@@ -126,7 +127,7 @@ func (c *conversion) quota(gigabytes int64) string {
 
 // plans takes the plans that servers are of, in the order of their ids.
 func (c *conversion) plans() error {
-	c.names = map[int64]string{}
+	c.names, c.quotas = map[int64]string{}, map[string]string{}
 	taken := map[string]bool{}
 	var ids []int64
 	for _, s := range c.state.Servers {
@@ -146,14 +147,30 @@ func (c *conversion) plans() error {
 		}
 		taken[name], c.names[id] = true, name
 		cells := map[string]string{"name": name, "class": c.options.Class, "period": c.options.Period, "block": c.options.Block}
-		if p, ok := c.known.PlanByName(name); ok {
-			cells = p.Cells()
-		}
 		cells["quota"] = c.quota(plan.Bandwidth)
+		if p, ok := c.known.PlanByName(name); ok {
+			if quota := c.planQuota(p); quota != cells["quota"] {
+				c.remark("plan %s has %s here and %s in the Virtualizor: it stays as it is, because another quota would apply to the past too; what differs is ordered for each service", name, orNone(quota), cells["quota"])
+			}
+			cells = p.Cells()
+			c.quotas[name] = c.planQuota(p)
+		} else {
+			c.quotas[name] = cells["quota"]
+		}
 		c.add("plans", cells)
 	}
 	return nil
 }
+
+// planQuota returns the quota of a service of a plan, without one of its own; empty where there is none.
+func (c *conversion) planQuota(p inventory.Plan) string {
+	if p.Quota.Unit != "" {
+		return p.Quota.String()
+	}
+	return c.known.Provider.Quota.String()
+}
+
+func orNone(text string) string { return cmp.Or(text, "none") }
 
 // idText makes an id of a name: no spaces or control characters, at most 60 octets.
 func idText(name string) string {
@@ -199,25 +216,88 @@ func (c *conversion) customers() error {
 func (c *conversion) services() error {
 	c.unknown = map[string]bool{}
 	for _, s := range c.state.Servers {
-		id := c.serviceID(s.ID)
-		cells := map[string]string{"id": id, "place": c.options.Place, "currency": c.options.Currency, "opened": rating.DateOf(s.Created.In(c.zone)).String()}
-		if known, ok := c.known.ServiceByID(id); ok {
-			cells = known.Cells()
-			if c.over(known) {
-				c.remark("service %s was closed on %s and is there again", id, known.Closed)
-				delete(cells, "closed")
-			}
-		} else {
-			c.unknown[id] = true
+		known, ok := c.known.ServiceByID(c.serviceID(s.ID))
+		if !ok {
+			c.unknown[c.serviceID(s.ID)] = true
+			c.newService(s)
+			continue
 		}
-		cells["customer"], cells["plan"] = c.customerID(s.User), c.names[s.Plan]
-		delete(cells, "quota")
-		if s.Bandwidth != c.state.Plans[s.Plan].Bandwidth {
-			cells["quota"] = c.quota(s.Bandwidth)
+		if err := c.knownService(s, known); err != nil {
+			return err
 		}
-		c.add("services", cells)
 	}
 	return nil
+}
+
+func (c *conversion) newService(s Server) {
+	cells := map[string]string{"id": c.serviceID(s.ID), "customer": c.customerID(s.User), "plan": c.names[s.Plan], "place": c.options.Place,
+		"currency": c.options.Currency, "opened": rating.DateOf(s.Created.In(c.zone)).String()}
+	if quota := c.quota(s.Bandwidth); quota != c.quotas[c.names[s.Plan]] {
+		cells["quota"] = quota
+	}
+	c.add("services", cells)
+}
+
+// knownService leaves the terms that a service was opened with as they are: they would apply to the past. What
+// differs now is ordered now.
+func (c *conversion) knownService(s Server, known inventory.Service) error {
+	cells := known.Cells()
+	if c.over(known) {
+		c.remark("service %s was closed on %s and is there again", known.ID, known.Closed)
+		delete(cells, "closed")
+	}
+	if owner := c.customerID(s.User); known.Customer != owner {
+		c.remark("service %s belongs to customer %s here and to %s in the Virtualizor: it is not moved, because its open period would move too; close it and open another, or import it with the other customer",
+			known.ID, known.Customer, owner)
+	}
+	c.add("services", cells)
+	return c.change(s, known)
+}
+
+// change orders the plan and the quota that a server has, where its service has neither now nor ordered them.
+func (c *conversion) change(s Server, known inventory.Service) error {
+	now, err := c.known.Contract(known.ID, c.at)
+	if err != nil {
+		return err
+	}
+	ordered, err := c.known.Ordered(known.ID, c.at)
+	if err != nil {
+		return err
+	}
+	if c.different(s, ordered) == nil {
+		return nil
+	}
+	cells := c.different(s, now) // a new order takes the place of one that waits
+	if cells == nil {
+		c.remark("service %s has another plan or quota ordered, which waits and which the Virtualizor does not have: %s, %s", known.ID, ordered.Plan, ordered.Quota.Value)
+		return nil
+	}
+	cells["service"], cells["at"] = known.ID, c.at.Format(time.RFC3339Nano)
+	c.add("changes", cells)
+	return nil
+}
+
+// different returns what a change must say so that a service has the plan and the quota of its server; nil where
+// it has. A quota of a rate is none of a Virtualizor's, and stays.
+func (c *conversion) different(s Server, has rating.Contract) map[string]string {
+	plan, quota := c.names[s.Plan], c.quota(s.Bandwidth)
+	if has.Quota.Value.Unit.IsRate() {
+		quota = has.Quota.Value.String()
+	}
+	cells := map[string]string{}
+	then := has.Quota.Value.String()
+	if has.Plan != plan {
+		cells["plan"] = plan
+		then = c.quotas[plan]
+	}
+	own := has.Quota.Level == rating.FromContract
+	if then != quota || own && len(cells) > 0 {
+		cells["quota"] = quota
+	}
+	if len(cells) == 0 {
+		return nil
+	}
+	return cells
 }
 
 // gone closes the services that are looked after here and that the Virtualizor no longer has.

@@ -233,9 +233,11 @@ services: [{id: vz-37, customer: vz-u55, plan: vz-small, place: london, opened: 
 	gone, _ := s.ServiceByID("vz-38")
 	kept, _ := s.ServiceByID("vz-37")
 	customer, _ := s.CustomerByID("vz-u55")
-	if gone.Closed.String() != "2026-11-05" || kept.Direction != "out" || kept.Internal == nil || !*kept.Internal || kept.Quota.String() != "3000 GiB" || customer.Name != "Ada Ltd" || customer.Reseller != "c1" {
+	if gone.Closed.String() != "2026-11-05" || kept.Direction != "out" || kept.Internal == nil || !*kept.Internal || kept.Quota.String() != "" || customer.Name != "Ada Ltd" || customer.Reseller != "c1" {
 		t.Fatalf("%+v\n%+v\n%+v", gone, kept, customer)
 	}
+	w.terms("vz-37", moved.Add(-time.Second), "vz-small", "1000 GiB")
+	w.terms("vz-37", moved, "vz-small", "3000 GiB")
 	w.server(38, 55, 1, 1000)
 	if remarks := w.take(later.Add(24 * time.Hour)); len(remarks) != 1 || !strings.Contains(remarks[0], "is there again") {
 		t.Fatalf("remarks %q", remarks)
@@ -284,6 +286,61 @@ func TestEverySettingStays(t *testing.T) {
 	if !slices.Contains(lines, "~ service vz-37: closed 2029-01-01 -> 2026-11-02") || !slices.Contains(lines, "~ service vz-38: closed (none) -> 2026-11-02") {
 		t.Fatalf("it changed %q\n%s", lines, virtualizor.YAML(rows))
 	}
+}
+
+// terms checks which plan and quota a service has at a time.
+func (w *world) terms(service string, at time.Time, plan, quota string) {
+	w.t.Helper()
+	c, err := w.snapshot().Contract(service, at)
+	if err != nil || c.Plan != plan || c.Quota.Value.String() != quota {
+		w.t.Fatalf("%s has %s, %s at %s, %v; want %s, %s", service, c.Plan, c.Quota.Value, at, err, plan, quota)
+	}
+}
+
+// TestOtherTermsAreOrdered: what the panel has changed applies from now on or, less, from the anniversary on, and
+// never to the past; what was imported as ordered stays.
+func TestOtherTermsAreOrdered(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "small", "bandwidth": "1000"}
+	w.plans[2] = map[string]any{"plid": "2", "plan_name": "big", "bandwidth": "5000"}
+	for id := 37; id <= 41; id++ {
+		w.server(id, 55, 1, 1000)
+	}
+	w.server(40, 55, 2, 5000)
+	w.take(start)
+	w.put([]byte(`changes: [{service: vz-41, at: 2026-11-02T10:00:00Z, quota: 700 GiB}, {service: vz-39, at: 2026-12-24T00:00:00Z, plan: vz-big}]`))
+	later := time.Date(2026, 11, 5, 9, 1, 0, 0, time.UTC)
+	slot := inventory.SlotAfter(later)
+	w.plans[1]["bandwidth"] = "2000" // of new servers: those that are there have their own
+	w.server(37, 55, 2, 5000)
+	w.server(38, 55, 1, 500)
+	w.server(40, 56, 1, 1000)
+	w.server(42, 55, 1, 2000)
+	remarks := strings.Join(w.take(later), "\n")
+	for _, want := range []string{"plan vz-small has 1000 GiB here and 2000 GiB", "service vz-40 belongs to customer vz-u55 here and to vz-u56", "service vz-41 has another plan or quota ordered"} {
+		if !strings.Contains(remarks, want) {
+			t.Fatalf("remarks %s\nwant %q", remarks, want)
+		}
+	}
+	anniversary := time.Date(2026, 11, 10, 0, 0, 0, 0, time.UTC) // opened on 10 September
+	w.terms("vz-37", slot.Add(-1), "vz-small", "1000 GiB")
+	w.terms("vz-37", slot, "vz-big", "5000 GiB")
+	w.terms("vz-38", anniversary.Add(-1), "vz-small", "1000 GiB")
+	w.terms("vz-38", anniversary, "vz-small", "500 GiB")
+	w.terms("vz-39", slot, "vz-small", "1000 GiB")
+	w.terms("vz-39", time.Date(2026, 12, 24, 0, 0, 0, 0, time.UTC), "vz-big", "5000 GiB")
+	w.terms("vz-40", anniversary.Add(-1), "vz-big", "5000 GiB")
+	w.terms("vz-40", anniversary, "vz-small", "1000 GiB")
+	w.terms("vz-41", anniversary, "vz-small", "700 GiB")
+	w.terms("vz-42", slot, "vz-small", "2000 GiB")
+	if kept, _ := w.snapshot().ServiceByID("vz-40"); kept.Customer != "vz-u55" {
+		t.Fatalf("%+v", kept)
+	}
+	w.server(37, 55, 1, 800) // a quota of its own, and then the plan's again
+	w.take(later.Add(2 * time.Hour))
+	w.server(37, 55, 1, 6000)
+	w.take(later.Add(4 * time.Hour))
+	w.terms("vz-37", later.Add(5*time.Hour), "vz-small", "6000 GiB")
 }
 
 func TestAllPagesAreRead(t *testing.T) {
