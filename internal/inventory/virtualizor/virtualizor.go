@@ -149,7 +149,7 @@ func (c *conversion) plans() error {
 		cells := map[string]string{"name": name, "class": c.options.Class, "period": c.options.Period, "block": c.options.Block}
 		cells["quota"] = c.quota(plan.Bandwidth)
 		if p, ok := c.known.PlanByName(name); ok {
-			if quota := c.planQuota(p); quota != cells["quota"] {
+			if quota := c.planQuota(p); !sameQuota(quota, cells["quota"]) {
 				c.remark("plan %s has %s here and %s in the Virtualizor: it stays as it is, because another quota would apply to the past too; what differs is ordered for each service", name, orNone(quota), cells["quota"])
 			}
 			cells = p.Cells()
@@ -168,6 +168,13 @@ func (c *conversion) planQuota(p inventory.Plan) string {
 		return p.Quota.String()
 	}
 	return c.known.Provider.Quota.String()
+}
+
+// sameQuota says whether two quotas are the same, as 1 TiB and 1024 GiB are; none is the same as no other.
+func sameQuota(a, b string) bool {
+	one, err := rating.ParseQuantity(a)
+	two, wrong := rating.ParseQuantity(b)
+	return err == nil && wrong == nil && one.Unit.IsRate() == two.Unit.IsRate() && one.Compare(two) == 0
 }
 
 func orNone(text string) string { return cmp.Or(text, "none") }
@@ -232,7 +239,7 @@ func (c *conversion) services() error {
 func (c *conversion) newService(s Server) {
 	cells := map[string]string{"id": c.serviceID(s.ID), "customer": c.customerID(s.User), "plan": c.names[s.Plan], "place": c.options.Place,
 		"currency": c.options.Currency, "opened": rating.DateOf(s.Created.In(c.zone)).String()}
-	if quota := c.quota(s.Bandwidth); quota != c.quotas[c.names[s.Plan]] {
+	if quota := c.quota(s.Bandwidth); !sameQuota(quota, c.quotas[c.names[s.Plan]]) {
 		cells["quota"] = quota
 	}
 	c.add("services", cells)
@@ -291,7 +298,7 @@ func (c *conversion) different(s Server, has rating.Contract) map[string]string 
 		then = c.quotas[plan]
 	}
 	own := has.Quota.Level == rating.FromContract
-	if then != quota || own && len(cells) > 0 {
+	if !sameQuota(then, quota) || own && len(cells) > 0 {
 		cells["quota"] = quota
 	}
 	if len(cells) == 0 {

@@ -343,6 +343,22 @@ func TestOtherTermsAreOrdered(t *testing.T) {
 	w.terms("vz-37", later.Add(5*time.Hour), "vz-small", "6000 GiB")
 }
 
+func TestTheSameQuotaInAnotherUnitIsTheSame(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "small", "bandwidth": "1024"}
+	w.server(37, 55, 1, 1024)
+	w.take(start)
+	w.put([]byte(`plans: [{name: vz-small, quota: 1 TiB}]`))
+	before := w.snapshot().Version
+	w.server(38, 55, 1, 1024)
+	if remarks := w.take(start.Add(time.Hour)); len(remarks) != 0 || len(w.snapshot().Changes()) != 0 || w.snapshot().Version != before+1 {
+		t.Fatalf("remarks %q, changes %+v", remarks, w.snapshot().Changes())
+	}
+	if s, _ := w.snapshot().ServiceByID("vz-38"); s.Quota.Unit != "" {
+		t.Fatalf("%+v", s)
+	}
+}
+
 func TestAllPagesAreRead(t *testing.T) {
 	w := newWorld(t)
 	for i := range 173 {
