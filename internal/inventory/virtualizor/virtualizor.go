@@ -170,11 +170,12 @@ func (c *conversion) planQuota(p inventory.Plan) string {
 	return c.known.Provider.Quota.String()
 }
 
-// sameQuota says whether two quotas are the same, as 1 TiB and 1024 GiB are; none is the same as no other.
+// sameQuota says whether two quotas are the same, as 1 TiB and 1024 GiB are; none is the same as no other. A quota of
+// a rate is not one of a Virtualizor's, and passes for the same.
 func sameQuota(a, b string) bool {
 	one, err := rating.ParseQuantity(a)
 	two, wrong := rating.ParseQuantity(b)
-	return err == nil && wrong == nil && one.Unit.IsRate() == two.Unit.IsRate() && one.Compare(two) == 0
+	return err == nil && wrong == nil && (one.Unit.IsRate() || two.Unit.IsRate() || one.Compare(two) == 0)
 }
 
 func orNone(text string) string { return cmp.Or(text, "none") }

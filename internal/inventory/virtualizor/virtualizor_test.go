@@ -359,6 +359,25 @@ func TestTheSameQuotaInAnotherUnitIsTheSame(t *testing.T) {
 	}
 }
 
+// TestARateIsNotThePanels: a plan that you have made one of a percentile stays one, for new servers too.
+func TestARateIsNotThePanels(t *testing.T) {
+	w := newWorld(t)
+	w.plans[1] = map[string]any{"plid": "1", "plan_name": "port", "bandwidth": "1000"}
+	w.put([]byte(`
+prices: [{sku: rate, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: Mbit/s, begun: true, amount: "1.00"}]
+plans: [{name: vz-port, quota: 100 Mbit/s, direction: p95, sku: rate}]
+`))
+	w.server(37, 55, 1, 1000)
+	w.take(start)
+	w.server(37, 55, 1, 2000)
+	w.server(38, 55, 1, 500)
+	if remarks := w.take(start.Add(time.Hour)); len(remarks) != 0 || len(w.snapshot().Changes()) != 0 {
+		t.Fatalf("remarks %q, changes %+v", remarks, w.snapshot().Changes())
+	}
+	w.terms("vz-37", start, "vz-port", "100 Mbit/s")
+	w.terms("vz-38", start, "vz-port", "100 Mbit/s")
+}
+
 func TestAllPagesAreRead(t *testing.T) {
 	w := newWorld(t)
 	for i := range 173 {
