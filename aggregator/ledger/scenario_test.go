@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -22,23 +20,13 @@ import (
 // TestScenariosThroughTheBooks imports each scenario's terms, books its usage, closes its periods and
 // compares the statements.
 func TestScenariosThroughTheBooks(t *testing.T) {
-	files, err := filepath.Glob("../rating/testdata/scenarios/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files, %v", len(files), err)
+	list, err := scenario.ReadFolder("../rating/testdata/scenarios")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := scenario.Read(filepath.Base(file), text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range list {
-			if len(s.Usage) > 0 { // without any there is nothing in the books, and no period
-				t.Run(s.Name, func(t *testing.T) { newStage(t, s).play() })
-			}
+	for _, s := range list {
+		if len(s.Usage) > 0 { // without any there is nothing in the books, and no period
+			t.Run(s.Name, func(t *testing.T) { newStage(t, s).play() })
 		}
 	}
 }

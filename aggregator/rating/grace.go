@@ -55,16 +55,4 @@ func (g Grace) of(quota decimal.Decimal) decimal.Decimal { return quota.Mul(g.Pe
 func (g Grace) MarshalJSON() ([]byte, error) { return json.Marshal(g.String()) }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
-func (g *Grace) UnmarshalJSON(data []byte) error {
-	var text string
-	if err := json.Unmarshal(data, &text); err != nil {
-		return err
-	}
-	*g = Grace{}
-	if text == "" {
-		return nil
-	}
-	var err error
-	*g, err = ParseGrace(text)
-	return err
-}
+func (g *Grace) UnmarshalJSON(data []byte) error { return unmarshalText(data, g, ParseGrace) }

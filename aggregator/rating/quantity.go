@@ -117,17 +117,20 @@ func (q Quantity) Equal(other Quantity) bool {
 func (q Quantity) MarshalJSON() ([]byte, error) { return json.Marshal(q.String()) }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
-func (q *Quantity) UnmarshalJSON(data []byte) error {
+func (q *Quantity) UnmarshalJSON(data []byte) error { return unmarshalText(data, q, ParseQuantity) }
+
+// unmarshalText reads the JSON text of a value that has none for its zero value.
+func unmarshalText[T any](data []byte, to *T, parse func(string) (T, error)) error {
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {
 		return err
 	}
-	*q = Quantity{}
 	if text == "" {
+		*to = *new(T)
 		return nil
 	}
 	var err error
-	*q, err = ParseQuantity(text)
+	*to, err = parse(text)
 	return err
 }
 

@@ -3,8 +3,6 @@ package rating_test
 import (
 	"cmp"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -16,22 +14,12 @@ import (
 // TestScenarios rates what a clerk has written down; package ledger holds its books and statements to
 // the same files.
 func TestScenarios(t *testing.T) {
-	files, err := filepath.Glob("testdata/scenarios/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("%d files, %v", len(files), err)
+	list, err := scenario.ReadFolder("testdata/scenarios")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		list, err := scenario.Read(filepath.Base(file), text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range list {
-			t.Run(s.Name, func(t *testing.T) { runScenario(t, s) })
-		}
+	for _, s := range list {
+		t.Run(s.Name, func(t *testing.T) { runScenario(t, s) })
 	}
 }
 

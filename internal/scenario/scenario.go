@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -100,6 +102,26 @@ func (l Line) Differences(got Line) []string {
 		}
 	}
 	return differences
+}
+
+// ReadFolder reads the scenarios of all YAML files of a folder, which has one at least.
+func ReadFolder(dir string) (all []Scenario, err error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("no scenarios in %s", dir)
+	}
+	for _, file := range files {
+		text, failed := os.ReadFile(file)
+		if failed != nil {
+			return nil, failed
+		}
+		list, failed := Read(filepath.Base(file), text)
+		if failed != nil {
+			return nil, failed
+		}
+		all = append(all, list...)
+	}
+	return all, err
 }
 
 // Read reads a file. Errors name the scenario.
