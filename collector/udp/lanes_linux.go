@@ -72,18 +72,14 @@ func (r *receiver) close() {
 
 // hand sees to it that a batch is handled, and comes back to the spare ones. Where the batches before are
 // all done and this one is not whole, that is done here: to wake other goroutines costs more.
-func (r *receiver) hand(b *batch, whole bool) {
+func (r *receiver) hand(b *batch) {
 	r.describe(b)
-	if len(r.queues) == 0 || !whole && r.queued.Load() == 0 {
+	if len(r.queues) == 0 || b.n == 0 || b.n < batchSize && r.queued.Load() == 0 {
 		for i := range b.n {
 			if d := &b.datagrams[i]; d.Payload != nil {
 				r.handle(int(b.lanes[i]), d)
 			}
 		}
-		r.spare <- b
-		return
-	}
-	if b.n == 0 {
 		r.spare <- b
 		return
 	}

@@ -164,8 +164,8 @@ func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr)
 			r.spare <- b
 			return os.NewSyscallError("recvmmsg", errno)
 		}
-		whole := b.n == batchSize
-		r.hand(b, whole)
+		whole := b.n == batchSize // hand gives it away
+		r.hand(b)
 		if !whole && s.nap && ctx.Err() == nil {
 			time.Sleep(napTime)
 		}
@@ -183,7 +183,7 @@ func (r *receiver) drain(b *batch) error {
 				return nil
 			}
 			b.n = n
-			r.hand(b, false)
+			r.hand(b)
 			b = <-r.spare
 		}
 		return nil
