@@ -189,11 +189,11 @@ func (l *lane) decode(s *source, from netip.AddrPort, at time.Time, datagram []b
 
 // see lets the watch look at the records of a datagram.
 func (l *lane) see(s *source, at time.Time) {
-	l.watchMu.Lock()
-	defer l.watchMu.Unlock()
-	if !l.watch.Watching(at) {
+	if !tally.Watching(at) {
 		return
 	}
+	l.watchMu.Lock()
+	defer l.watchMu.Unlock()
 	for i := range l.records {
 		l.watch.See(s.handle, &l.records[i], at)
 	}

@@ -76,10 +76,9 @@ func NewWatch(table *Table) *Watch {
 	return &Watch{table: table, flows: make(map[uint64]*watched)}
 }
 
-// Watching says whether records received at a time are looked at: See may be left out of others.
-func (w *Watch) Watching(receivedAt time.Time) bool {
-	at := receivedAt.UnixNano()
-	return at%int64(watchPeriod) < int64(watchWindow) || at/int64(watchPeriod) != w.window
+// Watching says whether a Watch looks at records received at a time: See learns nothing from others.
+func Watching(receivedAt time.Time) bool {
+	return receivedAt.UnixNano()%int64(watchPeriod) < int64(watchWindow)
 }
 
 // See looks at a record that is added to the table. Nothing of it is kept.
@@ -89,7 +88,7 @@ func (w *Watch) See(e *Exporter, rec *schemas.FlowRecord, receivedAt time.Time) 
 		w.settle()
 		w.window = window
 	}
-	if at%int64(watchPeriod) >= int64(watchWindow) || !rec.Source.IsValid() || !rec.Destination.IsValid() {
+	if !Watching(receivedAt) || !rec.Source.IsValid() || !rec.Destination.IsValid() {
 		return
 	}
 	hash := hashFlow(rec)
