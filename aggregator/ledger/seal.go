@@ -166,6 +166,24 @@ func firstHour(ctx context.Context, tx *store.Tx, from, to int64) (hour int64, f
 	return hour, found, nil
 }
 
+// beginning returns the first hour of which the ledger has usage, also such as came late, when its hour, which
+// had none, was sealed.
+func beginning(ctx context.Context, tx *store.Tx) (hour int64, found bool, err error) {
+	if hour, found, err = firstHour(ctx, tx, 0, farHour); err != nil {
+		return 0, false, err
+	}
+	for _, t := range tables {
+		var least sql.NullInt64
+		if err := tx.QueryRow(ctx, "SELECT MIN(hour) FROM "+t.late).Scan(&least); err != nil {
+			return 0, false, err
+		}
+		if least.Valid && (!found || least.Int64 < hour) {
+			hour, found = least.Int64, true
+		}
+	}
+	return hour, found, nil
+}
+
 // insertSealedHours remembers the hours of [from, to) that have rows.
 func insertSealedHours(ctx context.Context, tx *store.Tx, from, to int64, exporters []Completeness) (n int, err error) {
 	for {

@@ -188,7 +188,7 @@ type open struct {
 
 func openPeriods(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot) (open, error) {
 	o := open{owners: owners, closed: map[string]time.Time{}}
-	if hour, found, err := firstHour(ctx, tx, 0, farHour); err != nil {
+	if hour, found, err := beginning(ctx, tx); err != nil {
 		return o, err
 	} else if found {
 		o.begin = hourTime(hour)

@@ -103,7 +103,7 @@ func (e *emission) plan(ctx context.Context, tx *store.Tx) (err error) {
 	if e.sealed, e.booking, err = sealedThrough(ctx, tx); err != nil || e.sealed.IsZero() {
 		return err
 	}
-	begin, found, err := firstHour(ctx, tx, 0, farHour)
+	begin, found, err := beginning(ctx, tx)
 	if err != nil || !found {
 		return err
 	}

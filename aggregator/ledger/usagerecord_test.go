@@ -78,3 +78,26 @@ func TestFeedByExample(t *testing.T) {
 		}
 	})
 }
+
+// TestOwnerOfWhatCameBeforeTheFirstHourIsTold: usage that came late, of hours before the first that the ledger
+// had when it sealed, is told and billed when its owner is recorded after that.
+func TestOwnerOfWhatCameBeforeTheFirstHourIsTold(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		meter := "address:10.1.0.1"
+		w.now = start.Add(60 * time.Hour)
+		w.send(sentTally{"address:10.2.0.1", schemas.ClassExternal, minutes(1, 21, 0), 1, 0})
+		w.seal(24 * time.Hour)
+		w.send(sentTally{meter, schemas.ClassExternal, minutes(0, 1, 0), 7, 0})
+		w.seal(24 * time.Hour)
+		w.emit()
+		w.own(meter, ownedTime{"nepal", 0, minutes(0, 2, 0)})
+		w.emit()
+		w.checkFeed()
+		if got, want := strings.Join(w.feed(0), "\n"), "1 usage nepal in 01T00:00-01T02:00 7"; got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+		w.seal(70 * 24 * time.Hour)
+		w.close()
+		w.checkStatements(nil)
+	})
+}
