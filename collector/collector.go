@@ -102,7 +102,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 		},
 		ownSockets: ownSockets, state: newState(),
 	}
-	lanes := min(runtime.GOMAXPROCS(0), lanesMost)
+	lanes := lanesFor(runtime.GOMAXPROCS(0))
 	for range lanes {
 		c.lanes = append(c.lanes, newLane(&c.shared, lanes))
 	}

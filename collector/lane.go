@@ -59,6 +59,9 @@ type lane struct {
 // lanesMost bounds the lanes: each has a table of its own.
 const lanesMost = 8
 
+// lanesFor leaves half of the processors to those who receive, write the log and read it.
+func lanesFor(processors int) int { return min(max(processors/2, 1), lanesMost) }
+
 func newLane(s *shared, lanes int) *lane {
 	config := tally.DefaultConfig()
 	config.Local, config.Assigned = s.cfg.Local, s.cfg.Assigned
@@ -94,6 +97,9 @@ func (s *shared) namesOf() []string {
 
 // laneOf is the lane of an address, by its number.
 func (c *Collector) laneOf(addr netip.Addr) int {
+	if len(c.lanes) == 1 {
+		return 0
+	}
 	b := addr.Unmap().As16()
 	h := uint32(2166136261) // FNV-1a
 	for _, octet := range b {
