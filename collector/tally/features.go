@@ -51,12 +51,14 @@ var portGroups = func() (groups [1 << 16]portGroup) {
 	return groups
 }()
 
-// features are the counters of schemas.Features, not multiplied by the sampling rate.
+// features are the counters of schemas.Features, not multiplied by the sampling rate. What most records move
+// comes first, beside the sums of a direction: few lines of memory are touched by a note.
 type features struct {
-	tcpPackets, synPackets, udpPackets, udpOctets, icmpPackets, fragments  uint64
-	smtpFlows, telnetFlows, sshFlows, rdpFlows, smtpEstablishedFlows       uint64
-	amplifierOctets, amplifierPackets, synOnlyFlows, tcpFlows, udpFlows    uint64
-	miningFlows, routerScanFlows, dnsPackets, dnsOctets, singlePacketFlows uint64
+	tcpPackets, tcpFlows, synPackets, singlePacketFlows                   uint64
+	udpPackets, udpOctets, udpFlows, synOnlyFlows, icmpPackets, fragments uint64
+	smtpFlows, telnetFlows, sshFlows, rdpFlows, smtpEstablishedFlows      uint64
+	amplifierOctets, amplifierPackets, miningFlows, routerScanFlows       uint64
+	dnsPackets, dnsOctets                                                 uint64
 }
 
 // add counts a note.
