@@ -34,83 +34,32 @@ type way struct {
 // part is what a way adds to each of its meters in one minute.
 type part struct {
 	octets, packets, squares uint64
+	minute                   int32
+	group                    uint32
 	is                       observed
 }
-
-// entry is what one part of a record adds to one meter, on its way to the meter's cell.
-type entry struct {
-	key   cellKey
-	hash  uint64
-	place uint32 // what the index has in the first place that the key may be in
-	group *group
-	other number // the other end
-	note
-}
-
-// entriesMost is how many entries wait until they are noted together, with those of the datagrams after:
-// enough that the searches for their cells wait for memory together.
-const entriesMost = 64
 
 // AddAll books the records of a datagram. Their fields are not changed, and nothing of them is kept.
 //
 // A record whose SamplingOrigin is SamplingUnknown is kept apart, unscaled, until ScaleHeld tells
 // the rate of its HeldKey; give it a rate and SamplingDefault before to book it at once.
 func (t *Table) AddAll(e *Exporter, records []schemas.FlowRecord, receivedAt time.Time) {
-	received := receivedAt.UnixNano()
+	received := stretchOf(receivedAt.UnixNano(), receivedAt.UnixNano())
 	for i := range records {
-		t.plan(e, &records[i], received)
-		if len(t.entries) >= entriesMost {
-			t.noteEntries()
-		}
+		t.add(e, &records[i], &received)
 	}
 }
 
-// noteEntries notes what waits to be noted. All that looks at cells or groups calls it first.
-func (t *Table) noteEntries() {
-	t.touch()
-	for i := range t.entries {
-		x := &t.entries[i]
-		number := t.cellOf(&x.key, x.hash, x.group)
-		t.note(number, x)
-		c := &t.cells[number]
-		c.octets += x.octets
-		if c.octets >= x.group.busy && !c.busy && !x.key.both {
-			c.busy = true
-			t.busy = append(t.busy, number)
-		}
-	}
-	t.entries = t.entries[:0]
-}
-
-// touch brings the cells of entries into cache. The searches of many entries wait for memory together
-// here, in loops of a few instructions, while those of cellOf wait one after the other.
-func (t *Table) touch() {
-	mask := uint32(len(t.index.slots) - 1)
-	for i := range t.entries {
-		x := &t.entries[i]
-		x.hash = x.key.hash()
-		x.place = t.index.slots[uint32(x.hash)&mask].cell
-	}
-	var sum uint64
-	for i := range t.entries {
-		if place := t.entries[i].place; place != 0 {
-			sum += t.cells[place-1].octets
-		}
-	}
-	t.touched = sum // so that the compiler does not leave it out
-}
-
-// plan makes the entries of one record, and counts it.
-func (t *Table) plan(e *Exporter, rec *schemas.FlowRecord, received int64) {
-	g := t.groupOf(e, rec, floorMinute(received)/60)
+// add notes one record, and counts it.
+func (t *Table) add(e *Exporter, rec *schemas.FlowRecord, received *stretch) {
+	g := t.groupOf(e, rec, received.first/60)
 	if max(rec.Octets, rec.Packets, rec.ReverseOctets, rec.ReversePackets, rec.OctetsL2) > octetsMax {
 		g.sums.implausible++
 		return
 	}
 	when, clamped := t.when(rec, received)
 	// Two ends in two ways of at most so many minutes each.
-	need := 4 * int(when.last-when.first+1)
-	if free := t.config.Cells - t.index.used - len(t.entries); need > free || e.cells+need > shareOfFree*free {
+	if need := 4 * int(when.last-when.first+1); !t.hasRoom(e, need) {
 		g.sums.full++
 		return
 	}
@@ -147,16 +96,35 @@ func (t *Table) plan(e *Exporter, rec *schemas.FlowRecord, received int64) {
 	}
 }
 
+// hasRoom says whether the table, and the exporter's part of it, have room for so many cells. Each note whose
+// cell was not looked for may be one, until that is known.
+func (t *Table) hasRoom(e *Exporter, need int) bool {
+	unknown := len(t.notes) - t.found
+	if t.fits(e, need, unknown) {
+		return true
+	}
+	if unknown == 0 || !t.fits(e, need, 0) {
+		return false
+	}
+	t.findCells(nil)
+	return t.fits(e, need, 0)
+}
+
+func (t *Table) fits(e *Exporter, need, unknown int) bool {
+	free := t.config.Cells - t.index.used - unknown
+	return need <= free && e.cells+unknown+need <= shareOfFree*free
+}
+
 // when returns the stretch of a record's flow. Times that cannot be are replaced by the time of
 // receipt, and clamped is true.
-func (t *Table) when(rec *schemas.FlowRecord, received int64) (when stretch, clamped bool) {
+func (t *Table) when(rec *schemas.FlowRecord, received *stretch) (when stretch, clamped bool) {
 	start, end := rec.FlowStart, rec.FlowEnd
 	if start == 0 && end == 0 {
-		return stretchOf(received, received), false
+		return *received, false
 	}
 	c := &t.config
-	if end-received > int64(c.FutureMax) || received-end > int64(c.AgeMax) || end-start > int64(c.DurationMax) || end < start {
-		return stretchOf(received, received), true
+	if end-received.start > int64(c.FutureMax) || received.start-end > int64(c.AgeMax) || end-start > int64(c.DurationMax) || end < start {
+		return *received, true
 	}
 	return stretchOf(start, end), false
 }
@@ -234,57 +202,45 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 		}
 		return
 	}
-	class := uint8(classExternal)
-	if w.source.local() && w.destination.local() {
-		class = classInternal
-	}
-	both := (b.source || b.port) && b.destination
-	var squares uint64
+	p := part{octets: w.octets, packets: w.packets, group: g.id, is: isBegin}
 	if g.sampled() {
-		squares = squaresOf(w.octets, w.packets)
+		p.squares = squaresOf(w.octets, w.packets)
 	}
-	key := cellKey{group: g.id, class: class, both: both}
-	p := part{octets: w.octets, packets: w.packets, squares: squares, is: isBegin}
+	if w.source.local() && w.destination.local() {
+		p.is |= isInternal
+	}
+	if (b.source || b.port) && b.destination {
+		p.is |= isBoth
+	}
+	squares := p.squares
 	for minute := when.first; minute <= when.last; minute++ {
 		if when.first != when.last {
 			p.octets, p.packets, p.squares = when.share(w.octets, minute), when.share(w.packets, minute), when.share(squares, minute)
 		}
-		key.minute = int32(minute)
+		p.minute = int32(minute)
 		if b.source {
-			t.enter(&key, g, w, &p, true).meter(t, &w.source)
+			t.noteAt(&w.source, w, &p, true)
 		}
 		if b.port {
-			x := t.enter(&key, g, w, &p, true)
-			x.key.meter, x.key.kind = number{0, uint64(w.in)}, meterPort
+			n := t.note(w, &p, true)
+			n.cell, n.is = uint32(w.in), n.is|observed(meterPort)<<kindShift
 		}
 		if b.destination {
-			t.enter(&key, g, w, &p, false).meter(t, &w.destination)
+			t.noteAt(&w.destination, w, &p, false)
 		}
-		p.is = 0
+		p.is &^= isBegin
 	}
 }
 
-// enter makes an entry of what a part of a way adds to one end of it, whose meter is the caller's to set.
-func (t *Table) enter(key *cellKey, g *group, w *way, p *part, out bool) *entry {
-	if len(t.entries) == cap(t.entries) {
-		t.entries = append(t.entries, entry{})
-	} else {
-		t.entries = t.entries[:len(t.entries)+1]
-	}
-	x := &t.entries[len(t.entries)-1]
-	x.key, x.group = *key, g
-	x.other = x.observe(w, p, out)
-	return x
-}
-
-// meter completes an entry by a local end's meter.
-func (x *entry) meter(t *Table, e *end) {
+// noteAt writes down what a part of a way adds to a local end.
+func (t *Table) noteAt(e *end, w *way, p *part, out bool) {
+	n := t.note(w, p, out)
 	switch {
 	case e.v4:
-		x.key.meter, x.key.kind = e.address, meterIPv4
+		n.cell = uint32(e.address.low)
 	case t.config.EachAddress:
-		x.key.meter, x.key.kind = e.address, meterIPv6
+		n.cell, n.is = t.numberAt(e.address), n.is|observed(meterIPv6)<<kindShift
 	default:
-		x.key.meter, x.key.kind = number{0, uint64(e.prefix)}, meterPrefix
+		n.cell, n.is = uint32(e.prefix), n.is|observed(meterPrefix)<<kindShift
 	}
 }

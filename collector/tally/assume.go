@@ -27,7 +27,6 @@ type assumedSums struct{ octets, packets, flows, squares uint64 }
 // Assume lets records of an exporter that come with SamplingDefault and a rate of 1 be corrected when
 // Correct tells their rate, until it is called with false, which forgets them.
 func (t *Table) Assume(e *Exporter, assuming bool) {
-	t.noteEntries()
 	e.assuming = assuming
 	if assuming {
 		return
@@ -71,7 +70,6 @@ func (t *Table) Assumed(e *Exporter) []HeldKey {
 // handed out as Flush does: octets, packets, flows and variance, but neither features nor records, which
 // were counted.
 func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32, each func(*schemas.Tally)) []*schemas.ExporterAccount {
-	t.noteEntries()
 	for groupKey, g := range e.groups {
 		if groupKey.assumed && groupKey.held == key {
 			g.rate(t, numerator, denominator, schemas.SamplingOption)

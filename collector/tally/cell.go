@@ -24,15 +24,19 @@ type cell struct {
 // note is what a record, or the part of it in one minute, adds to one meter, and waits to be added up.
 type note struct {
 	octets, packets, squares uint64 // squares are those of the packets' lengths; 0 where nothing is sampled
-	remote                   uint32 // the other end: an IPv4 address, or where it stands in Table.remotes
-	cell                     uint32
-	remotePort, ownPort      uint16
-	protocol, flags          uint8
-	is                       observed
+	remote                   uint32 // the other end: an IPv4 address, or where it stands in Table.numbers
+	// cell is the number of the cell, once it was looked for; until then what names the meter: an IPv4 address,
+	// a prefix, an interface, or where an IPv6 address stands in Table.numbers.
+	cell                uint32
+	remotePort, ownPort uint16
+	protocol, flags     uint8
+	is                  observed
+	minute              int32
+	group               uint32 // of Table.groups
 }
 
 // observed are properties of a note.
-type observed uint8
+type observed uint16
 
 const (
 	isOut      observed = 1 << iota // it left the meter
@@ -42,6 +46,11 @@ const (
 	isBegin                         // the flow begins in this minute
 	isSingle                        // the flow is of one packet
 	isMany                          // the flow is of more
+	isInternal                      // both ends are local
+	isBoth                          // it stands at another meter too
+
+	// kindShift is where the meter's kind stands.
+	kindShift = 14
 )
 
 func (n *note) has(is observed) bool { return n.is&is != 0 }
@@ -66,6 +75,7 @@ func (n *note) observe(w *way, p *part, out bool) (remote number) {
 	n.remote = uint32(other.address.low)
 	n.octets, n.packets, n.squares = p.octets, p.packets, p.squares
 	n.protocol, n.flags = w.protocol, w.flags
+	n.minute, n.group = p.minute, p.group
 	return other.address
 }
 

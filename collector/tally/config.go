@@ -24,7 +24,7 @@ type Config struct {
 	// No exporter has more of them than shareOfFree times those that are free: one that floods the table
 	// leaves a quarter to the others, and two a seventh.
 	Cells int
-	// Notes is how many observations are noted before they are added up, of 40 octets each, and
+	// Notes is how many observations are noted before they are added up, of 48 octets each, and
 	// as many for sorting them: enough that those of one meter come several at a time.
 	Notes int
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The

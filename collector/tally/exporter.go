@@ -215,6 +215,17 @@ func (e *Exporter) customer(index schemas.IfIndex) bool {
 	return ok
 }
 
+// mayAssume says whether there is room to remember one more cell at an assumed rate.
+func (t *Table) mayAssume() bool {
+	room := t.config.AssumedCells - t.index.used
+	unknown := len(t.notes) - t.found
+	if room > 0 && room <= unknown {
+		t.findCells(nil)
+		room, unknown = t.config.AssumedCells-t.index.used, 0
+	}
+	return room > unknown
+}
+
 // groupOf returns the group of a record that was received in an hour.
 func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group {
 	key := groupKey{hour: hour, numerator: rec.SamplingNumerator, denominator: rec.SamplingDenominator}
@@ -226,7 +237,7 @@ func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group
 	case origin == schemas.SamplingUnknown || key.numerator == 0 || key.denominator == 0:
 		key.numerator, key.denominator = 0, 0
 		key.held = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}
-	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.index.used+len(t.entries) < t.config.AssumedCells:
+	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.mayAssume():
 		key.held, key.assumed = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}, true
 	}
 	if e.last != nil && e.last.key == key {

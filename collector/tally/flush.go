@@ -15,7 +15,7 @@ import (
 // and held records, records it dropped. Datagrams, templates, losses and what a decoder dropped are the
 // caller's to add. There is one of an (exporter, protocol, hour), and all agree with the tallies.
 func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
-	t.noteEntries()
+	t.findCells(nil)
 	f := t.newFlush(each)
 	if all {
 		f.all()
@@ -79,12 +79,12 @@ func (t *Table) adapt(taken int) {
 
 func (f *flush) all() {
 	t := f.table
-	notes := t.partition()
+	notes := t.byCell()
 	t.index.clear()
 	t.adaptPeers()
 	kept := t.cells[:0]
-	for from := 0; from < len(t.cells); from += 1 << rangeBits {
-		end := min(from+1<<rangeBits, len(t.cells))
+	for from := 0; from < len(t.cells); from += 1 << cellsBits {
+		end := min(from+1<<cellsBits, len(t.cells))
 		for ; len(notes) > 0 && notes[0].cell < uint32(end); notes = notes[1:] {
 			t.trafficOf(&t.cells[notes[0].cell]).add(t, &notes[0])
 		}

@@ -28,10 +28,11 @@ func (k *cellKey) hash() uint64 {
 }
 
 // index finds cells by key: open addressing with linear probing. A slot has half of the hash beside
-// the cell's number, so that a search touches a cell only to see that it is the right one, and the
-// table itself, 8 octets a slot, stays in cache.
+// the cell's number, so that a search touches a cell only to see that it is the right one. The highest
+// bits of the hash tell the place, so that keys in order of their hashes are found in order of places.
 type index struct {
 	slots []slot // a power of two of them, at most three quarters used
+	shift uint32 // what makes a place of 32 bits of hash
 	used  int
 }
 
@@ -42,13 +43,15 @@ type slot struct {
 
 const indexLeast = 1 << 6
 
-func newIndex() index { return index{slots: make([]slot, indexLeast)} }
+func newIndex() index {
+	return index{slots: make([]slot, indexLeast), shift: 32 - uint32(bits.TrailingZeros(indexLeast))}
+}
 
 // find returns the number of the cell of a key.
 func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok bool) {
 	mask := uint32(len(x.slots) - 1)
 	short := uint32(hash)
-	for i := short & mask; ; i = (i + 1) & mask {
+	for i := short >> x.shift; ; i = (i + 1) & mask {
 		s := x.slots[i]
 		if s.cell == 0 {
 			return 0, false
@@ -59,18 +62,24 @@ func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok
 	}
 }
 
-// add puts a cell in that is not there.
-func (x *index) add(hash uint64, cell uint32) {
-	if 4*(x.used+1) > 3*len(x.slots) {
+// reserve makes room for so many cells more. Those that are added in order of their hashes need it before: a table
+// that grows meanwhile has them all in its first places.
+func (x *index) reserve(cells int) {
+	for 4*(x.used+cells) > 3*len(x.slots) {
 		x.grow()
 	}
+}
+
+// add puts a cell in that is not there.
+func (x *index) add(hash uint64, cell uint32) {
+	x.reserve(1)
 	x.used++
 	x.put(slot{uint32(hash), cell + 1})
 }
 
 func (x *index) put(s slot) {
 	mask := uint32(len(x.slots) - 1)
-	i := s.hash & mask
+	i := s.hash >> x.shift
 	for x.slots[i].cell != 0 {
 		i = (i + 1) & mask
 	}
@@ -79,7 +88,7 @@ func (x *index) put(s slot) {
 
 func (x *index) grow() {
 	before := x.slots
-	x.slots = make([]slot, 2*len(before))
+	x.slots, x.shift = make([]slot, 2*len(before)), x.shift-1
 	for _, s := range before {
 		if s.cell != 0 {
 			x.put(s)
@@ -96,14 +105,14 @@ func (x *index) clear() {
 // remove takes a cell out, and closes the gap for those that were put behind it.
 func (x *index) remove(hash uint64, cell uint32) {
 	mask := uint32(len(x.slots) - 1)
-	i := uint32(hash) & mask
+	i := uint32(hash) >> x.shift
 	for x.slots[i].cell != cell+1 {
 		i = (i + 1) & mask
 	}
 	x.used--
 	for next := (i + 1) & mask; x.slots[next].cell != 0; next = (next + 1) & mask {
 		// What stands at next may move to i if its home is not between them.
-		if home := x.slots[next].hash & mask; (next-home)&mask >= (next-i)&mask {
+		if home := x.slots[next].hash >> x.shift; (next-home)&mask >= (next-i)&mask {
 			x.slots[i] = x.slots[next]
 			i = next
 		}

@@ -13,7 +13,12 @@ type stretch struct {
 
 // stretchOf takes start <= end. A flow that ends with a minute does not touch the next.
 func stretchOf(start, end int64) stretch {
-	return stretch{start, end, floorMinute(start), floorMinute(max(start, end-1))}
+	s := stretch{start: start, end: end, first: floorMinute(start)}
+	s.last = s.first
+	if end > (s.first+1)*minuteNanoseconds {
+		s.last = floorMinute(end - 1)
+	}
+	return s
 }
 
 func floorMinute(nanoseconds int64) int64 {

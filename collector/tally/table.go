@@ -17,10 +17,12 @@ type Table struct {
 
 	cells   []cell // as they came
 	index   index
-	notes   []note   // of cells, as they came
-	remotes []number // other ends of notes that are not IPv4
-	sorted  []note   // of partition
-	ends    []uint32 // of partition
+	notes   []note   // of cells
+	found   int      // notes whose cells were found; those after them are as they came
+	numbers []number // addresses of notes that are not IPv4
+	spare   []note   // of order
+	ranges  []uint32 // of order, by note
+	ends    []uint32 // of order, by range
 	assumed int      // cells that are remembered at an assumed rate
 	busy    []uint32 // numbers of cells
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
@@ -34,9 +36,6 @@ type Table struct {
 
 	ports     map[portCellKey]*portCell
 	portOrder []*portCell // as they came
-
-	entries []entry // of AddAll
-	touched uint64
 }
 
 // The classes, by index.
@@ -74,7 +73,6 @@ func (t *Table) Exporter(config ExporterConfig) *Exporter {
 // Drop forgets a handle once all that was added under it has been flushed or scaled; until then it
 // does nothing and says false.
 func (t *Table) Drop(e *Exporter) bool {
-	t.noteEntries()
 	if len(e.groups) > 0 {
 		return false
 	}
@@ -89,7 +87,7 @@ func (t *Table) Drop(e *Exporter) bool {
 
 // Len is the number of cells that wait for a flush.
 func (t *Table) Len() int {
-	t.noteEntries()
+	t.findCells(nil)
 	return t.index.used + len(t.ports)
 }
 
@@ -129,7 +127,6 @@ func (t *Table) ScaleHeld(e *Exporter, key HeldKey, numerator, denominator uint3
 	if numerator == 0 || denominator == 0 {
 		return 0
 	}
-	t.noteEntries()
 	var records uint64
 	for groupKey, g := range e.groups {
 		if g.known() || groupKey.held != key {

@@ -3,6 +3,7 @@ package tally
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -308,6 +309,29 @@ func TestDroppedRecordsAreCounted(t *testing.T) {
 }
 
 // TestAnExporterLeavesRoomToOthers: one that makes cells without end does not keep another's records out.
+// Records whose cells were not looked for yet are not taken for as many cells: neither the table's bound nor that of
+// what is remembered is reached by many records of few meters.
+func TestManyRecordsOfFewMetersAreNoManyCells(t *testing.T) {
+	c := DefaultConfig()
+	c.Local, c.Cells, c.AssumedCells = prefixesOf("192.0.2.0/24"), 100, 20
+	table := New(c)
+	e := exporter(table, ModeSingle)
+	table.Assume(e, true)
+	const records, meters = 5000, 8
+	for i := range records {
+		r := record("192.0.2."+strconv.Itoa(i%meters), "198.51.100.7", 1000, 1)
+		r.SamplingNumerator, r.SamplingDenominator, r.SamplingOrigin = 1, 1, schemas.SamplingDefault
+		table.Add(e, r, received)
+	}
+	f := table.flushed(true)
+	if len(f.Tallies) != meters || len(f.Accounts) != 1 || f.Accounts[0].Records != records || len(f.Accounts[0].Dropped) != 0 {
+		t.Fatalf("%d tallies, accounts %v", len(f.Tallies), f.Accounts)
+	}
+	if len(table.Assumed(e)) != 1 || table.assumed != meters {
+		t.Fatalf("%v are assumed, %d cells remembered", table.Assumed(e), table.assumed)
+	}
+}
+
 func TestAnExporterLeavesRoomToOthers(t *testing.T) {
 	c := DefaultConfig()
 	c.Local, c.Cells = prefixesOf("10.0.0.0/16", "192.0.2.0/24"), 1000
