@@ -121,6 +121,7 @@ func (s *assumedSums) missing(g *group, octets, packets *scaler, numerator uint3
 // remember keeps a flushed cell of a group whose rate is assumed, while there is room.
 func (t *Table) remember(g *group, key cellKey, x *traffic) {
 	h := g.assumedHour()
+	h.index.reserve(min(g.cells, t.config.AssumedCells-t.assumed)) // all that this flush may add
 	key.group = 0
 	hash := key.hash()
 	number, ok := h.index.find(hash, &key, h.cells)

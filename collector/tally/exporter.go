@@ -215,15 +215,18 @@ func (e *Exporter) customer(index schemas.IfIndex) bool {
 	return ok
 }
 
-// mayAssume says whether there is room to remember one more cell at an assumed rate.
-func (t *Table) mayAssume() bool {
+// fewGroups cannot make much more cells of a meter's traffic than one.
+const fewGroups = 8
+
+// mayAssume says whether records of an assumed rate are still kept apart by their HeldKey: while cells do not
+// become too many by that. Each note whose cell was not looked for may be one, until that is known.
+func (t *Table) mayAssume(e *Exporter) bool {
 	room := t.config.AssumedCells - t.index.used
-	unknown := len(t.notes) - t.found
-	if room > 0 && room <= unknown {
-		t.findCells(nil)
-		room, unknown = t.config.AssumedCells-t.index.used, 0
+	if unknown := len(t.notes) - t.found; room <= 0 || len(e.groups) <= fewGroups || unknown < room {
+		return room > 0
 	}
-	return room > unknown
+	t.findCells(nil)
+	return t.index.used < t.config.AssumedCells
 }
 
 // groupOf returns the group of a record that was received in an hour.
@@ -237,7 +240,7 @@ func (t *Table) groupOf(e *Exporter, rec *schemas.FlowRecord, hour int64) *group
 	case origin == schemas.SamplingUnknown || key.numerator == 0 || key.denominator == 0:
 		key.numerator, key.denominator = 0, 0
 		key.held = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}
-	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.mayAssume():
+	case e.assuming && origin == schemas.SamplingDefault && key.numerator == 1 && key.denominator == 1 && t.mayAssume(e):
 		key.held, key.assumed = HeldKey{rec.ObservationDomain, rec.SamplerID, rec.InInterface}, true
 	}
 	if e.last != nil && e.last.key == key {
