@@ -142,7 +142,7 @@ func (t *Table) remember(g *group, key cellKey, x *traffic) {
 func (s *assumedSums) add(d *direction) {
 	s.octets += d.octets
 	s.packets += d.packets
-	s.flows += d.flows
+	s.flows += uint64(d.flows)
 	s.squares = addSaturated(s.squares, d.squares)
 }
 

@@ -82,14 +82,16 @@ func (n *note) observe(w *way, p *part, out bool) (remote number) {
 // traffic is what the notes of a cell add up to.
 type traffic struct{ in, out direction }
 
-// direction is one direction of a cell. Its sums are not multiplied by the sampling rate.
+// direction is one direction of a cell. Its sums are not multiplied by the sampling rate. It takes 256 octets,
+// four lines of memory.
 type direction struct {
-	octets, packets, flows, squares uint64
+	octets, packets, squares uint64
+	flows                    uint32
+	peers                    uint32 // in Table.peers, of busy meters
 
 	features  features
 	addresses addressSketch
 	ports     portSketch
-	peers     uint32 // in Table.peers, of busy meters
 }
 
 // add adds a note up.
@@ -137,4 +139,4 @@ func (d *direction) detail(t *Table, n *note) {
 }
 
 // empty is true where nothing was added.
-func (d *direction) empty() bool { return d.octets|d.packets|d.flows == 0 }
+func (d *direction) empty() bool { return d.octets|d.packets == 0 && d.flows == 0 }

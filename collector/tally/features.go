@@ -52,18 +52,20 @@ var portGroups = func() (groups [1 << 16]portGroup) {
 }()
 
 // features are the counters of schemas.Features, not multiplied by the sampling rate. What most records move
-// comes first, beside the sums of a direction: few lines of memory are touched by a note.
+// comes first, beside the sums of a direction: few lines of memory are touched by a note. Flows are counted one
+// by one, and stay within 32 bits until they are flushed.
 type features struct {
-	tcpPackets, tcpFlows, synPackets, singlePacketFlows                   uint64
-	udpPackets, udpOctets, udpFlows, synOnlyFlows, icmpPackets, fragments uint64
-	smtpFlows, telnetFlows, sshFlows, rdpFlows, smtpEstablishedFlows      uint64
-	amplifierOctets, amplifierPackets, miningFlows, routerScanFlows       uint64
-	dnsPackets, dnsOctets                                                 uint64
+	tcpPackets, synPackets                                   uint64
+	tcpFlows, udpFlows, synOnlyFlows, singlePacketFlows      uint32
+	udpPackets, udpOctets, icmpPackets, fragments            uint64
+	amplifierOctets, amplifierPackets, dnsPackets, dnsOctets uint64
+	smtpFlows, telnetFlows, sshFlows, rdpFlows, miningFlows  uint32
+	smtpEstablishedFlows, routerScanFlows                    uint32
 }
 
 // add counts a note.
 func (f *features) add(n *note) {
-	packets, flows := n.packets, uint64(0)
+	packets, flows := n.packets, uint32(0)
 	if n.has(isBegin) {
 		flows = 1
 	}
@@ -97,7 +99,7 @@ func (f *features) add(n *note) {
 	}
 }
 
-func (f *features) addTCP(n *note, packets, flows uint64, remote portGroup) {
+func (f *features) addTCP(n *note, packets uint64, flows uint32, remote portGroup) {
 	f.tcpPackets += packets
 	f.tcpFlows += flows
 	synOnly := n.flags == flagSYN
@@ -106,7 +108,7 @@ func (f *features) addTCP(n *note, packets, flows uint64, remote portGroup) {
 		f.synPackets += packets
 		f.synOnlyFlows += flows
 	case n.flags&flagSYN != 0 && (n.has(isMany) || n.flags&flagACK == 0):
-		f.synPackets += flows
+		f.synPackets += uint64(flows)
 	}
 	if remote == 0 {
 		return
@@ -142,14 +144,15 @@ func (f *features) write(m *schemas.Features, numerator, denominator uint32) {
 		}
 		return scaleRoughly(n, numerator, denominator)
 	}
+	flows := func(n uint32) uint64 { return s(uint64(n)) }
 	m.TcpPackets, m.SynPackets = s(f.tcpPackets), s(f.synPackets)
 	m.UdpPackets, m.UdpOctets = s(f.udpPackets), s(f.udpOctets)
 	m.IcmpPackets, m.Fragments = s(f.icmpPackets), s(f.fragments)
-	m.SmtpFlows, m.TelnetFlows, m.SshFlows, m.RdpFlows = s(f.smtpFlows), s(f.telnetFlows), s(f.sshFlows), s(f.rdpFlows)
-	m.SmtpEstablishedFlows = s(f.smtpEstablishedFlows)
+	m.SmtpFlows, m.TelnetFlows, m.SshFlows, m.RdpFlows = flows(f.smtpFlows), flows(f.telnetFlows), flows(f.sshFlows), flows(f.rdpFlows)
+	m.SmtpEstablishedFlows = flows(f.smtpEstablishedFlows)
 	m.AmplifierOctets, m.AmplifierPackets = s(f.amplifierOctets), s(f.amplifierPackets)
-	m.SynOnlyFlows, m.TcpFlows, m.UdpFlows = s(f.synOnlyFlows), s(f.tcpFlows), s(f.udpFlows)
-	m.MiningFlows, m.RouterScanFlows = s(f.miningFlows), s(f.routerScanFlows)
+	m.SynOnlyFlows, m.TcpFlows, m.UdpFlows = flows(f.synOnlyFlows), flows(f.tcpFlows), flows(f.udpFlows)
+	m.MiningFlows, m.RouterScanFlows = flows(f.miningFlows), flows(f.routerScanFlows)
 	m.DnsPackets, m.DnsOctets = s(f.dnsPackets), s(f.dnsOctets)
-	m.SinglePacketFlows = s(f.singlePacketFlows)
+	m.SinglePacketFlows = flows(f.singlePacketFlows)
 }

@@ -41,7 +41,7 @@ func (m *trafficMessage) of(t *Table, g *group, d *direction, octets, packets *s
 		g.sums.overflown++
 	}
 	out := &m.traffic
-	out.Octets, out.Packets, out.Flows = scaledOctets, scaledPackets, scaleRoughly(d.flows, n, by)
+	out.Octets, out.Packets, out.Flows = scaledOctets, scaledPackets, scaleRoughly(uint64(d.flows), n, by)
 	out.ReportedOctets, out.ReportedPackets = d.octets, d.packets
 	out.VarianceKib2 = variance(d.squares, n, by)
 	out.Features = nil

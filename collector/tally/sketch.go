@@ -86,19 +86,22 @@ func (s *sketch) raise(hash uint64) {
 	}
 }
 
-// smallMost is up to how many keys are kept themselves, in less memory than their hashes.
-const smallMost = 16
+// smallAddresses and smallPorts are up to how many keys are kept themselves, in less memory than their hashes.
+const (
+	smallAddresses = 14
+	smallPorts     = 12
+)
 
-// addressSketch is a sketch of addresses, portSketch one of ports. Up to smallMost IPv4 addresses, or ports,
-// stand in small; then all hashes are in a sketch of their own, whose number in Table.wide is wide.
+// addressSketch is a sketch of addresses, portSketch one of ports. The first few IPv4 addresses, or ports, stand in
+// small; with more, all hashes are in a sketch of their own, whose number in Table.wide is wide.
 type addressSketch struct {
-	small [smallMost]uint32
+	small [smallAddresses]uint32
 	wide  uint32
 	n     uint8
 }
 
 type portSketch struct {
-	small [smallMost]uint16
+	small [smallPorts]uint16
 	wide  uint32
 	n     uint8
 }
@@ -109,7 +112,7 @@ func (s *addressSketch) add(t *Table, address number, v4 bool) {
 		if slices.Contains(s.small[:s.n], key) {
 			return
 		}
-		if s.n < smallMost {
+		if s.n < smallAddresses {
 			s.small[s.n] = key
 			s.n++
 			return
@@ -129,7 +132,7 @@ func (s *portSketch) add(t *Table, port uint16) {
 		if slices.Contains(s.small[:s.n], port) {
 			return
 		}
-		if s.n < smallMost {
+		if s.n < smallPorts {
 			s.small[s.n] = port
 			s.n++
 			return

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -238,4 +239,11 @@ func TestTableTwin(t *testing.T) {
 			t.Fatalf("%d cells left", table.Len())
 		}
 	})
+}
+
+// A note touches few lines of memory because they hold what it moves.
+func TestDirectionIsFourLines(t *testing.T) {
+	if size := unsafe.Sizeof(direction{}); size != 256 {
+		t.Errorf("a direction takes %d octets", size)
+	}
 }
