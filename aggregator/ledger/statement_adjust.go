@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/inventory"
@@ -73,7 +75,7 @@ func (c *closing) adjustOne(t *told, a *account) error {
 }
 
 // minus returns what row says beyond what was told, and whether that is anything.
-func minus(row, told statements.Row) (statements.Row, bool) {
+func minus(row, told statements.Row) (difference statements.Row, differs bool) {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
@@ -89,8 +91,13 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.Excess = row.Excess.Sub(told.Excess)
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
-	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
-		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
+	for _, n := range []int64{row.InOctets, row.OutOctets, row.BillableOctets, row.EstimatedOctets, row.ExcludedInOctets, row.ExcludedOutOctets,
+		row.FreeInOctets, row.FreeOutOctets, row.BitsPerSecond, row.InternalInOctets, row.InternalOutOctets} {
+		differs = differs || n != 0
+	}
+	for _, n := range []decimal.Decimal{row.Used, row.Excess, row.BilledQuantity, row.AmountExVAT} {
+		differs = differs || !n.IsZero()
+	}
 	return row, differs
 }
 

@@ -178,7 +178,7 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		Unit:                quota.Unit,
 		Quota:               quota.Amount,
 		Currency:            c.Currency.Value,
-		RuleFrom:            c.RuleFrom(),
+		RuleFrom:            c.RuleFrom(p),
 		Rules:               c.Rules(p),
 	}
 	counted := decimal.NewFromUint64(billable)

@@ -67,6 +67,8 @@ type Line struct {
 	Amount    string `yaml:"amount"` // "60.00 GBP"
 	Slots     string `yaml:"slots"`  // "8640, 12 missing"
 	Hold      string `yaml:"hold"`   // a part of it
+	// RuleFrom is the strongest level that made the charge.
+	RuleFrom string `yaml:"rule_from"`
 	// Rules must be among those of the line, each as "quota=10 TB (plan)".
 	Rules []string `yaml:"rules"`
 }
@@ -93,6 +95,7 @@ func (l Line) Differences(got Line) []string {
 	f("price", got.Price, l.Price)
 	f("amount", got.Amount, l.Amount)
 	f("slots", got.Slots, l.Slots)
+	f("rule_from", got.RuleFrom, l.RuleFrom)
 	if !strings.Contains(got.Hold, l.Hold) || l.Hold == "" && got.Hold != "" {
 		differences = append(differences, fmt.Sprintf("hold is %q, want %q", got.Hold, l.Hold))
 	}
