@@ -85,6 +85,9 @@ func key(service, from string) string {
 }
 
 func sum(a, b string) string {
+	if a == b && a == "" {
+		return ""
+	}
 	x, ok1 := new(big.Rat).SetString(a)
 	y, ok2 := new(big.Rat).SetString(b)
 	if !ok1 || !ok2 {

@@ -35,7 +35,7 @@ func (w *World) Import(customers []string) []byte {
 		fmt.Fprintf(&b, "  - {id: %s, customer: %s, plan: %s, place: %s, opened: %s%s%s%s}\n", s.ID, s.Customer, s.Plan, s.Place, s.Opened,
 			optional("closed", s.Closed), optional("committed_until", s.Committed), s.Settings)
 	}
-	w.importOrders(&b)
+	b.Write(w.Orders())
 	b.WriteString("ownership:\n")
 	for _, o := range w.Owned {
 		until := "null"
@@ -47,28 +47,44 @@ func (w *World) Import(customers []string) []byte {
 	return b.Bytes()
 }
 
-func (w *World) importOrders(b *bytes.Buffer) {
+// Orders writes what was ordered for running services, as a section of an import file.
+func (w *World) Orders() []byte {
+	var b bytes.Buffer
 	title := "changes:\n"
 	for _, s := range w.Services {
 		for _, order := range s.Orders {
-			fmt.Fprintf(b, "%s  - {service: %s, at: %s%s%s}\n", title, s.ID, order.At.UTC().Format(time.RFC3339), optional("plan", order.Plan), optional("quota", order.Quota))
+			fmt.Fprintf(&b, "%s  - {service: %s, at: %s%s%s}\n", title, s.ID, order.At.UTC().Format(time.RFC3339), optional("plan", order.Plan), optional("quota", order.Quota))
 			title = ""
 		}
 	}
+	return b.Bytes()
+}
+
+// Decided writes the decisions about all services as a section of an import file; empty where there are none.
+func (w *World) Decided() []byte {
+	var b bytes.Buffer
+	title := "decisions:\n"
+	for _, s := range w.Services {
+		for _, d := range s.Decisions {
+			b.WriteString(title + d.row(s.ID))
+			title = ""
+		}
+	}
+	return b.Bytes()
 }
 
 // Import writes a decision about a service as an import file.
-func (d Decision) Import(service string) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "decisions:\n  - {id: %s, service: %s, decision: %s", d.ID, service, d.Kind)
-	if !d.From.IsZero() {
-		fmt.Fprintf(&b, ", from: %s", d.From.UTC().Format(time.RFC3339))
+func (d Decision) Import(service string) []byte { return []byte("decisions:\n" + d.row(service)) }
+
+func (d Decision) row(service string) string {
+	at := func(name string, at time.Time) string {
+		if at.IsZero() {
+			return ""
+		}
+		return optional(name, at.UTC().Format(time.RFC3339))
 	}
-	if !d.Until.IsZero() {
-		fmt.Fprintf(&b, ", until: %s", d.Until.UTC().Format(time.RFC3339))
-	}
-	fmt.Fprintf(&b, "%s%s, by: Jane Roe, reason: drawn}\n", optional("direction", d.Direction), optional("revokes", d.Revokes))
-	return b.Bytes()
+	return fmt.Sprintf("  - {id: %s, service: %s, decision: %s%s%s%s%s, by: Jane Roe, reason: drawn}\n",
+		d.ID, service, d.Kind, at("from", d.From), at("until", d.Until), optional("direction", d.Direction), optional("revokes", d.Revokes))
 }
 
 // String writes the settings as the rest of a row of YAML: ", quota: 10 TB, direction: max".

@@ -2,7 +2,6 @@ package oracle
 
 import (
 	"math/big"
-	"slices"
 	"time"
 )
 
@@ -42,6 +41,9 @@ func (w *World) CountsAt(s *Service, meter string, at time.Time) bool {
 	return w.Usage[meter] != nil && !excludedIn && !excludedOut && ownerAt(w.ownershipsOf(meter), at) == s.ID
 }
 
+// OwnerAt returns the service that owns a meter in the slot that begins at a time; empty where none does.
+func (w *World) OwnerAt(meter string, at time.Time) string { return ownerAt(w.ownershipsOf(meter), at) }
+
 // Covers says whether a key may own a meter.
 func Covers(key, meter string) bool {
 	around, ok1 := prefixOf(key)
@@ -50,9 +52,4 @@ func Covers(key, meter string) bool {
 		return key == meter
 	}
 	return around.Bits() <= inside.Bits() && around.Contains(inside.Addr())
-}
-
-// Held returns the services and periods of a month's report that wait for a person.
-func Held(rows []Row) []Row {
-	return slices.DeleteFunc(slices.Clone(rows), func(r Row) bool { return r.Kind != "held" })
 }
