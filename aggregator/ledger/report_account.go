@@ -17,31 +17,32 @@ import (
 // unknownCoverage stands where no exporter accounts for what a service owns.
 const unknownCoverage = -1
 
-// account is the usage of a target.
+// account is the usage of a target. While it is open, sums adds up; then usage is what came of it.
 type account struct {
 	*target
 	sums     *rating.Account
+	usage    rating.Usage
+	err      error
 	coverage float64
 	missing  []string
 }
 
-func newAccount(t *target, now time.Time) *account {
-	return &account{target: t, sums: rating.NewAccount(t.contract, t.period, now), coverage: unknownCoverage}
+func (a *account) open(now time.Time) { a.sums = rating.NewAccount(a.contract, a.period, now) }
+
+func (a *account) finish() {
+	a.usage, a.err = a.sums.Usage()
+	a.sums = nil
 }
 
-// add adds a part of a day or an hour; of an hour slot by slot where these count.
+// add adds a part of a day or an hour; of an hour with its slots where these count.
 func (a *account) add(p part) {
-	if !a.contract.Direction.Value.IsPercentile() {
-		a.sums.Add(rating.Part{At: p.from, Class: p.class, In: amountOf(p.in), Out: amountOf(p.out)})
-		return
+	add := rating.Part{At: p.from, Class: p.class, In: amountOf(p.in), Out: amountOf(p.out)}
+	if a.contract.Direction.Value.IsPercentile() {
+		hour := p.from.Truncate(time.Hour)
+		first, end := p.from.Sub(hour)/SlotLength, p.to.Sub(hour)/SlotLength
+		add.InSlots, add.OutSlots = p.in.Slots[first:end], p.out.Slots[first:end]
 	}
-	hour := p.from.Truncate(time.Hour)
-	for i := range SlotsPerHour {
-		in, out := amountOf(p.in.Slice(i, i+1)), amountOf(p.out.Slice(i, i+1))
-		if in != (rating.Amount{}) || out != (rating.Amount{}) {
-			a.sums.Add(rating.Part{At: hour.Add(time.Duration(i) * SlotLength), Class: p.class, In: in, Out: out})
-		}
-	}
+	a.sums.Add(add)
 }
 
 func amountOf(u Usage) rating.Amount {
@@ -65,16 +66,23 @@ type gathered struct {
 	unowned  []statements.Unowned
 }
 
-// gather adds up the usage and the coverage of the targets.
+// gather adds up the usage and the coverage of the targets. Those whose contracts count slots come in groups, behind
+// the others, so that only a group's slots are in memory.
 func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
+	slotted := map[*target]*slottedAccount{}
 	a := attribution{owners: g.owners, targets: map[string][]*target{}, charged: true}
 	span := g.month
 	for _, t := range g.targets {
-		account := newAccount(t, g.now)
+		account := &account{target: t, coverage: unknownCoverage}
 		byTarget[t] = account
 		out.accounts = append(out.accounts, account)
+		if t.contract.Direction.Value.IsPercentile() {
+			slotted[t] = &slottedAccount{account: account}
+		} else {
+			account.open(g.now)
+		}
 		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
 		if span.From.IsZero() || t.period.From.Before(span.From) {
 			span.From = t.period.From
@@ -89,6 +97,7 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	}
 	a.queries = queriesFor(g.targets, span, g.through)
 	a.add = func(p part) { byTarget[p.target].add(p) }
+	a.note = func(t *target, meter schemas.MeterID) { slotted[t].note(meter) }
 	unowned := map[[2]string]*statements.Unowned{}
 	if !g.month.From.IsZero() {
 		a.unownedIn = g.month
@@ -98,7 +107,16 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	return out, coverAccounts(ctx, tx, g, out.accounts)
+	coverage := newCovering(g)
+	for _, account := range out.accounts {
+		if slotted[account.target] == nil {
+			if err := coverage.cover(ctx, tx, account); err != nil {
+				return gathered{}, err
+			}
+			account.finish()
+		}
+	}
+	return out, gatherSlots(ctx, tx, g, slotted, coverage)
 }
 
 // queriesFor reads only address meters where no contract bills by others.
@@ -143,33 +161,36 @@ func sortedUnowned(unowned map[[2]string]*statements.Unowned) []statements.Unown
 	return list
 }
 
-// coverAccounts fills in the coverage of each account, over the exporters that account for what its
-// service owned in the period.
-func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*account) error {
-	owned := map[string][]inventory.Ownership{}
+// covering fills in the coverage of accounts, over the exporters that account for what their services owned.
+type covering struct {
+	gathering
+	owned map[string][]inventory.Ownership // by service
+	known coverages
+}
+
+func newCovering(g gathering) *covering {
+	c := &covering{gathering: g, owned: map[string][]inventory.Ownership{}, known: coverages{}}
 	for _, o := range g.owners.Ownerships() {
-		owned[o.Service] = append(owned[o.Service], o)
+		c.owned[o.Service] = append(c.owned[o.Service], o)
 	}
-	known := coverages{}
-	for _, a := range accounts {
-		var exporters []string
-		for _, o := range owned[a.contract.Service] {
-			if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
-				continue
-			}
-			accountable := g.owners.ExportersOf(o.Key)
-			exporters = append(exporters, accountable...)
-			if err := a.missSlots(ctx, tx, known, accountable, o, g.now); err != nil {
-				return err
-			}
+	return c
+}
+
+func (c *covering) cover(ctx context.Context, tx *store.Tx, a *account) error {
+	var exporters []string
+	for _, o := range c.owned[a.contract.Service] {
+		if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
+			continue
 		}
-		c, err := known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, g.now))
-		if err != nil {
+		accountable := c.owners.ExportersOf(o.Key)
+		exporters = append(exporters, accountable...)
+		if err := a.missSlots(ctx, tx, c.known, accountable, o, c.now); err != nil {
 			return err
 		}
-		a.coverage, a.missing = c.Share, missingNames(c)
 	}
-	return nil
+	covered, err := c.known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, c.now))
+	a.coverage, a.missing = covered.Share, missingNames(covered)
+	return err
 }
 
 // missSlots marks the slots in which an exporter that accounts for a key was not observed while the
@@ -219,9 +240,9 @@ func missingNames(c Coverage) []string {
 
 // row rates an account and returns what it counted. Errors: what package rating says.
 func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, error) {
-	usage, err := a.sums.Usage()
-	if err != nil {
-		return statements.Row{}, usage, err
+	usage := a.usage
+	if a.err != nil {
+		return statements.Row{}, usage, a.err
 	}
 	charge, err := rating.Rate(a.contract, a.period, usage, prices)
 	if err != nil {

@@ -14,11 +14,13 @@ type Amount struct {
 }
 
 // Part is usage of one class in a span that contains At and in which the contract has no cut. With a
-// percentile it lies in one slot.
+// percentile it begins at At, and InSlots and OutSlots are the octets of its slots, which add up to In and Out;
+// where they are nil it lies in one slot.
 type Part struct {
-	At      time.Time
-	Class   string
-	In, Out Amount
+	At                time.Time
+	Class             string
+	In, Out           Amount
+	InSlots, OutSlots []uint64
 }
 
 // ClassUsage is what was used of one class, whether it counts or not, and whether it was excluded or not.
@@ -79,19 +81,34 @@ func (a *Account) Add(p Part) {
 	in, out := a.contract.ExcludedAt(p.At)
 	if in {
 		a.sum(&a.usage.ExcludedInOctets, p.In.Octets)
-		p.In = Amount{}
+		p.In, p.InSlots = Amount{}, nil
 	}
 	if out {
 		a.sum(&a.usage.ExcludedOutOctets, p.Out.Octets)
-		p.Out = Amount{}
+		p.Out, p.OutSlots = Amount{}, nil
 	}
 	a.sum(&a.usage.InOctets, p.In.Octets)
 	a.sum(&a.usage.OutOctets, p.Out.Octets)
 	a.sum(&a.usage.InVarianceKiB2, p.In.VarianceKiB2)
 	a.sum(&a.usage.OutVarianceKiB2, p.Out.VarianceKiB2)
-	if slot := a.slotAt(p.At); slot != nil {
-		a.sum(&slot.In, p.In.Octets)
-		a.sum(&slot.Out, p.Out.Octets)
+	if len(a.slots) == 0 {
+		return
+	}
+	if p.InSlots == nil && p.OutSlots == nil {
+		a.addSlot(p.At, p.In.Octets, p.Out.Octets)
+	}
+	for i, octets := range p.InSlots {
+		a.addSlot(p.At.Add(time.Duration(i)*SlotLength), octets, 0)
+	}
+	for i, octets := range p.OutSlots {
+		a.addSlot(p.At.Add(time.Duration(i)*SlotLength), 0, octets)
+	}
+}
+
+func (a *Account) addSlot(at time.Time, in, out uint64) {
+	if slot := a.slotAt(at); slot != nil && in|out != 0 {
+		a.sum(&slot.In, in)
+		a.sum(&slot.Out, out)
 		_, err := fits(slot.In, slot.Out)
 		a.overflow = a.overflow || err != nil
 	}

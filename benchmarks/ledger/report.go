@@ -51,7 +51,9 @@ func file(name string) string {
 	return string(text)
 }
 
-func loadAverage() string { return strings.Join(strings.Fields(file("/proc/loadavg") + " ? ? ?")[:3], " ") }
+func loadAverage() string {
+	return strings.Join(strings.Fields(file("/proc/loadavg") + " ? ? ?")[:3], " ")
+}
 
 func model() string {
 	_, rest, _ := strings.Cut(file("/proc/cpuinfo"), "model name")
