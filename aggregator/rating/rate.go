@@ -138,8 +138,8 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	if charge.Kind == KindNone || charge.Kind == KindHeld && !waived {
 		return charge, nil
 	}
-	if waived {
-		charge.Kind, charge.Hold = KindWaived, ""
+	if waived { // held or not, for then nobody has to decide any more
+		charge.Kind, charge.Hold, charge.Excess = KindWaived, "", charge.Unit.of(excess)
 		return charge, nil
 	}
 	if !ok {
@@ -153,7 +153,7 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	return charge, nil
 }
 
-// measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s.
+// measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s, that of a held one too.
 func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	in, err1 := fits(u.InOctets, 0)
 	out, err2 := fits(u.OutOctets, 0)
@@ -214,7 +214,10 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	if c.Grace.Value.As == GraceAllowance {
 		excess = counted.Sub(line)
 	}
-	if !quota.Unlimited && counted.GreaterThan(line) && charge.Kind != KindHeld {
+	switch {
+	case quota.Unlimited || !counted.GreaterThan(line):
+		excess = decimal.Zero
+	case charge.Kind != KindHeld:
 		charge.Kind = KindOverage
 		charge.Excess = charge.Unit.of(excess)
 	}
