@@ -175,6 +175,12 @@ func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
 // when the bodies were computed: somebody else's closing in between makes it a conflict.
 func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, booking Booking, version int64, bodies []StatementBody) error {
 	number, hash := h.number, h.hash
+	insert, err := tx.Prepare(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
+		body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return fmt.Errorf("write statements: %w", err)
+	}
+	defer insert.Close()
 	for _, body := range bodies {
 		text, err := json.Marshal(body)
 		if err != nil {
@@ -182,9 +188,7 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, bookin
 		}
 		next := chainHash(hash, string(text))
 		number++
-		_, err = tx.Exec(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
-			body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			number, body.Row.Statement, body.Row.Revision, string(body.Row.Kind), body.Row.Customer, body.Row.Service,
+		_, err = insert.ExecContext(ctx, number, body.Row.Statement, body.Row.Revision, string(body.Row.Kind), body.Row.Customer, body.Row.Service,
 			body.Period.From.UnixNano(), body.Period.To.UnixNano(), tx.Now.UnixNano(), string(text), hash, next)
 		if err != nil {
 			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)

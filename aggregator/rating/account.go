@@ -3,6 +3,7 @@ package rating
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -95,22 +96,27 @@ func (a *Account) Add(p Part) {
 		return
 	}
 	if p.InSlots == nil && p.OutSlots == nil {
-		a.addSlot(p.At, p.In.Octets, p.Out.Octets)
+		p.InSlots, p.OutSlots = []uint64{p.In.Octets}, []uint64{p.Out.Octets}
 	}
+	first := slotsBetween(a.first, p.At)
 	for i, octets := range p.InSlots {
-		a.addSlot(p.At.Add(time.Duration(i)*SlotLength), octets, 0)
+		if slot := a.slot(first + i); slot != nil {
+			a.sum(&slot.In, octets)
+			a.bound(slot)
+		}
 	}
 	for i, octets := range p.OutSlots {
-		a.addSlot(p.At.Add(time.Duration(i)*SlotLength), 0, octets)
+		if slot := a.slot(first + i); slot != nil {
+			a.sum(&slot.Out, octets)
+			a.bound(slot)
+		}
 	}
 }
 
-func (a *Account) addSlot(at time.Time, in, out uint64) {
-	if slot := a.slotAt(at); slot != nil && in|out != 0 {
-		a.sum(&slot.In, in)
-		a.sum(&slot.Out, out)
-		_, err := fits(slot.In, slot.Out)
-		a.overflow = a.overflow || err != nil
+// bound notes that both directions of a slot do not fit together.
+func (a *Account) bound(s *Slot) {
+	if sum := s.In + s.Out; sum < s.In || sum > math.MaxInt64 {
+		a.overflow = true
 	}
 }
 
@@ -119,15 +125,21 @@ func (a *Account) sum(into *uint64, n uint64) {
 	a.overflow = a.overflow || *into < n
 }
 
-// slotAt returns the slot that contains an instant, or nil.
-func (a *Account) slotAt(at time.Time) *Slot {
-	if at.Before(a.first) {
+// slot returns a slot of the period, or nil.
+func (a *Account) slot(i int) *Slot {
+	if i < 0 || i >= len(a.slots) {
 		return nil
 	}
-	if i := int(at.Sub(a.first) / SlotLength); i < len(a.slots) {
-		return &a.slots[i]
+	return &a.slots[i]
+}
+
+// slotsBetween counts the whole slots from a boundary to an instant, rounded down.
+func slotsBetween(boundary, at time.Time) int {
+	n, rest := at.Sub(boundary)/SlotLength, at.Sub(boundary)%SlotLength
+	if rest < 0 {
+		n--
 	}
-	return nil
+	return int(n)
 }
 
 // Miss says that in [from, to) something was not observed. Slots that share an instant with it are missing.
@@ -136,7 +148,7 @@ func (a *Account) Miss(from, to time.Time) {
 		from = a.first
 	}
 	for at := from.UTC().Truncate(SlotLength); at.Before(to); at = at.Add(SlotLength) {
-		slot := a.slotAt(at)
+		slot := a.slot(slotsBetween(a.first, at))
 		if slot == nil {
 			return
 		}
