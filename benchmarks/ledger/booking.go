@@ -93,7 +93,11 @@ func (w *way) run(ctx context.Context, o options, dir string) error {
 	running.Go(func() { _ = agg.Run(ctx) })
 	begin := time.Now().UTC().Truncate(time.Hour).Add(-24 * time.Hour)
 	batches := batchesOf(o.addresses, 1, begin, time.Minute)
-	w.cost, err = measure(o.pids, func() error {
+	servers := ""
+	if w.broker != "" {
+		servers = o.pids
+	}
+	w.cost, err = measure(servers, func() error {
 		end, err := feed(ctx, log, batches, o.minutes, begin)
 		if err != nil {
 			return err
