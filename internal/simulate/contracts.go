@@ -21,9 +21,8 @@ type Contracts struct {
 	Now    time.Time
 
 	rng         *rand.Rand
-	begin, end  time.Time // of the usage
-	first, last time.Time // of the second month
-	zones       []string
+	begin, end  time.Time           // of the usage
+	first, last time.Time           // of the second month
 	meters      map[string][]string // of each service
 	sampled     map[string]bool     // by meter
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -41,8 +42,8 @@ func (b *Books) ReportTrue(month string) ([]Row, error) {
 	return b.bill(month, func(f Figures) schemas.Octets { return f.True })
 }
 
-func (b *Books) bill(month string, pick func(Figures) schemas.Octets) ([]Row, error) {
-	rows, err := b.world(pick).Report(month, b.provider.end)
+func (b *Books) bill(month string, figure func(Figures) schemas.Octets) ([]Row, error) {
+	rows, err := b.world(figure).Report(month, b.provider.end)
 	if err != nil {
 		return nil, err
 	}
@@ -75,14 +76,14 @@ func (p *Provider) isSampled(service string) bool {
 	return false
 }
 
-// world is what the provider imports, and what its books have of each figure that is picked.
-func (b *Books) world(pick func(Figures) schemas.Octets) *oracle.World {
+// world is what the provider imports, and what its books have of one figure.
+func (b *Books) world(figure func(Figures) schemas.Octets) *oracle.World {
 	w := b.provider.world()
 	for id, m := range b.meters {
 		usage := &oracle.Usage{}
 		for class, cells := range map[string][]Cell{schemas.ClassExternal: m.External, schemas.ClassInternal: m.Internal} {
 			for i, cell := range cells {
-				in, out := uint64(pick(cell.In)), uint64(pick(cell.Out))
+				in, out := uint64(figure(cell.In)), uint64(figure(cell.Out))
 				if in|out != 0 {
 					usage.Add(class, m.First.Add(time.Duration(i)*SlotLength), in, out, 0, 0)
 				}
@@ -145,24 +146,24 @@ func (p *Provider) drawContracts() {
 		}
 		switch kind := rng.IntN(7); {
 		case kind == 0 && s.plan.period == "calendar" && m.exporter.SamplingRate == 1 && p.hasBurst(s):
-			s.own["quota"] = pickOne(rng, "2 Mbit/s", "5 Mbit/s", "0.5 Mbit/s")
-			s.own["direction"] = pickOne(rng, "p95", "p95_in", "p95_out", "p95_sum")
-			s.own["sku"], s.own["block"], s.own["missing"] = "burst", pickOne(rng, "1 Mbit/s", "0.1 Mbit/s"), pickOne(rng, "ignore", "zero", "hold")
+			s.own["quota"] = pick(rng, []string{"2 Mbit/s", "5 Mbit/s", "0.5 Mbit/s"})
+			s.own["direction"] = pick(rng, []string{"p95", "p95_in", "p95_out", "p95_sum"})
+			s.own["sku"], s.own["block"], s.own["missing"] = "burst", pick(rng, []string{"1 Mbit/s", "0.1 Mbit/s"}), pick(rng, []string{"ignore", "zero", "hold"})
 		case kind <= 1:
 			s.own["quota"], s.own["direction"] = s.part(rng, 10, 60), "max"
 		case kind == 2:
-			s.own["quota"], s.own["grace"] = s.part(rng, 10, 60), pickOne(rng, "10 % threshold", "10 % allowance", "7.5 % allowance")
+			s.own["quota"], s.own["grace"] = s.part(rng, 10, 60), pick(rng, []string{"10 % threshold", "10 % allowance", "7.5 % allowance"})
 		case kind == 3:
 			s.own["quota"] = s.part(rng, 10, 60)
 			from := p.monthStart.AddDate(0, 0, rng.IntN(20)).Add(time.Duration(rng.IntN(144)) * TickEvery)
 			s.decisions = []oracle.Decision{{
-				ID: fmt.Sprintf("d%d", i), Kind: "exclude", From: from.UTC(), Until: from.UTC().Add(time.Duration(1+rng.IntN(300)) * TickEvery), Direction: pickOne(rng, "", "in", "out"),
+				ID: fmt.Sprintf("d%d", i), Kind: "exclude", From: from.UTC(), Until: from.UTC().Add(time.Duration(1+rng.IntN(300)) * TickEvery), Direction: pick(rng, []string{"", "in", "out"}),
 			}}
 		case kind == 4:
 			s.own["quota"] = s.part(rng, 10, 60)
 			s.decisions = []oracle.Decision{{ID: fmt.Sprintf("d%d", i), Kind: "waive", From: p.monthStart.AddDate(0, 0, 10).UTC()}}
 		case kind == 5:
-			s.own["partial"] = pickOne(rng, "full", "prorated")
+			s.own["partial"] = pick(rng, []string{"full", "prorated"})
 			s.own["quota"] = s.part(rng, 10, 60)
 			s.closed = p.monthStart.AddDate(0, 0, 3+rng.IntN(20)).Format(time.DateOnly)
 		default:
@@ -174,12 +175,8 @@ func (p *Provider) drawContracts() {
 }
 
 // part is a share of the plan's quota, of so many percent, as a text.
-func (s *service) part(rng interface{ Uint64N(uint64) uint64 }, from, to uint64) string {
+func (s *service) part(rng *rand.Rand, from, to uint64) string {
 	return fmt.Sprintf("%d GB", max(s.plan.quota/100*(from+rng.Uint64N(to-from))/gigabyte, 1))
-}
-
-func pickOne(rng interface{ IntN(int) int }, texts ...string) string {
-	return texts[rng.IntN(len(texts))]
 }
 
 func (p *Provider) hasBurst(s *service) bool {

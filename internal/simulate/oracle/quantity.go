@@ -17,8 +17,6 @@ var sizes = map[string]int64{
 	"GB": 1e9, "TB": 1e12, "GiB": 1 << 30, "TiB": 1 << 40, "Mbit/s": 1e6, "Gbit/s": 1e9,
 }
 
-func isRate(unit string) bool { return strings.HasSuffix(unit, "bit/s") }
-
 // parseQuantity reads "10 TB" or "unlimited".
 func parseQuantity(text string) quantity {
 	if text == "unlimited" {
