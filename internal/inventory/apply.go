@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -90,13 +91,18 @@ type Difference struct {
 	Changed   int    `json:"changed"`
 	Unchanged int    `json:"unchanged"`
 	Edits     []Edit `json:"edits"`
+	// Nameless are the customers that were erased and that the rows still name: their names are not taken.
+	Nameless []string `json:"nameless,omitempty"`
 }
 
-// Lines returns the edits as a person reads them.
+// Lines returns the edits, and what was not taken, as a person reads them.
 func (d Difference) Lines() []string {
-	lines := make([]string, len(d.Edits))
-	for i, edit := range d.Edits {
-		lines[i] = edit.String()
+	lines := make([]string, 0, len(d.Edits)+len(d.Nameless))
+	for _, edit := range d.Edits {
+		lines = append(lines, edit.String())
+	}
+	for _, customer := range d.Nameless {
+		lines = append(lines, "! customer "+customer+": was erased; its name and e-mail address are not taken: take them out of the file")
 	}
 	return lines
 }
@@ -200,6 +206,7 @@ type change struct {
 	where     map[string]Row // by section and key: the row of this change that has it
 	edits     []edit
 	unchanged int
+	nameless  []string
 }
 
 // edit is a row to write. old is nil for one that is added.
@@ -224,6 +231,9 @@ func (c *change) add(k *kind, row Row) {
 		if row.Cells[column] == "" {
 			c.fault(row.at(column), "%s: missing", column)
 		}
+	}
+	if k == &kindCustomer {
+		row = c.withoutErased(row)
 	}
 	f := &fields{get: func(column string) string { return row.Cells[column] }}
 	if len(c.faults) > before {
@@ -251,6 +261,12 @@ func (c *change) add(k *kind, row Row) {
 	if k == &kindDecision && old != nil {
 		c.fault(row.Where, "decision %s is made and is not changed: revoke it by another one", k.keyOf(text))
 	}
+	if k == &kindDecision {
+		c.checkNameless(row, k.keyOf(text))
+	}
+	if (k == &kindCustomer || k == &kindService) && old == nil && strings.Contains(text[0], "@") {
+		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])
+	}
 	if k == &kindPrice && old != nil {
 		c.checkPriceVersion(row, k.keyOf(text))
 	}
@@ -258,6 +274,20 @@ func (c *change) add(k *kind, row Row) {
 		c.checkChangeTime(row, k.keyOf(text))
 	}
 	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
+}
+
+// withoutErased takes the name out of a row about a customer that was erased: a file that is imported each night
+// still has it, and neither brings it back nor is refused for it.
+func (c *change) withoutErased(row Row) Row {
+	id := row.Cells["id"]
+	if c.customers.rows[id].Erased.IsZero() || row.Cells["name"] == "" && row.Cells["email"] == "" {
+		return row
+	}
+	c.nameless = append(c.nameless, id)
+	row.Cells = maps.Clone(row.Cells)
+	delete(row.Cells, "name")
+	delete(row.Cells, "email")
+	return row
 }
 
 // put reads a row of any kind into its table and returns its former and its new text; nothing is put
@@ -281,7 +311,7 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 	case &kindPlan:
 		return c.plans.put(f)
 	case &kindCustomer:
-		return c.customers.put(f)
+		return c.putCustomer(f)
 	case &kindService:
 		return c.services.put(f)
 	case &kindChange:
@@ -290,6 +320,17 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 		return c.decisions.put(f)
 	}
 	return c.ownership.put(f)
+}
+
+// putCustomer keeps what no row says: that the customer was erased.
+func (c *change) putCustomer(f *fields) (old, text []string) {
+	erased := c.customers.rows[f.get("id")].Erased
+	if old, text = c.customers.put(f); text != nil {
+		customer := c.customers.rows[text[0]]
+		customer.Erased = erased
+		c.customers.rows[text[0]] = customer
+	}
+	return old, text
 }
 
 func (t *table[T]) put(f *fields) (old, text []string) {
@@ -307,7 +348,7 @@ func (t *table[T]) put(f *fields) (old, text []string) {
 }
 
 func (c *change) difference() Difference {
-	d := Difference{Unchanged: c.unchanged, Edits: []Edit{}}
+	d := Difference{Unchanged: c.unchanged, Edits: []Edit{}, Nameless: c.nameless}
 	for _, e := range c.edits {
 		shown := Edit{Kind: e.kind.name, Key: e.kind.keyOf(e.new), Added: e.old == nil}
 		if shown.Added {
@@ -362,6 +403,8 @@ func writeEdit(ctx context.Context, tx *store.Tx, version int64, e edit) error {
 		return writeOwnership(ctx, tx, version, e)
 	case &kindDecision:
 		return writeDecision(ctx, tx, version, e)
+	case &kindCustomer:
+		return writeCustomer(ctx, tx, e)
 	case &kindProvider:
 		if _, err := tx.Exec(ctx, `DELETE FROM provider`); err != nil {
 			return err

@@ -110,6 +110,17 @@ func (c *change) checkDecision(d Decision, contract func(service string) (rating
 	}
 }
 
+// checkNameless refuses a decision that names its service's customer: statements keep it, and its hash, for good.
+func (c *change) checkNameless(row Row, id string) {
+	d := c.decisions.rows[id]
+	customer := c.customers.rows[c.services.rows[d.Service].Customer]
+	for column, text := range map[string]string{"by": d.By, "reason": d.Reason} {
+		if customer.namedIn(text) {
+			c.fault(row.at(column), "%s: it names the customer, and statements keep it for good: write %s instead", column, customer.ID)
+		}
+	}
+}
+
 // inForce returns the decisions about each service that are not revoked, in the order in which they were made.
 func (s *state) inForce() map[string][]rating.Decision {
 	revoked := map[string]bool{}

@@ -65,12 +65,15 @@ type Provider struct {
 	Rules
 }
 
-// Customer is who pays. Reseller is the customer that sold to it, or empty.
+// Customer is who pays. Reseller is the customer that sold to it, or empty. ID is what everything else keeps of a
+// customer, for good; Name and Email are empty once they are erased.
 type Customer struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Email    string `json:"email"`
 	Reseller string `json:"reseller"`
+	// Erased is when the name was destroyed; zero where it was not.
+	Erased time.Time `json:"erased,omitzero"`
 }
 
 // Plan is what services are sold as.

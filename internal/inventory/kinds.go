@@ -39,7 +39,7 @@ var (
 	kindPlan = kind{section: "plans", name: "plan", columns: slices.Concat([]string{"name", "class"}, ruleColumns), keys: 1,
 		required: []string{"name"}}
 	kindCustomer = kind{section: "customers", name: "customer", columns: []string{"id", "name", "email", "reseller"}, keys: 1,
-		required: []string{"id", "name"}}
+		required: []string{"id"}} // and a name, unless it was erased
 	kindService = kind{section: "services", name: "service", columns: slices.Concat([]string{"id", "customer", "plan", "place", "currency", "opened", "closed", "committed_until"}, ruleColumns),
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
 	kindChange = kind{section: "changes", name: "contract_change", columns: []string{"service", "at", "plan", "quota"},

@@ -107,7 +107,7 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
+		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {
