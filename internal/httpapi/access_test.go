@@ -27,6 +27,7 @@ var wanted = map[string]string{
 	"GET /api/v1/prefixes": "fna", "GET /api/v1/ownership": "fna",
 	"PUT /api/v1/customers": "a", "PUT /api/v1/services": "a", "PUT /api/v1/plans": "a", "PUT /api/v1/prices": "a",
 	"PUT /api/v1/prefixes": "a", "PUT /api/v1/ownership": "a", "POST /api/v1/import": "a", "POST /api/v1/reload": "a",
+	"POST /api/v1/customers/{id}/erase": "a", "GET /api/v1/audit": "fa", "POST /admin/erase": "a",
 	"GET /api/v1/openapi.yaml": "public", "GET /healthz": "public", "GET /readyz": "public", "GET /metrics": "public",
 	"GET /static/{file}": "public", "GET /login": "public", "POST /login": "public", "POST /logout": "public",
 	"GET /{$}": "fna", "GET /finance": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",

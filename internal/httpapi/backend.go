@@ -16,6 +16,8 @@ type Backend struct {
 	Summary    Summarizer
 	Incidents  IncidentDesk
 	Inventory  Inventory
+	Eraser     Eraser
+	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
 	Readiness  func(ctx context.Context) error                  // nil: always ready
@@ -122,6 +124,20 @@ type Inventory interface {
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// Eraser destroys the names of customers.
+type Eraser interface {
+	// Erase destroys a customer's name and e-mail address for good; ErrNotFound, *InvalidError. A second call
+	// changes nothing, and goes over the files again.
+	Erase(ctx context.Context, customer, reason string, by Actor) (Erased, error)
+}
+
+// AuditLog knows who has done what, and why.
+type AuditLog interface {
+	// AuditEvents returns at most limit events behind a number, the oldest first; of one subject where it is not
+	// empty.
+	AuditEvents(ctx context.Context, subject string, after int64, limit int) ([]AuditEvent, error)
 }
 
 // ExporterWatcher knows how the sources are.

@@ -1,5 +1,7 @@
 package httpapi
 
+import "time"
+
 // The inventory's rows have the names of the import file, and its texts: "10 TB", RFC 3339 times, plain dates.
 
 // Customer buys services. Name and Email are personal data.
@@ -8,6 +10,29 @@ type Customer struct {
 	Name     string  `json:"name"`
 	Email    string  `json:"email"`
 	Reseller *string `json:"reseller"` // id of the customer who resells to this one
+}
+
+// Erased is a customer whose name is destroyed.
+type Erased struct {
+	Customer string    `json:"customer"`
+	At       time.Time `json:"at"`
+	Already  bool      `json:"already"`  // it had been erased before
+	Scrubbed bool      `json:"scrubbed"` // the store's files do not hold it any more; else erase it again
+	// Rewritten counts notes in which the name stood; Remaining are decisions that still name the customer;
+	// Running are its services that are not closed.
+	Rewritten int      `json:"rewritten"`
+	Remaining []string `json:"remaining"`
+	Running   []string `json:"running"`
+}
+
+// AuditEvent is one deed of a person, or of a program with a token.
+type AuditEvent struct {
+	Seq     int64     `json:"seq"`
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor"`
+	Action  string    `json:"action"`
+	Subject string    `json:"subject"`
+	Reason  string    `json:"reason"`
 }
 
 // Rules are the settings of a plan, or those of a service that win over its plan's; empty: not said here.

@@ -71,7 +71,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Exporters: f, Meters: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}
@@ -82,6 +82,21 @@ func (f *fake) backend() Backend {
 		},
 		Audit: func(_ context.Context, by Actor, deed string) { f.call("audit " + string(by) + " " + deed) },
 	}
+}
+
+func (f *fake) Erase(_ context.Context, customer, reason string, by Actor) (Erased, error) {
+	for i := range f.customers {
+		if f.customers[i].ID == customer {
+			f.customers[i].Name, f.customers[i].Email = "", ""
+			f.call("erase " + customer + " by " + string(by) + ": " + reason)
+			return Erased{Customer: customer, At: f.now, Scrubbed: true}, f.failing
+		}
+	}
+	return Erased{}, fmt.Errorf("customer %s: %w", customer, ErrNotFound)
+}
+
+func (f *fake) AuditEvents(_ context.Context, subject string, _ int64, _ int) ([]AuditEvent, error) {
+	return []AuditEvent{{Seq: 1, At: f.now, Actor: "user:ada", Action: "erase customer", Subject: "c01", Reason: "letter"}}, f.failing
 }
 
 func (f *fake) call(what string) {

@@ -65,6 +65,8 @@ var routes = []route{
 	{method: "PUT", pattern: "/api/v1/prices", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrices},
 	{method: "PUT", pattern: "/api/v1/prefixes", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrefixes},
 	{method: "PUT", pattern: "/api/v1/ownership", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putOwnership},
+	{method: "POST", pattern: "/api/v1/customers/{id}/erase", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).postErase},
+	{method: "GET", pattern: "/api/v1/audit", roles: forFinance, handle: (*Server).getAudit},
 	{method: "POST", pattern: "/api/v1/import", roles: forAdmin, bodyMax: importBytesMax, handle: (*Server).postImport},
 	{method: "POST", pattern: "/api/v1/reload", roles: forAdmin, handle: (*Server).postReload},
 	// Without a login.
@@ -86,6 +88,7 @@ var routes = []route{
 	{method: "POST", pattern: "/incidents/{id}/resolve", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formResolve},
 	{method: "GET", pattern: "/meters/{id}", roles: forBoth, page: true, handle: (*Server).pageMeter},
 	{method: "GET", pattern: "/admin", roles: forAdmin, page: true, handle: (*Server).pageAdmin},
+	{method: "POST", pattern: "/admin/erase", roles: forAdmin, page: true, bodyMax: formBytesMax, handle: (*Server).formErase},
 }
 
 // lets says whether role may use the route.

@@ -25,6 +25,9 @@ type Erased struct {
 	At       time.Time `json:"at"`
 	// Already says that it had been erased before, and its files were only gone over again.
 	Already bool `json:"already"`
+	// Scrubbed says that the store's files do not hold it any more. Where it is false, something still read the
+	// old rows: the erasure is to be repeated.
+	Scrubbed bool `json:"scrubbed"`
 	// Rewritten counts the notes in which the name stood and the identifier stands now.
 	Rewritten int `json:"rewritten"`
 	// Remaining are decisions whose reason names the customer: statements hold them for good.
@@ -38,7 +41,7 @@ type Erased struct {
 // statements and their hashes never had it. It cannot be taken back: an import that names the customer is
 // taken without the name. A second call does no harm, and goes over the files again.
 //
-// Errors: ErrUnknown, *InvalidError, store.ErrNotScrubbed where the key is destroyed and the files may still hold it.
+// Errors: ErrUnknown, *InvalidError, store's.
 func (inv *Inventory) Erase(ctx context.Context, e Erasure) (done Erased, err error) {
 	var tables []string
 	for range conflictRetries {
@@ -53,7 +56,11 @@ func (inv *Inventory) Erase(ctx context.Context, e Erasure) (done Erased, err er
 	if err != nil {
 		return Erased{}, err
 	}
-	return done, inv.db.Scrub(ctx, tables...)
+	if err = inv.db.Scrub(ctx, tables...); errors.Is(err, store.ErrNotScrubbed) {
+		return done, nil
+	}
+	done.Scrubbed = err == nil
+	return done, err
 }
 
 // erase also returns the tables of which something was deleted.

@@ -157,7 +157,7 @@ func TestErasureLeavesNoName(t *testing.T) {
 			"called "+strings.ToUpper(erasedName)+", wrote to "+erasedEmail+".")
 
 		done, err := inv.Erase(ctx, erasure)
-		if err != nil || done.Already || done.Rewritten != 1 || len(done.Remaining) != 0 || !slices.Contains(done.Running, "s1") {
+		if err != nil || done.Already || !done.Scrubbed || done.Rewritten != 1 || len(done.Remaining) != 0 || !slices.Contains(done.Running, "s1") {
 			t.Fatalf("erased: %+v, %v", done, err)
 		}
 		after := content()
@@ -179,7 +179,7 @@ func TestErasureLeavesNoName(t *testing.T) {
 
 		version := snapshot(t, inv).Version
 		again, err := inv.Erase(ctx, erasure)
-		if err != nil || !again.Already || snapshot(t, inv).Version != version {
+		if err != nil || !again.Already || !again.Scrubbed || snapshot(t, inv).Version != version {
 			t.Errorf("again: %+v, %v", again, err)
 		}
 
