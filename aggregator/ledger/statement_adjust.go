@@ -62,18 +62,21 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if err != nil {
 		return err
 	}
-	row, differs := minus(row, t.sum)
-	if !differs {
-		return nil
+	row = minus(row, t.sum)
+	row, uncredited, err := c.credit(t, row)
+	if err != nil || !differs(row) {
+		return err
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
-	c.bodies = append(c.bodies, c.body(a, row, usage, prices))
+	body := c.body(a, row, usage, prices)
+	body.Uncredited = uncredited
+	c.bodies = append(c.bodies, body)
 	c.closed.Adjustments++
 	return nil
 }
 
-// minus returns what row says beyond what was told, and whether that is anything.
-func minus(row, told statements.Row) (statements.Row, bool) {
+// minus returns what row says beyond what was told.
+func minus(row, told statements.Row) statements.Row {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
@@ -89,9 +92,13 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.Excess = row.Excess.Sub(told.Excess)
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
-	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
+	return row
+}
+
+// differs says whether a difference is one.
+func differs(row statements.Row) bool {
+	return row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
 		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
-	return row, differs
 }
 
 // plus adds the same fields.
@@ -131,7 +138,7 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 		return nil, err
 	}
 	changes, err := inventory.OwnershipChanges(ctx, tx, c.head.version, c.owners.Version)
-	for _, change := range changes {
+	for _, change := range append(changes, c.changes...) {
 		to := change.To
 		if to.IsZero() || to.After(c.sealed) {
 			to = c.sealed
@@ -140,7 +147,7 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 			spans = append(spans, changedSpan{Period: rating.Period{From: change.From, To: to}})
 		}
 	}
-	for _, decided := range c.owners.DecidedSpans(c.head.version, c.owners.Version) {
+	for _, decided := range append(c.owners.DecidedSpans(c.head.version, c.owners.Version), c.decided...) {
 		spans = append(spans, changedSpan{Period: rating.Period{From: decided.From, To: decided.To}, service: decided.Service})
 	}
 	if err != nil {

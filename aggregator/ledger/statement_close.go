@@ -69,6 +69,10 @@ type closing struct {
 	booking Booking
 	bodies  []StatementBody
 	closed  Closed
+	credits []Credit
+	// changes are of ownership that is asked for and not stored, and decided of decisions.
+	changes []inventory.Change
+	decided []inventory.DecidedSpan
 	// waited are the periods whose adjustment waited before, waits those that wait now.
 	waited, waits []waitingPeriod
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/store"
@@ -45,6 +47,8 @@ type StatementBody struct {
 	Booking          Booking   `json:"booking"`
 	InventoryVersion int64     `json:"inventory_version"`
 	SealedThrough    time.Time `json:"sealed_through"`
+	// Uncredited is what would have been credited, had it not come after the window for claims.
+	Uncredited decimal.Decimal `json:"uncredited,omitzero"`
 }
 
 // chainHash is the hash of a statement: SHA-256 over the hash before it, a line feed and the body.

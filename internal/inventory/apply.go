@@ -139,17 +139,22 @@ func (inv *Inventory) put(ctx context.Context, rows []Row, faults []Fault, dryRu
 	return difference, nil
 }
 
-func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+// changed returns the stored inventory on its way to what rows make of it. Errors: *InvalidError, store's.
+func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
 	s, err := load(ctx, tx)
 	if err != nil {
-		return Difference{}, fmt.Errorf("read inventory: %w", err)
+		return nil, fmt.Errorf("read inventory: %w", err)
 	}
 	if slices.ContainsFunc(rows, func(row Row) bool { return row.Section == kindChange.section }) {
 		if s.closedTo, err = readClosedTo(ctx, tx); err != nil {
-			return Difference{}, err
+			return nil, err
 		}
 	}
-	c, err := changeOf(s, rows, faults, tx.Now)
+	return changeOf(s, rows, faults, tx.Now)
+}
+
+func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+	c, err := changed(ctx, tx, rows, faults)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -263,6 +268,7 @@ func (c *change) add(k *kind, row Row) {
 	}
 	if k == &kindDecision {
 		c.checkNameless(row, k.keyOf(text))
+		c.checkCredit(row, k.keyOf(text))
 	}
 	if (k == &kindCustomer || k == &kindService) && old == nil && strings.Contains(text[0], "@") {
 		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])

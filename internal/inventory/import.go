@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hostmeter/internal/store"
 )
 
 // File is one file of an import. Its name tells its kind: *.yaml or *.yml is the whole format, and
@@ -40,6 +42,25 @@ func (inv *Inventory) Import(ctx context.Context, files []File, dryRun bool) (Di
 		invalid.Faults = append(invalid.Faults[:maxFaults:maxFaults], Fault{Where: "import", Text: fmt.Sprintf("and %d more", more)})
 	}
 	return difference, err
+}
+
+// PreviewImport returns the inventory as it is, and as files would make it. Nothing is written.
+//
+// Errors: *InvalidError; store's.
+func (inv *Inventory) PreviewImport(ctx context.Context, files []File) (before, asked *Snapshot, err error) {
+	if before, err = inv.Snapshot(ctx); err != nil {
+		return nil, nil, err
+	}
+	rows, faults := ReadFiles(files)
+	err = inv.db.View(ctx, func(tx *store.Tx) error {
+		c, err := changed(ctx, tx, rows, faults)
+		if err != nil {
+			return err
+		}
+		asked, err = newSnapshot(before.Version, c.state)
+		return err
+	})
+	return before, asked, err
 }
 
 // Preview returns the inventory that files alone make, imported one after the other at now, without a

@@ -236,6 +236,30 @@ func OwnershipChanges(ctx context.Context, tx *store.Tx, after, through int64) (
 	return changesBetween(superseded, recorded), nil
 }
 
+// ChangesBetween returns the spans whose ownership differs in two states of the inventory.
+func ChangesBetween(before, after *Snapshot) []Change {
+	return changesBetween(spansBeyond(before, after), spansBeyond(after, before))
+}
+
+// spansBeyond returns the rows of ownership that a state has and another has not.
+func spansBeyond(s, other *Snapshot) []ownedSpan {
+	known := make(map[ownedSpan]bool, len(other.ownership))
+	for _, o := range other.ownership {
+		known[o.span()] = true
+	}
+	var spans []ownedSpan
+	for _, o := range s.ownership {
+		if span := o.span(); !known[span] {
+			spans = append(spans, span)
+		}
+	}
+	return spans
+}
+
+func (o Ownership) span() ownedSpan {
+	return ownedSpan{key: string(o.Key), service: o.Service, from: nanoseconds(o.From), until: nanoseconds(o.Until)}
+}
+
 // changesBetween leaves out what is the same before and after, as the past of an ownership that was
 // only ended.
 func changesBetween(superseded, recorded []ownedSpan) []Change {
