@@ -24,8 +24,16 @@ type told struct {
 // computed waits.
 func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	spans, err := c.changedSpans(ctx, tx)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return err
+	}
+	return c.adjustIn(ctx, tx, spans)
+}
+
+// adjustIn is adjust for the periods that share an instant with any of the spans.
+func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpan) error {
+	if len(spans) == 0 {
+		return nil
 	}
 	touched, err := toldOf(ctx, tx, c.owners, spans)
 	if err != nil || len(touched) == 0 {
@@ -153,6 +161,11 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 	if err != nil {
 		return nil, err
 	}
+	waited, err := c.waitingSpans(ctx, tx)
+	return append(spans, waited...), err
+}
+
+func (c *closing) waitingSpans(ctx context.Context, tx *store.Tx) (spans []changedSpan, err error) {
 	c.waited, err = readWaiting(ctx, tx)
 	for _, w := range c.waited {
 		spans = append(spans, w.span())

@@ -52,8 +52,26 @@ func (l *Ledger) preview(ctx context.Context, c *closing) (Preview, error) {
 	return p, nil
 }
 
-// Credits returns the amounts in customers' favour that come after the window for credits, and wait for a person.
+// Credits returns the amounts in customers' favour that a closing has found to come after the window for credits,
+// and that wait for a person.
 func (l *Ledger) Credits(ctx context.Context, inv *inventory.Inventory, now time.Time) ([]Credit, error) {
-	p, err := l.Preview(ctx, inv, now)
-	return p.Credits, err
+	owners, err := inv.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := closing{owners: owners, now: now, credits: []Credit{}}
+	err = l.db.View(ctx, func(tx *store.Tx) (err error) {
+		if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil {
+			return err
+		}
+		spans, err := c.waitingSpans(ctx, tx)
+		if err != nil {
+			return err
+		}
+		return c.adjustIn(ctx, tx, spans)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for credits: %w", err)
+	}
+	return c.credits, nil
 }

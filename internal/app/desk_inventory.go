@@ -20,7 +20,7 @@ func (d *Desk) Import(ctx context.Context, paths []string, dryRun, asJSON bool, 
 		}
 		files = append(files, inventory.File{Name: path, Text: text})
 	}
-	difference, err := d.inventory.Import(ctx, files, dryRun)
+	difference, err := d.inventory.ImportBy(ctx, LocalActor(), files, dryRun)
 	var invalid *inventory.InvalidError
 	if errors.As(err, &invalid) {
 		return &HintError{Err: fmt.Errorf("nothing was imported:\n%w", err), Hint: "correct these lines; --dry-run shows what an import would change"}

@@ -17,6 +17,7 @@ type Backend struct {
 	Incidents  IncidentDesk
 	Inventory  Inventory
 	Eraser     Eraser
+	Credits    CreditDesk
 	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
@@ -119,11 +120,22 @@ type Inventory interface {
 	Prices(ctx context.Context) ([]Price, error)
 	Prefixes(ctx context.Context) ([]Prefix, error)
 	Ownership(ctx context.Context) ([]Ownership, error)
+	Changes(ctx context.Context) ([]Change, error)
+	Decisions(ctx context.Context) ([]Decision, error)
 	// Put adds or changes what is named, all or nothing; *InvalidError names what is wrong.
 	Put(ctx context.Context, change InventoryChange, by Actor) (Difference, error)
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// CreditDesk deals with credits that come late.
+type CreditDesk interface {
+	// Credits returns those that wait for a person.
+	Credits(ctx context.Context) ([]Credit, error)
+	// AllowCredit decides that one is given; the next closing gives it. ErrNotFound where none waits for the
+	// statement, *InvalidError.
+	AllowCredit(ctx context.Context, statement, reason string, by Actor) (Decision, error)
 }
 
 // Eraser destroys the names of customers.

@@ -106,6 +106,42 @@ type InventoryChange struct {
 	Prices    []Price     `json:"prices,omitempty"`
 	Prefixes  []Prefix    `json:"prefixes,omitempty"`
 	Ownership []Ownership `json:"ownership,omitempty"`
+	Changes   []Change    `json:"changes,omitempty"`
+	Decisions []Decision  `json:"decisions,omitempty"`
+}
+
+// Change is another plan or quota that is ordered for a running service. An upgrade takes effect at At, a downgrade
+// on the first anniversary after it on which the commitment is over.
+type Change struct {
+	Service string `json:"service"`
+	At      string `json:"at"`              // RFC 3339
+	Plan    string `json:"plan,omitempty"`  // empty: the same
+	Quota   string `json:"quota,omitempty"` // empty: as it was, or the new plan's
+}
+
+// Decision is what a person has decided about a service, and why. It is never changed, only revoked by another one.
+type Decision struct {
+	ID        string `json:"id"`
+	Service   string `json:"service"`
+	Decision  string `json:"decision"`            // exclude, estimate, lower_bound, ignore, zero, waive, credit, revoke
+	From      string `json:"from,omitempty"`      // RFC 3339
+	Until     string `json:"until,omitempty"`     // RFC 3339; of an exclusion
+	Direction string `json:"direction,omitempty"` // in, out, sum; of an exclusion
+	Revokes   string `json:"revokes,omitempty"`   // the id that a revocation is of
+	By        string `json:"by"`
+	Reason    string `json:"reason"`
+}
+
+// Credit is an amount in a customer's favour that comes after the window for credits, and waits for a person.
+type Credit struct {
+	Statement  string    `json:"statement"`
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	Amount     string    `json:"amount_ex_vat"` // above zero
+	Currency   string    `json:"currency"`
+	Until      *string   `json:"until"` // the day from which on it is not given; null: it waits for ever
 }
 
 // ImportFile is one file of an import. Its name tells its kind: *.yaml, or KIND.csv.

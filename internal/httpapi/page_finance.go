@@ -27,6 +27,7 @@ type financeView struct {
 	Unowned        Unowned
 	Units          []string // what the units mean
 	Sort           string
+	Credits        []Credit // that wait for a person
 }
 
 func (v financeView) title() string { return "Finance " + v.Month.Title() }
@@ -78,6 +79,11 @@ func (s *Server) pageFinance(w http.ResponseWriter, r *http.Request, who auth.Id
 	}
 	view := newFinanceView(summary, order)
 	view.Months, view.Current = months, month == current
+	if s.deps.Backend.Credits != nil {
+		if view.Credits, err = s.deps.Backend.Credits.Credits(r.Context()); err != nil {
+			return err
+		}
+	}
 	s.render(w, r, http.StatusOK, "finance", who, view)
 	return nil
 }

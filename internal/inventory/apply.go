@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -115,17 +116,22 @@ const conflictRetries = 5
 //
 // Errors: *InvalidError, store's.
 func (inv *Inventory) Put(ctx context.Context, rows []Row, dryRun bool) (Difference, error) {
-	return inv.put(ctx, rows, nil, dryRun)
+	return inv.put(ctx, "", rows, nil, dryRun)
 }
 
-func (inv *Inventory) put(ctx context.Context, rows []Row, faults []Fault, dryRun bool) (difference Difference, err error) {
+// PutBy is Put, with who does it in the audit log.
+func (inv *Inventory) PutBy(ctx context.Context, by string, rows []Row) (Difference, error) {
+	return inv.put(ctx, by, rows, nil, false)
+}
+
+func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []Fault, dryRun bool) (difference Difference, err error) {
 	for range conflictRetries {
 		run := inv.db.Update
 		if dryRun {
 			run = inv.db.View
 		}
 		err = run(ctx, func(tx *store.Tx) error {
-			difference, err = putRows(ctx, tx, rows, faults, dryRun)
+			difference, err = putRows(ctx, tx, by, rows, faults, dryRun)
 			return err
 		})
 		if !store.IsConflict(err) {
@@ -153,7 +159,7 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 	return changeOf(s, rows, faults, tx.Now)
 }
 
-func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
 	c, err := changed(ctx, tx, rows, faults)
 	if err != nil {
 		return Difference{}, err
@@ -162,7 +168,10 @@ func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryR
 	if dryRun || len(difference.Edits) == 0 {
 		return difference, nil
 	}
-	return difference, c.write(ctx, tx)
+	if err := c.write(ctx, tx); err != nil || by == "" {
+		return difference, err
+	}
+	return difference, c.note(ctx, tx, by, difference)
 }
 
 // changeOf puts rows into a state. Errors: *InvalidError.
@@ -397,6 +406,23 @@ func (c *change) write(ctx context.Context, tx *store.Tx) error {
 	for _, e := range c.edits {
 		if err := writeEdit(ctx, tx, version, e); err != nil {
 			return fmt.Errorf("write %s %s: %w", e.kind.name, e.kind.keyOf(e.new), err)
+		}
+	}
+	return nil
+}
+
+// note writes who has changed the inventory, and each order, into the audit log.
+func (c *change) note(ctx context.Context, tx *store.Tx, by string, d Difference) error {
+	events := []audit.Event{{Actor: by, Action: "change inventory", Reason: fmt.Sprintf("%d rows added, %d changed", d.Added, d.Changed)}}
+	for _, e := range c.edits {
+		if e.kind == &kindChange {
+			order := strings.TrimSpace("at " + e.new[1] + ": " + strings.TrimSpace(e.new[2]+" "+e.new[3]))
+			events = append(events, audit.Event{Actor: by, Action: "order change", Subject: e.new[0], Reason: order})
+		}
+	}
+	for _, event := range events {
+		if err := audit.Add(ctx, tx, event); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -34,8 +34,13 @@ const (
 //
 // Errors: *InvalidError names every line that is wrong; store's.
 func (inv *Inventory) Import(ctx context.Context, files []File, dryRun bool) (Difference, error) {
+	return inv.ImportBy(ctx, "", files, dryRun)
+}
+
+// ImportBy is Import, with who does it in the audit log.
+func (inv *Inventory) ImportBy(ctx context.Context, by string, files []File, dryRun bool) (Difference, error) {
 	rows, faults := ReadFiles(files)
-	difference, err := inv.put(ctx, rows, faults, dryRun)
+	difference, err := inv.put(ctx, by, rows, faults, dryRun)
 	var invalid *InvalidError
 	if errors.As(err, &invalid) && len(invalid.Faults) > maxFaults {
 		more := len(invalid.Faults) - maxFaults

@@ -87,6 +87,9 @@ func (c Customer) Cells() map[string]string { return kindCustomer.cells(c.row())
 // Cells returns a service as a Row says everything about it; what is not set is empty.
 func (s Service) Cells() map[string]string { return kindService.cells(s.row()) }
 
+// Cells returns a decision as a Row says everything about it.
+func (d Decision) Cells() map[string]string { return kindDecision.cells(d.row()) }
+
 func (k *kind) cells(row []string) map[string]string {
 	cells := make(map[string]string, len(row))
 	for i, column := range k.columns {
