@@ -89,7 +89,7 @@ func (c *closing) write(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies, approvalRequired(c.owners)); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)

@@ -13,9 +13,8 @@ import (
 	"hostmeter/schemas"
 )
 
-// moneyDesk returns a desk with a closed October of service s1, 3 GB of 2 GB, of which 2.5 GB are found on 5 December
-// to be nobody's.
-func moneyDesk(t *testing.T) (*Desk, *clock.Manual) {
+// moneyDesk returns a desk with a closed October of service s1, 3 GB of 2 GB, of which a test may find 2.5 GB to be nobody's. provider is more of the provider's settings.
+func moneyDesk(t *testing.T, provider string) (*Desk, *clock.Manual) {
 	t.Helper()
 	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\n"))
 	if err != nil {
@@ -28,7 +27,7 @@ func moneyDesk(t *testing.T) (*Desk, *clock.Manual) {
 	}
 	t.Cleanup(func() { _ = desk.Close() })
 	importText(t, desk, `
-provider: {name: Example Hosting, time_zone: UTC, currency: GBP}
+provider: {name: Example Hosting, time_zone: UTC, currency: GBP`+provider+`}
 prices: [{sku: overage, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: GB, begun: true, amount: "0.50"}]
 plans: [{name: month, quota: 2 GB, direction: sum, period: calendar}, {name: large, quota: 20 GB, direction: sum, period: calendar}]
 customers: [{id: c1, name: Ada Lovelace, email: ada@example.net}]
@@ -62,7 +61,7 @@ func importText(t *testing.T, desk *Desk, text string) {
 
 // TestCreditByCommandAndAPI finds a credit too late, allows it, and sees it given.
 func TestCreditByCommandAndAPI(t *testing.T) {
-	desk, at := moneyDesk(t)
+	desk, at := moneyDesk(t, "")
 	at.Set(time.Date(2026, 12, 5, 0, 0, 0, 0, time.UTC))
 	importText(t, desk, `ownership: [{service: s1, key: "address:10.1.0.2", from: 2026-10-01T00:00:00Z, until: 2026-10-01T00:05:00Z}]`)
 	var out bytes.Buffer
@@ -101,7 +100,7 @@ func TestCreditByCommandAndAPI(t *testing.T) {
 
 // TestOrdersAndDecisionsByAPI goes through the same checks as an import.
 func TestOrdersAndDecisionsByAPI(t *testing.T) {
-	desk, _ := moneyDesk(t)
+	desk, _ := moneyDesk(t, "")
 	api := inventoryDesk{desk}
 	put := func(change httpapi.InventoryChange) (httpapi.Difference, error) {
 		return api.Put(t.Context(), change, "token:whmcs")
@@ -148,7 +147,7 @@ func TestOrdersAndDecisionsByAPI(t *testing.T) {
 
 // TestEraseByCommandAndAPI asks for the identifier twice, and shows it everywhere afterwards.
 func TestEraseByCommandAndAPI(t *testing.T) {
-	desk, _ := moneyDesk(t)
+	desk, _ := moneyDesk(t, "")
 	var out, before, after bytes.Buffer
 	report := ExportOptions{Month: "2026-10", Format: "csv"}
 	if err := desk.ExportReport(t.Context(), report, &before); err != nil {
@@ -182,5 +181,57 @@ func TestEraseByCommandAndAPI(t *testing.T) {
 	var evidence bytes.Buffer
 	if err := desk.ExportEvidence(t.Context(), ExportOptions{Month: "2026-10", Format: "json", Service: "s1"}, &evidence); err != nil || strings.Contains(evidence.String(), "Lovelace") {
 		t.Fatalf("evidence: %v\n%s", err, &evidence)
+	}
+}
+
+// TestApprovalByCommandAndAPI waives the one charge that waits, and sees it adjusted to nothing.
+func TestApprovalByCommandAndAPI(t *testing.T) {
+	desk, _ := moneyDesk(t, ", approval: required")
+	api := approvalDesk{desk}
+	list, err := api.Unapproved(t.Context())
+	if err != nil || len(list) != 1 || list[0].Statement != "s1/2026-10-01" || list[0].Amount != "1.00" {
+		t.Fatalf("waiting: %+v, %v", list, err)
+	}
+	number := list[0].Number
+	var out bytes.Buffer
+	if err := desk.Waive(t.Context(), []int64{number}, "Ada Lovelace is nice", "local:bob", &out); !errors.Is(err, ErrUsage) || !strings.Contains(err.Error(), "names the customer") {
+		t.Fatalf("a name in the reason: %v", err)
+	}
+	if err := api.Waive(t.Context(), []int64{number, 99}, "goodwill", "user:ada"); !errors.Is(err, httpapi.ErrConflict) {
+		t.Fatalf("one that does not wait: %v", err)
+	}
+	if decided, err := (inventoryDesk{desk}).Decisions(t.Context()); err != nil || len(decided) != 0 {
+		t.Fatalf("decided: %+v, %v", decided, err)
+	}
+	if err := desk.Waive(t.Context(), []int64{number}, "goodwill", "local:bob", &out); err != nil {
+		t.Fatal(err)
+	}
+	if err := desk.CloseDue(t.Context(), &out); err != nil || !strings.Contains(out.String(), "0 statements and 1 adjustments") {
+		t.Fatalf("closing: %v\n%s", err, &out)
+	}
+	if list, err := api.Unapproved(t.Context()); err != nil || len(list) != 0 {
+		t.Fatalf("still waiting: %+v, %v", list, err)
+	}
+	report, err := desk.report(t.Context(), "2026-10")
+	if err != nil || len(report.Totals) != 1 || !report.Totals[0].AmountExVAT.IsZero() {
+		t.Fatalf("totals: %+v, %v", report.Totals, err)
+	}
+	if err := desk.Approve(t.Context(), []int64{number}, false, "local:bob", &out); err == nil || !strings.Contains(err.Error(), "waits for no approval") {
+		t.Fatalf("approved after the waiver: %v", err)
+	}
+}
+
+// TestApproveAll approves what waits.
+func TestApproveAll(t *testing.T) {
+	desk, _ := moneyDesk(t, ", approval: required")
+	var out bytes.Buffer
+	if err := desk.ListUnapproved(t.Context(), false, &out); err != nil || !strings.Contains(out.String(), "1       s1/2026-10-01  1         c1        2026-10-01 to 2026-11-01  1.00 GBP") {
+		t.Fatalf("list: %v\n%s", err, &out)
+	}
+	if err := desk.Approve(t.Context(), nil, true, "local:bob", &out); err != nil || !strings.Contains(out.String(), "1 charges are approved by local:bob") {
+		t.Fatalf("approved: %v\n%s", err, &out)
+	}
+	if list, err := (approvalDesk{desk}).Unapproved(t.Context()); err != nil || len(list) != 0 {
+		t.Fatalf("still waiting: %+v, %v", list, err)
 	}
 }

@@ -18,6 +18,7 @@ type Backend struct {
 	Inventory  Inventory
 	Eraser     Eraser
 	Credits    CreditDesk
+	Approvals  ApprovalDesk
 	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
@@ -127,6 +128,15 @@ type Inventory interface {
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// ApprovalDesk lets charges go to billing systems, where the provider wants a person to.
+type ApprovalDesk interface {
+	// Unapproved returns the charges that wait, by number.
+	Unapproved(ctx context.Context) ([]Unapproved, error)
+	// Approve and Waive decide about charges, all or none; ErrConflict where one does not wait, *InvalidError.
+	Approve(ctx context.Context, numbers []int64, by Actor) error
+	Waive(ctx context.Context, numbers []int64, reason string, by Actor) error
 }
 
 // CreditDesk deals with credits that come late.

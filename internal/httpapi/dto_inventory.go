@@ -132,6 +132,20 @@ type Decision struct {
 	Reason    string `json:"reason"`
 }
 
+// Unapproved is a closed charge that is handed over only after a person has approved it.
+type Unapproved struct {
+	Number     int64     `json:"number"` // of the statement
+	Statement  string    `json:"statement"`
+	Revision   int       `json:"revision"`
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	ClosedAt   time.Time `json:"closed_at"`
+	Amount     string    `json:"amount_ex_vat"`
+	Currency   string    `json:"currency"`
+}
+
 // Credit is an amount in a customer's favour that comes after the window for credits, and waits for a person.
 type Credit struct {
 	Statement  string    `json:"statement"`

@@ -71,7 +71,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Exporters: f, Meters: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}
@@ -90,6 +90,24 @@ func (f *fake) Changes(context.Context) ([]Change, error) {
 
 func (f *fake) Decisions(context.Context) ([]Decision, error) {
 	return []Decision{{ID: "d1", Service: "s101", Decision: "waive", From: "2026-09-15T00:00:00Z", By: "user:ada", Reason: "goodwill"}}, f.failing
+}
+
+func (f *fake) Unapproved(context.Context) ([]Unapproved, error) {
+	return []Unapproved{{Number: 17, Statement: "s101/2026-10-01", Revision: 1, Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day),
+		PeriodTo: f.now.Add(-30 * day), ClosedAt: f.now, Amount: "60.00", Currency: "GBP"}}, f.failing
+}
+
+func (f *fake) Approve(_ context.Context, numbers []int64, by Actor) error {
+	if !slices.Equal(numbers, []int64{17}) {
+		return fmt.Errorf("number %d: %w", numbers, ErrConflict)
+	}
+	f.call(fmt.Sprintf("approve %d by %s", numbers, by))
+	return f.failing
+}
+
+func (f *fake) Waive(_ context.Context, numbers []int64, reason string, by Actor) error {
+	f.call(fmt.Sprintf("waive %d by %s: %s", numbers, by, reason))
+	return f.failing
 }
 
 func (f *fake) Credits(context.Context) ([]Credit, error) {

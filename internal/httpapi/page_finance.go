@@ -28,6 +28,7 @@ type financeView struct {
 	Units          []string // what the units mean
 	Sort           string
 	Credits        []Credit // that wait for a person
+	Unapproved     []Unapproved
 }
 
 func (v financeView) title() string { return "Finance " + v.Month.Title() }
@@ -79,6 +80,11 @@ func (s *Server) pageFinance(w http.ResponseWriter, r *http.Request, who auth.Id
 	}
 	view := newFinanceView(summary, order)
 	view.Months, view.Current = months, month == current
+	if s.deps.Backend.Approvals != nil {
+		if view.Unapproved, err = s.deps.Backend.Approvals.Unapproved(r.Context()); err != nil {
+			return err
+		}
+	}
 	if s.deps.Backend.Credits != nil {
 		if view.Credits, err = s.deps.Backend.Credits.Credits(r.Context()); err != nil {
 			return err

@@ -71,6 +71,8 @@ var routes = []route{
 	{method: "POST", pattern: "/api/v1/decisions", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postDecision},
 	{method: "GET", pattern: "/api/v1/credits", roles: forFinance, handle: (*Server).getCredits},
 	{method: "POST", pattern: "/api/v1/credits", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postCredit},
+	{method: "GET", pattern: "/api/v1/approvals", roles: forFinance, handle: (*Server).getApprovals},
+	{method: "POST", pattern: "/api/v1/approvals", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postApproval},
 	{method: "POST", pattern: "/api/v1/customers/{id}/erase", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).postErase},
 	{method: "GET", pattern: "/api/v1/audit", roles: forFinance, handle: (*Server).getAudit},
 	{method: "POST", pattern: "/api/v1/import", roles: forAdmin, bodyMax: importBytesMax, handle: (*Server).postImport},
@@ -87,6 +89,7 @@ var routes = []route{
 	// The pages.
 	{method: "GET", pattern: "/{$}", roles: forBoth, page: true, handle: (*Server).pageHome},
 	{method: "GET", pattern: "/finance", roles: forFinance, page: true, handle: (*Server).pageFinance},
+	{method: "POST", pattern: "/finance/approvals", roles: forFinance, page: true, bodyMax: bodyBytesMax, handle: (*Server).formApproval},
 	{method: "POST", pattern: "/finance/credits", roles: forFinance, page: true, bodyMax: formBytesMax, handle: (*Server).formCredit},
 	{method: "GET", pattern: "/noc", roles: forNOC, page: true, handle: (*Server).pageNOC},
 	{method: "GET", pattern: "/incidents/{id}", roles: forNOC, page: true, handle: (*Server).pageIncident},
