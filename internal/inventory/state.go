@@ -150,8 +150,24 @@ func cellOf(k *kind, cells []string) func(string) string {
 	}
 }
 
+// OwnersAt returns who owned what as it was believed at a version of the inventory, with the prefixes of now and
+// nothing else. It is asked by whoever computes again what was told then.
+func OwnersAt(ctx context.Context, tx *store.Tx, version int64) (*Snapshot, error) {
+	s := newState()
+	err := errors.Join(loadTable(ctx, tx, s.prefixes), loadOwnershipWhere(ctx, tx, s.ownership,
+		`recorded_version <= ? AND (superseded_version = 0 OR superseded_version > ?)`, version, version))
+	if err != nil {
+		return nil, err
+	}
+	return newSnapshot(version, s)
+}
+
 func loadOwnership(ctx context.Context, tx *store.Tx, t *table[Ownership]) error {
-	rows, err := tx.Query(ctx, `SELECT meter_key, service, valid_from, valid_until, recorded_at FROM ownership WHERE superseded_version = 0`)
+	return loadOwnershipWhere(ctx, tx, t, `superseded_version = 0`)
+}
+
+func loadOwnershipWhere(ctx context.Context, tx *store.Tx, t *table[Ownership], condition string, args ...any) error {
+	rows, err := tx.Query(ctx, `SELECT meter_key, service, valid_from, valid_until, recorded_at FROM ownership WHERE `+condition, args...)
 	if err != nil {
 		return fmt.Errorf("read ownership: %w", err)
 	}
