@@ -235,3 +235,77 @@ func TestApproveAll(t *testing.T) {
 		t.Fatalf("still waiting: %+v, %v", list, err)
 	}
 }
+
+// TestCorrectionIsPreviewed sees what a correction of ownership would make of a closed period, and writes nothing.
+func TestCorrectionIsPreviewed(t *testing.T) {
+	desk, at := moneyDesk(t, "")
+	at.Set(time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))
+	correction := `ownership: [{service: s1, key: "address:10.1.0.2", from: 2026-10-01T00:00:00Z, until: 2026-10-01T00:05:00Z}]`
+	files := []httpapi.ImportFile{{Name: "correction.yaml", Text: []byte(correction)}}
+	version := func() int64 {
+		snapshot, err := desk.inventory.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return snapshot.Version
+	}
+	before := version()
+	preview, err := previewer{desk}.Preview(t.Context(), files)
+	if err != nil || len(preview.Statements) != 0 || len(preview.Adjustments) != 1 || len(preview.Problems) != 0 {
+		t.Fatalf("preview: %+v, %v", preview, err)
+	}
+	seen := preview.Adjustments[0]
+	if seen.Statement != "s1/2026-10-01" || seen.Revision != 2 || seen.InOctets != -2_500_000_000 || seen.Amount != "-1.00" {
+		t.Fatalf("preview: %+v", seen)
+	}
+	var out bytes.Buffer
+	if err := desk.PreviewImport(t.Context(), []string{write(t, correction)}, false, &out); err != nil ||
+		!strings.Contains(out.String(), "would adjust  c1        s1/2026-10-01  2026-10-01 to 2026-11-01  -2500000000  0    -1.00 GBP") || !strings.Contains(out.String(), "nothing was written") {
+		t.Fatalf("preview: %v\n%s", err, &out)
+	}
+	decision := `decisions: [{id: d1, service: s1, decision: waive, from: 2026-10-15T00:00:00Z, by: Jane, reason: goodwill}]`
+	if preview, err = (previewer{desk}).Preview(t.Context(), []httpapi.ImportFile{{Name: "decision.yaml", Text: []byte(decision)}}); err != nil || len(preview.Adjustments) != 1 || preview.Adjustments[0].Amount != "-1.00" {
+		t.Fatalf("preview of a decision: %+v, %v", preview, err)
+	}
+	if version() != before {
+		t.Fatal("a preview wrote something")
+	}
+	if preview, err = (previewer{desk}).Preview(t.Context(), nil); err != nil || len(preview.Statements)+len(preview.Adjustments) != 0 {
+		t.Fatalf("as things are: %+v, %v", preview, err)
+	}
+	importText(t, desk, correction)
+	if err := desk.PreviewClosing(t.Context(), false, &out); err != nil {
+		t.Fatal(err)
+	}
+	if preview, err = (previewer{desk}).Preview(t.Context(), nil); err != nil || len(preview.Adjustments) != 1 || preview.Adjustments[0] != seen {
+		t.Fatalf("after the import: %+v, %v", preview, err)
+	}
+	state := func(month, want string) {
+		t.Helper()
+		report, err := desk.report(t.Context(), month)
+		if err != nil || len(report.Rows) == 0 || string(report.Rows[0].State) != want {
+			t.Fatalf("%s: %+v, %v; want %s", month, report.Rows, err, want)
+		}
+	}
+	state("2026-10", "closed")
+	state("2026-11", "open")
+	if err := desk.CloseDue(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	report, err := desk.report(t.Context(), "2026-10")
+	if err != nil || len(report.Rows) != 2 || report.Rows[1].InOctets != seen.InOctets || report.Rows[1].AmountExVAT.StringFixed(2) != seen.Amount {
+		t.Fatalf("issued: %+v, %v", report.Rows, err)
+	}
+	state("2026-10", "corrected")
+	at.Set(time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC))
+	state("2026-11", "provisional")
+	at.Set(time.Date(2026, 12, 4, 0, 0, 0, 0, time.UTC))
+	if _, err := desk.ledger.Seal(t.Context(), at.Now()); err != nil {
+		t.Fatal(err)
+	}
+	state("2026-11", "closing")
+	if err := desk.CloseDue(t.Context(), &out); err != nil {
+		t.Fatal(err)
+	}
+	state("2026-11", "closed")
+}

@@ -19,6 +19,7 @@ type Backend struct {
 	Eraser     Eraser
 	Credits    CreditDesk
 	Approvals  ApprovalDesk
+	Preview    Previewer
 	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
@@ -128,6 +129,13 @@ type Inventory interface {
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// Previewer says what a change would make of closed periods, before it is made.
+type Previewer interface {
+	// Preview returns what the next closing would do if files of the import format were imported; with none, as
+	// things are. Nothing is written. *InvalidError names each wrong line.
+	Preview(ctx context.Context, files []ImportFile) (Preview, error)
 }
 
 // ApprovalDesk lets charges go to billing systems, where the provider wants a person to.

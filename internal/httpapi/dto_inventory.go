@@ -132,6 +132,27 @@ type Decision struct {
 	Reason    string `json:"reason"`
 }
 
+// Preview is what the next closing would do.
+type Preview struct {
+	Statements  []PreviewRow `json:"statements"`  // periods that would close
+	Adjustments []PreviewRow `json:"adjustments"` // differences to closed ones
+	Problems    []string     `json:"problems"`    // what would wait, and for what
+}
+
+// PreviewRow is a line that would be written; those of an adjustment are signed differences.
+type PreviewRow struct {
+	Statement  string    `json:"statement"`
+	Revision   int       `json:"revision"` // 1: a period that would close
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	InOctets   int64     `json:"in_octets"`
+	OutOctets  int64     `json:"out_octets"`
+	Amount     string    `json:"amount_ex_vat"`
+	Currency   string    `json:"currency"`
+}
+
 // Unapproved is a closed charge that is handed over only after a person has approved it.
 type Unapproved struct {
 	Number     int64     `json:"number"` // of the statement

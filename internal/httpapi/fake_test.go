@@ -71,7 +71,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}
@@ -90,6 +90,14 @@ func (f *fake) Changes(context.Context) ([]Change, error) {
 
 func (f *fake) Decisions(context.Context) ([]Decision, error) {
 	return []Decision{{ID: "d1", Service: "s101", Decision: "waive", From: "2026-09-15T00:00:00Z", By: "user:ada", Reason: "goodwill"}}, f.failing
+}
+
+func (f *fake) Preview(_ context.Context, files []ImportFile) (Preview, error) {
+	if len(files) > 0 && string(files[0].Text) == "wrong" {
+		return Preview{}, &InvalidError{Message: "1 line is wrong", Hint: "correct it", Lines: []string{"import.yaml:1: wrong"}}
+	}
+	return Preview{Adjustments: []PreviewRow{{Statement: "s101/2026-10-01", Revision: 2, Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day),
+		PeriodTo: f.now.Add(-30 * day), InOctets: -5, Amount: "-60.00", Currency: "GBP"}}}, f.failing
 }
 
 func (f *fake) Unapproved(context.Context) ([]Unapproved, error) {

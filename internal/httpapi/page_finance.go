@@ -103,7 +103,7 @@ func newFinanceView(summary Summary, order string) financeView {
 		view.Rows = append(view.Rows, row)
 		view.InOctets += service.InOctets
 		view.OutOctets += service.OutOctets
-		view.Charged = view.Charged && service.State == "closed"
+		view.Charged = view.Charged && (service.State == "closed" || service.State == "corrected")
 		units[service.Unit] = true
 		switch row.Level {
 		case "over":

@@ -71,6 +71,8 @@ var routes = []route{
 	{method: "POST", pattern: "/api/v1/decisions", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postDecision},
 	{method: "GET", pattern: "/api/v1/credits", roles: forFinance, handle: (*Server).getCredits},
 	{method: "POST", pattern: "/api/v1/credits", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postCredit},
+	{method: "GET", pattern: "/api/v1/preview", roles: forFinance, handle: (*Server).getPreview},
+	{method: "POST", pattern: "/api/v1/preview", roles: forFinance, bodyMax: importBytesMax, readOnly: true, handle: (*Server).postPreview},
 	{method: "GET", pattern: "/api/v1/approvals", roles: forFinance, handle: (*Server).getApprovals},
 	{method: "POST", pattern: "/api/v1/approvals", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postApproval},
 	{method: "POST", pattern: "/api/v1/customers/{id}/erase", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).postErase},
