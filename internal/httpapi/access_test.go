@@ -542,7 +542,7 @@ func TestFormsOfFinanceAndAdmin(t *testing.T) {
 			t.Errorf("%s %s: status %d and %q, want %d and %q: %.200s", path, body, w.Code, got, status, call, w.Body)
 		}
 	}
-	by := "token:" + strings.TrimPrefix(string(auth.Finance), "token:")
+	by := "token:token-" + string(auth.Finance)
 	f(auth.Finance, "/finance/approvals", "number=17&do=approve", 303, "approve [17] by "+by)
 	f(auth.Finance, "/finance/approvals", "number=17&do=waive&reason=goodwill", 303, "waive [17] by "+by+": goodwill")
 	f(auth.Finance, "/finance/approvals", "number=17&do=waive&reason=", 422, "")
@@ -552,7 +552,7 @@ func TestFormsOfFinanceAndAdmin(t *testing.T) {
 	f(auth.Finance, "/finance/credits", "statement=s101/2026-10-01&reason=late", 303, "credit s101/2026-10-01 by "+by+": late")
 	f(auth.Finance, "/finance/credits", "statement=s101/2026-10-01&reason=", 422, "")
 	f(auth.Admin, "/admin/erase", "customer=c01&confirm=c02&reason=letter", 422, "")
-	f(auth.Admin, "/admin/erase", "customer=c01&confirm=c01&reason=letter", 303, "erase c01 by token:"+string(auth.Admin)+": letter")
+	f(auth.Admin, "/admin/erase", "customer=c01&confirm=c01&reason=letter", 303, "erase c01 by token:token-"+string(auth.Admin)+": letter")
 	f(auth.Finance, "/admin/erase", "customer=c02&confirm=c02&reason=letter", 403, "")
 	page := s.ask(auth.Finance, "GET", "/finance", "").Body.String()
 	for _, want := range []string{`name="number" value="17" checked`, "60.00 GBP", `name="statement" value="s101/2026-10-01"`, "2026-12-01"} {
