@@ -28,7 +28,7 @@ func (d approvalDesk) Unapproved(ctx context.Context) ([]httpapi.Unapproved, err
 		row := s.Body.Row
 		list = append(list, httpapi.Unapproved{
 			Number: s.Number, Statement: row.Statement, Revision: row.Revision, Customer: row.Customer, Service: row.Service,
-			PeriodFrom: s.Body.Period.From, PeriodTo: s.Body.Period.To, ClosedAt: s.ClosedAt,
+			PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo, ClosedAt: s.ClosedAt,
 			Amount: statement.Money(row.AmountExVAT, row.Currency), Currency: row.Currency,
 		})
 		return nil
