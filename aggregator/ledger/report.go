@@ -45,6 +45,7 @@ type reporting struct {
 	owners *inventory.Snapshot
 	now    time.Time
 	first  rating.Date
+	sealed time.Time // hours before it are
 	report statements.Report
 }
 
@@ -76,6 +77,10 @@ func (r *reporting) next() rating.Date {
 const maxOffset = 26 * time.Hour
 
 func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
+	var err error
+	if r.sealed, _, err = sealedThrough(ctx, tx); err != nil {
+		return err
+	}
 	if err := r.closed(ctx, tx); err != nil {
 		return err
 	}
@@ -84,7 +89,31 @@ func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
 	}
 	slices.SortStableFunc(r.report.Rows, compareRows)
 	r.report.Totals = totals(r.report.Rows)
+	r.states()
 	return nil
+}
+
+// states says of each row how far its period is.
+func (r *reporting) states() {
+	corrected := map[string]bool{}
+	for _, row := range r.report.Rows {
+		corrected[row.Statement] = corrected[row.Statement] || row.Revision > 1
+	}
+	for i := range r.report.Rows {
+		row := &r.report.Rows[i]
+		switch {
+		case !row.Provisional && corrected[row.Statement]:
+			row.State = statements.StateCorrected
+		case !row.Provisional:
+			row.State = statements.StateClosed
+		case r.now.Before(row.PeriodTo):
+			row.State = statements.StateOpen
+		case r.sealed.Before(row.PeriodTo):
+			row.State = statements.StateProvisional
+		default:
+			row.State = statements.StateClosing
+		}
+	}
 }
 
 func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {

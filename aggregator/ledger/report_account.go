@@ -244,9 +244,15 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 	if a.err != nil {
 		return statements.Row{}, usage, a.err
 	}
+	row, err := a.rate(usage, prices)
+	return row, usage, err
+}
+
+// rate makes the line of a usage.
+func (a *account) rate(usage rating.Usage, prices []rating.Price) (statements.Row, error) {
 	charge, err := rating.Rate(a.contract, a.period, usage, prices)
 	if err != nil {
-		return statements.Row{}, usage, fmt.Errorf("service %s: %w", a.contract.Service, err)
+		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, err)
 	}
 	zone := a.contract.Schedule.Zone
 	row := statements.Row{
@@ -296,5 +302,5 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 	if p := usage.Percentile; p != nil {
 		row.Slots, row.SlotsMissing = p.Slots, p.Missing
 	}
-	return row, usage, nil
+	return row, nil
 }

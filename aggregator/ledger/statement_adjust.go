@@ -26,8 +26,16 @@ type told struct {
 // computed waits.
 func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	spans, err := c.changedSpans(ctx, tx)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return err
+	}
+	return c.adjustIn(ctx, tx, spans)
+}
+
+// adjustIn is adjust for the periods that share an instant with any of the spans.
+func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpan) error {
+	if len(spans) == 0 {
+		return nil
 	}
 	touched, err := toldOf(ctx, tx, c.owners, spans)
 	if err != nil || len(touched) == 0 {
@@ -64,18 +72,21 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if err != nil {
 		return err
 	}
-	row, differs := minus(row, t.sum)
-	if !differs {
-		return nil
+	row = minus(row, t.sum)
+	row, uncredited, err := c.credit(t, row)
+	if err != nil || !differs(row) {
+		return err
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
-	c.bodies = append(c.bodies, c.body(a, row, usage, prices))
+	body := c.body(a, row, usage, prices)
+	body.Uncredited = uncredited
+	c.bodies = append(c.bodies, body)
 	c.closed.Adjustments++
 	return nil
 }
 
-// minus returns what row says beyond what was told, and whether that is anything.
-func minus(row, told statements.Row) (difference statements.Row, differs bool) {
+// minus returns what row says beyond what was told.
+func minus(row, told statements.Row) statements.Row {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
@@ -91,14 +102,23 @@ func minus(row, told statements.Row) (difference statements.Row, differs bool) {
 	row.Excess = row.Excess.Sub(told.Excess)
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
+	return row
+}
+
+// differs says whether a difference is one.
+func differs(row statements.Row) bool {
 	for _, n := range []int64{row.InOctets, row.OutOctets, row.BillableOctets, row.EstimatedOctets, row.ExcludedInOctets, row.ExcludedOutOctets,
 		row.FreeInOctets, row.FreeOutOctets, row.BitsPerSecond, row.InternalInOctets, row.InternalOutOctets} {
-		differs = differs || n != 0
+		if n != 0 {
+			return true
+		}
 	}
 	for _, n := range []decimal.Decimal{row.Used, row.Excess, row.BilledQuantity, row.AmountExVAT} {
-		differs = differs || !n.IsZero()
+		if !n.IsZero() {
+			return true
+		}
 	}
-	return row, differs
+	return false
 }
 
 // plus adds the same fields.
@@ -138,7 +158,7 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 		return nil, err
 	}
 	changes, err := inventory.OwnershipChanges(ctx, tx, c.head.version, c.owners.Version)
-	for _, change := range changes {
+	for _, change := range append(changes, c.changes...) {
 		to := change.To
 		if to.IsZero() || to.After(c.sealed) {
 			to = c.sealed
@@ -147,12 +167,17 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 			spans = append(spans, changedSpan{Period: rating.Period{From: change.From, To: to}})
 		}
 	}
-	for _, decided := range c.owners.DecidedSpans(c.head.version, c.owners.Version) {
+	for _, decided := range append(c.owners.DecidedSpans(c.head.version, c.owners.Version), c.decided...) {
 		spans = append(spans, changedSpan{Period: rating.Period{From: decided.From, To: decided.To}, service: decided.Service})
 	}
 	if err != nil {
 		return nil, err
 	}
+	waited, err := c.waitingSpans(ctx, tx)
+	return append(spans, waited...), err
+}
+
+func (c *closing) waitingSpans(ctx context.Context, tx *store.Tx) (spans []changedSpan, err error) {
 	c.waited, err = readWaiting(ctx, tx)
 	for _, w := range c.waited {
 		spans = append(spans, w.span())

@@ -69,6 +69,10 @@ type closing struct {
 	booking Booking
 	bodies  []StatementBody
 	closed  Closed
+	credits []Credit
+	// changes are of ownership that is asked for and not stored, and decided of decisions.
+	changes []inventory.Change
+	decided []inventory.DecidedSpan
 	// waited are the periods whose adjustment waited before, waits those that wait now.
 	waited, waits []waitingPeriod
 }
@@ -85,7 +89,7 @@ func (c *closing) write(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies, approvalRequired(c.owners)); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)

@@ -2,6 +2,7 @@ package rating
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,8 @@ const (
 	DecideZero       DecisionKind = "zero"
 	// DecideWaive does not charge a period's overage.
 	DecideWaive DecisionKind = "waive"
+	// DecideCredit gives what a closed period was charged too much although the window for credits is over.
+	DecideCredit DecisionKind = "credit"
 )
 
 // Decision is what somebody has decided, and why. It wins over every setting.
@@ -69,6 +72,11 @@ func (c Contract) decided(p Period) (decided Contract, waived bool) {
 		}
 	}
 	return c, waived
+}
+
+// Credited says whether a person has decided that a period's credits are given after their window.
+func (c Contract) Credited(p Period) bool {
+	return slices.ContainsFunc(c.Decisions, func(d Decision) bool { return d.Kind == DecideCredit && d.concerns(p) })
 }
 
 // ExcludedAt says which directions are excluded in the slot that contains an instant.

@@ -91,7 +91,21 @@ type Row struct {
 	Classes []rating.ClassUsage `json:"classes"`
 	// Rules are all that had a part in the charge, each with the level that it was found at.
 	Rules []rating.Rule `json:"rules"`
+	// State is how far the period is when the report is made; a statement itself has none.
+	State State `json:"state,omitempty"`
 }
+
+// State is how far a period is.
+type State string
+
+// The states of a period, in the order in which it has them.
+const (
+	StateOpen        State = "open"        // it runs: its figures grow
+	StateProvisional State = "provisional" // it is over, and some of its hours are not sealed: late usage still counts in it
+	StateClosing     State = "closing"     // its hours are sealed: the next closing closes it, or says what it waits for
+	StateClosed      State = "closed"      // there is a statement, which never changes
+	StateCorrected   State = "corrected"   // there is, and adjustments to it
+)
 
 // Total is the sum of the amounts of one currency.
 type Total struct {

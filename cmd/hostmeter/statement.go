@@ -14,7 +14,10 @@ func newStatement() *cobra.Command {
 		Use:   "statement",
 		Short: "The month's overage report, and the closing of periods",
 		Long: `A month holds the periods that end in it. A period closes by itself when its hours are sealed and its
-exporters complete; a closed statement never changes, and what arrives later is an adjustment.`,
+exporters complete; a closed statement never changes, and what arrives later is an adjustment.
+
+A period is open (it runs), provisional (it is over, and late usage still counts in it), closing (its hours are sealed),
+closed, or corrected (it has adjustments).`,
 	}
 	path := configFlag(cmd)
 	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementClose(path), newStatementVerify(path))
@@ -103,14 +106,19 @@ what the exporters declare as lost.`,
 }
 
 func newStatementClose(path *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "close", Short: "Close the periods that are due now, without waiting for the next round", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDesk(cmd, *path, func(desk *app.Desk) error {
-				return desk.CloseDue(cmd.Context(), cmd.OutOrStdout())
-			})
-		},
+	var dryRun, asJSON bool
+	cmd := &cobra.Command{Use: "close", Short: "Close the periods that are due now, without waiting for the next round", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be closed and adjusted, and write nothing")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a dry run as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			if dryRun {
+				return desk.PreviewClosing(cmd.Context(), asJSON, cmd.OutOrStdout())
+			}
+			return desk.CloseDue(cmd.Context(), cmd.OutOrStdout())
+		})
 	}
+	return cmd
 }
 
 func newStatementVerify(path *string) *cobra.Command {

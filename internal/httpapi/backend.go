@@ -16,6 +16,11 @@ type Backend struct {
 	Summary    Summarizer
 	Incidents  IncidentDesk
 	Inventory  Inventory
+	Eraser     Eraser
+	Credits    CreditDesk
+	Approvals  ApprovalDesk
+	Preview    Previewer
+	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
 	Readiness  func(ctx context.Context) error                  // nil: always ready
@@ -117,11 +122,52 @@ type Inventory interface {
 	Prices(ctx context.Context) ([]Price, error)
 	Prefixes(ctx context.Context) ([]Prefix, error)
 	Ownership(ctx context.Context) ([]Ownership, error)
+	Changes(ctx context.Context) ([]Change, error)
+	Decisions(ctx context.Context) ([]Decision, error)
 	// Put adds or changes what is named, all or nothing; *InvalidError names what is wrong.
 	Put(ctx context.Context, change InventoryChange, by Actor) (Difference, error)
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// Previewer says what a change would make of closed periods, before it is made.
+type Previewer interface {
+	// Preview returns what the next closing would do if files of the import format were imported; with none, as
+	// things are. Nothing is written. *InvalidError names each wrong line.
+	Preview(ctx context.Context, files []ImportFile) (Preview, error)
+}
+
+// ApprovalDesk lets charges go to billing systems, where the provider wants a person to.
+type ApprovalDesk interface {
+	// Unapproved returns the charges that wait, by number.
+	Unapproved(ctx context.Context) ([]Unapproved, error)
+	// Approve and Waive decide about charges, all or none; ErrConflict where one does not wait, *InvalidError.
+	Approve(ctx context.Context, numbers []int64, by Actor) error
+	Waive(ctx context.Context, numbers []int64, reason string, by Actor) error
+}
+
+// CreditDesk deals with credits that come late.
+type CreditDesk interface {
+	// Credits returns those that wait for a person.
+	Credits(ctx context.Context) ([]Credit, error)
+	// AllowCredit decides that one is given; the next closing gives it. ErrNotFound where none waits for the
+	// statement, *InvalidError.
+	AllowCredit(ctx context.Context, statement, reason string, by Actor) (Decision, error)
+}
+
+// Eraser destroys the names of customers.
+type Eraser interface {
+	// Erase destroys a customer's name and e-mail address for good; ErrNotFound, *InvalidError. A second call
+	// changes nothing, and goes over the files again.
+	Erase(ctx context.Context, customer, reason string, by Actor) (Erased, error)
+}
+
+// AuditLog knows who has done what, and why.
+type AuditLog interface {
+	// AuditEvents returns at most limit events behind a number, the oldest first; of one subject where it is not
+	// empty.
+	AuditEvents(ctx context.Context, subject string, after int64, limit int) ([]AuditEvent, error)
 }
 
 // ExporterWatcher knows how the sources are.

@@ -121,7 +121,7 @@ type ServiceSummary struct {
 	PeriodFrom   time.Time        `json:"period_from"`
 	PeriodTo     time.Time        `json:"period_to"`
 	TimeZone     string           `json:"time_zone"`
-	State        string           `json:"state"` // open, closing (over, not yet closed), closed
+	State        string           `json:"state"` // open, provisional (over, not all sealed), closing (sealed), closed, corrected
 	Direction    string           `json:"direction"`
 	InOctets     uint64           `json:"in_octets"`
 	OutOctets    uint64           `json:"out_octets"`

@@ -65,6 +65,18 @@ var routes = []route{
 	{method: "PUT", pattern: "/api/v1/prices", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrices},
 	{method: "PUT", pattern: "/api/v1/prefixes", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrefixes},
 	{method: "PUT", pattern: "/api/v1/ownership", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putOwnership},
+	{method: "GET", pattern: "/api/v1/changes", roles: forFinance, handle: (*Server).getChanges},
+	{method: "POST", pattern: "/api/v1/changes", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postChange},
+	{method: "GET", pattern: "/api/v1/decisions", roles: forFinance, handle: (*Server).getDecisions},
+	{method: "POST", pattern: "/api/v1/decisions", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postDecision},
+	{method: "GET", pattern: "/api/v1/credits", roles: forFinance, handle: (*Server).getCredits},
+	{method: "POST", pattern: "/api/v1/credits", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postCredit},
+	{method: "GET", pattern: "/api/v1/preview", roles: forFinance, handle: (*Server).getPreview},
+	{method: "POST", pattern: "/api/v1/preview", roles: forFinance, bodyMax: importBytesMax, readOnly: true, handle: (*Server).postPreview},
+	{method: "GET", pattern: "/api/v1/approvals", roles: forFinance, handle: (*Server).getApprovals},
+	{method: "POST", pattern: "/api/v1/approvals", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postApproval},
+	{method: "POST", pattern: "/api/v1/customers/{id}/erase", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).postErase},
+	{method: "GET", pattern: "/api/v1/audit", roles: forFinance, handle: (*Server).getAudit},
 	{method: "POST", pattern: "/api/v1/import", roles: forAdmin, bodyMax: importBytesMax, handle: (*Server).postImport},
 	{method: "POST", pattern: "/api/v1/reload", roles: forAdmin, handle: (*Server).postReload},
 	// Without a login.
@@ -79,6 +91,8 @@ var routes = []route{
 	// The pages.
 	{method: "GET", pattern: "/{$}", roles: forBoth, page: true, handle: (*Server).pageHome},
 	{method: "GET", pattern: "/finance", roles: forFinance, page: true, handle: (*Server).pageFinance},
+	{method: "POST", pattern: "/finance/approvals", roles: forFinance, page: true, bodyMax: bodyBytesMax, handle: (*Server).formApproval},
+	{method: "POST", pattern: "/finance/credits", roles: forFinance, page: true, bodyMax: formBytesMax, handle: (*Server).formCredit},
 	{method: "GET", pattern: "/noc", roles: forNOC, page: true, handle: (*Server).pageNOC},
 	{method: "GET", pattern: "/incidents/{id}", roles: forNOC, page: true, handle: (*Server).pageIncident},
 	{method: "POST", pattern: "/incidents/{id}/ack", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formAck},
@@ -86,6 +100,7 @@ var routes = []route{
 	{method: "POST", pattern: "/incidents/{id}/resolve", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formResolve},
 	{method: "GET", pattern: "/meters/{id}", roles: forBoth, page: true, handle: (*Server).pageMeter},
 	{method: "GET", pattern: "/admin", roles: forAdmin, page: true, handle: (*Server).pageAdmin},
+	{method: "POST", pattern: "/admin/erase", roles: forAdmin, page: true, bodyMax: formBytesMax, handle: (*Server).formErase},
 }
 
 // lets says whether role may use the route.
