@@ -27,10 +27,10 @@ type Decision struct {
 
 func parseDecisionKind(text string) (rating.DecisionKind, error) {
 	switch k := rating.DecisionKind(text); k {
-	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideWaive, decideRevoke:
+	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideRelease, rating.DecideWaive, decideRevoke:
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, waive or revoke", text)
+	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, release, waive or revoke", text)
 }
 
 func parseSides(text string) (rating.Direction, error) {
