@@ -21,6 +21,8 @@ const unknownCoverage = -1
 type account struct {
 	*target
 	sums     *rating.Account
+	disputed string // by the witnesses of what bills
+	compared []comparedDay
 	coverage float64
 	missing  []string
 }
@@ -57,6 +59,8 @@ type gathering struct {
 	through *Booking
 	// month, where it is set, is the span whose unowned traffic is asked for.
 	month rating.Period
+	// reconcile, where it is set, asks for the comparison with witnesses.
+	reconcile *ReconcileConfig
 }
 
 // gathered has one account for each target, in their order.
@@ -69,12 +73,17 @@ type gathered struct {
 func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
+	owned := ownedBy(g.owners)
+	witnessed := map[*target]*witnesses{}
 	a := attribution{owners: g.owners, targets: map[string][]*target{}, charged: true}
 	span := g.month
 	for _, t := range g.targets {
 		account := newAccount(t, g.now)
 		byTarget[t] = account
 		out.accounts = append(out.accounts, account)
+		if g.reconcile != nil {
+			witnessed[t] = newWitnesses(t, owned[t.contract.Service])
+		}
 		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
 		if span.From.IsZero() || t.period.From.Before(span.From) {
 			span.From = t.period.From
@@ -88,6 +97,13 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return out, nil
 	}
 	a.queries = queriesFor(g.targets, span, g.through)
+	for _, w := range witnessed {
+		if w.days != nil {
+			a.queries[0].Kind = ""
+			a.witness = func(p part) { witnessed[p.target].add(p) }
+			break
+		}
+	}
 	a.add = func(p part) { byTarget[p.target].add(p) }
 	unowned := map[[2]string]*statements.Unowned{}
 	if !g.month.From.IsZero() {
@@ -98,7 +114,40 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	return out, coverAccounts(ctx, tx, g, out.accounts)
+	known := coverages{}
+	if err := coverAccounts(ctx, tx, g, owned, known, out.accounts); err != nil {
+		return gathered{}, err
+	}
+	return out, compareAccounts(ctx, tx, g, known, witnessed, out.accounts)
+}
+
+// ownedBy returns the ownership of each service.
+func ownedBy(owners *inventory.Snapshot) map[string][]inventory.Ownership {
+	owned := map[string][]inventory.Ownership{}
+	for _, o := range owners.Ownerships() {
+		owned[o.Service] = append(owned[o.Service], o)
+	}
+	return owned
+}
+
+// compareAccounts judges each account's days by their witnesses, and disputes what is outside.
+func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known coverages, witnessed map[*target]*witnesses, accounts []*account) error {
+	if g.reconcile == nil {
+		return nil
+	}
+	c, err := newComparing(ctx, tx, *g.reconcile, g.owners, known)
+	if err != nil {
+		return err
+	}
+	for _, a := range accounts {
+		if a.compared, err = c.judge(ctx, tx, witnessed[a.target]); err != nil {
+			return err
+		}
+		if g.reconcile.Action == ReconcileHold {
+			a.disputed = dispute(a.compared)
+		}
+	}
+	return nil
 }
 
 // queriesFor reads only address meters where no contract bills by others.
@@ -145,12 +194,7 @@ func sortedUnowned(unowned map[[2]string]*statements.Unowned) []statements.Unown
 
 // coverAccounts fills in the coverage of each account, over the exporters that account for what its
 // service owned in the period.
-func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*account) error {
-	owned := map[string][]inventory.Ownership{}
-	for _, o := range g.owners.Ownerships() {
-		owned[o.Service] = append(owned[o.Service], o)
-	}
-	known := coverages{}
+func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, owned map[string][]inventory.Ownership, known coverages, accounts []*account) error {
 	for _, a := range accounts {
 		var exporters []string
 		for _, o := range owned[a.contract.Service] {
@@ -223,6 +267,7 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 	if err != nil {
 		return statements.Row{}, usage, err
 	}
+	usage.Disputed = a.disputed
 	charge, err := rating.Rate(a.contract, a.period, usage, prices)
 	if err != nil {
 		return statements.Row{}, usage, fmt.Errorf("service %s: %w", a.contract.Service, err)
@@ -260,6 +305,7 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 		EstimatedOctets:     charge.EstimatedOctets,
 		Grace:               charge.Grace,
 		Hold:                charge.Hold,
+		Disputed:            usage.Disputed,
 		Rules:               charge.Rules,
 		Classes:             usage.Classes,
 	}

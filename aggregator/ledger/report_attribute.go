@@ -41,7 +41,9 @@ type attribution struct {
 	queries []Query
 	// add is called with each part that belongs to a target, and unowned with what nobody owned in
 	// unownedIn.
-	add       func(part)
+	add func(part)
+	// witness, where it is set, is called with the parts of all kinds of meters of the targets.
+	witness   func(part)
 	unowned   func(meter schemas.MeterID, class string, in, out Usage)
 	unownedIn rating.Period
 }
@@ -170,8 +172,12 @@ func (s *segmenter) bySlots(g segment) bool {
 func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
 	switch {
 	case g.target != nil:
+		p := part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out}
 		if string(row.Meter.Kind()) == g.target.contract.Bills.Value {
-			s.add(part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out})
+			s.add(p)
+		}
+		if s.witness != nil {
+			s.witness(p)
 		}
 	case g.unowned:
 		s.unowned(row.Meter, row.Class, in, out)

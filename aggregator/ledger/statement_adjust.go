@@ -36,7 +36,7 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 		targets[i] = &t.target
 	}
 	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking})
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking, reconcile: &c.reconcile})
 	if err != nil {
 		return err
 	}
@@ -55,6 +55,8 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if t.first.Price != nil {
 		prices = []rating.Price{*t.first.Price}
 	}
+	disputed := a.disputed
+	a.disputed = "" // witnesses that came late hold no period of which nothing else is known
 	row, usage, err := a.row(prices)
 	if err == nil && row.Kind == rating.KindHeld {
 		err = held(row)
@@ -62,10 +64,20 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if err != nil {
 		return err
 	}
-	row, differs := minus(row, t.sum)
+	difference, differs := minus(row, t.sum)
 	if !differs {
 		return nil
 	}
+	if a.disputed = disputed; disputed != "" {
+		if row, usage, err = a.row(prices); err == nil && row.Kind == rating.KindHeld {
+			err = held(row)
+		}
+		if err != nil {
+			return err
+		}
+		difference, _ = minus(row, t.sum)
+	}
+	row = difference
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
 	c.bodies = append(c.bodies, c.body(a, row, usage, prices))
 	c.closed.Adjustments++

@@ -87,8 +87,8 @@ func TestNoCellIsAFormula(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, record := range records {
-		if len(record) != 36 {
-			t.Fatalf("%d columns, want 36", len(record))
+		if len(record) != 37 {
+			t.Fatalf("%d columns, want 37", len(record))
 		}
 		for i, cell := range record {
 			_, err := decimal.NewFromString(cell)

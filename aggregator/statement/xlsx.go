@@ -72,7 +72,7 @@ func (r Report) title() string {
 // reportColumns are the CSV's, with widths.
 var reportColumns = func() []column {
 	widths := map[string]float64{"customer": 16, "service": 18, "plan": 18, "period_from": 17, "period_to": 17, "time_zone": 16, "direction": 10,
-		"in_octets": 20, "out_octets": 20, "billable_octets": 20, "standard_error_octets": 21, "used": 20, "excess": 20, "billed_quantity": 15, "amount_ex_vat": 14, "statement": 24, "rules": 60}
+		"in_octets": 20, "out_octets": 20, "billable_octets": 20, "standard_error_octets": 21, "used": 20, "excess": 20, "billed_quantity": 15, "amount_ex_vat": 14, "statement": 24, "rules": 60, "disputed": 60}
 	var list []column
 	for _, name := range strings.Split(columns, ",") {
 		c := column{name: name, width: 11}
@@ -108,7 +108,7 @@ func (r Row) typedCells() []cell {
 }
 
 // textColumns are those of the columns behind revision that hold no number.
-var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true}
+var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "disputed": true}
 
 // summary is the first sheet. Its numbers are formulas, with the values that they have.
 func (b *workbook) summary(report Report, evidence bool) {
