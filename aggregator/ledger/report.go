@@ -128,6 +128,9 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	r.report.Unowned = found.unowned
+	if r.report.Exporters, err = completeness(ctx, tx, r.owners, month, r.now); err != nil {
+		return err
+	}
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
 	for _, account := range found.accounts {
 		row, _, err := account.row(r.owners.Prices())

@@ -14,7 +14,8 @@ import (
 
 // WriteXLSX writes the report as a workbook: a summary whose totals are formulas over the rows, the rows
 // under the names that the CSV's columns have, and for the evidence that is given a sheet each of
-// facts, days, hours, ownership, exporters and gaps.
+// facts, days, hours, ownership, exporters and gaps. Traffic that nobody owned and the exporters' completeness
+// have a sheet each, also where there is nothing in it.
 //
 // Cells have types: numbers, local times, texts; a text is never a formula. The file goes to w as it is
 // made: memory grows with the rows of the report, not with the days and hours behind them. evidence is
@@ -34,12 +35,7 @@ func writeXLSX(b *workbook, report Report, evidence Evidences) error {
 			return err
 		}
 	}
-	if len(report.Unowned) > 0 {
-		b.sheet("Unowned", []column{{"meter", 30}, {"class", 12}, {"in_octets", 20}, {"out_octets", 20}})
-		for _, u := range report.Unowned {
-			b.add(textCell(u.Meter), textCell(u.Class), integerCell(u.InOctets), integerCell(u.OutOctets))
-		}
-	}
+	b.ofMonth(report)
 	if len(report.Problems) > 0 {
 		b.sheet("Problems", []column{{"service", 20}, {"problem", 90}})
 		for _, p := range report.Problems {
