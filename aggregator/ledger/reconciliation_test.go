@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -83,7 +84,7 @@ func (w *world) ownAll() {
 
 func (w *world) reconciliation(month string) []statements.Reconciled {
 	w.t.Helper()
-	rows, err := w.ledger.Reconciliation(w.t.(*testing.T).Context(), w.inv, month, w.now)
+	rows, err := w.ledger.Reconciliation(context.Background(), w.inv, month, w.now)
 	if err != nil {
 		w.t.Fatal(err)
 	}
