@@ -44,19 +44,23 @@ func (l *Ledger) Utilisation(ctx context.Context, inv *inventory.Inventory, term
 }
 
 // GiveNotice records that the customer of a prefix was told. It is about all that the service was given together with
-// the prefix. Errors: ErrNotAssigned; ErrNoticeNotDue where the days are not over on that day, enough is used, or notice
-// was given already. Nothing is recorded then.
-func (l *Ledger) GiveNotice(ctx context.Context, inv *inventory.Inventory, terms utilisation.Terms, n inventory.AddressNotice, now time.Time) error {
+// the prefix, which is returned as it stands then. Errors: ErrNotAssigned; ErrNoticeNotDue where the days are not over on
+// that day, enough is used, or notice was given already. Nothing is recorded then.
+func (l *Ledger) GiveNotice(ctx context.Context, inv *inventory.Inventory, terms utilisation.Terms, n inventory.AddressNotice, now time.Time) (statements.Utilised, error) {
+	var told statements.Utilised
 	owners, err := inv.Snapshot(ctx)
 	if err != nil {
-		return err
+		return told, err
 	}
-	return l.db.Update(ctx, func(tx *store.Tx) error {
+	find := func(rows []statements.Utilised) int {
+		return slices.IndexFunc(rows, func(r statements.Utilised) bool { return r.Service == n.Service && r.Prefix == n.Prefix })
+	}
+	err = l.db.Update(ctx, func(tx *store.Tx) error {
 		rows, err := utilisationOf(ctx, tx, owners, terms, now)
 		if err != nil {
 			return err
 		}
-		at := slices.IndexFunc(rows, func(r statements.Utilised) bool { return r.Service == n.Service && r.Prefix == n.Prefix })
+		at := find(rows)
 		if at < 0 {
 			return fmt.Errorf("%s: %w", n.Prefix, ErrNotAssigned)
 		}
@@ -78,8 +82,15 @@ func (l *Ledger) GiveNotice(ctx context.Context, inv *inventory.Inventory, terms
 		case n.On.Compare(today) > 0:
 			return refuse("%s is not yet", n.On)
 		}
-		return inventory.AddAddressNotice(ctx, tx, n)
+		if err := inventory.AddAddressNotice(ctx, tx, n); err != nil {
+			return err
+		}
+		if rows, err = utilisationOf(ctx, tx, owners, terms, now); err == nil {
+			told = rows[find(rows)]
+		}
+		return err
 	})
+	return told, err
 }
 
 // assigned is a prefix that a service has now.

@@ -45,8 +45,9 @@ func (w *world) notice(service, prefix, on string) error {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return w.ledger.GiveNotice(context.Background(), w.inv, utilisation.DefaultTerms(),
+	_, err = w.ledger.GiveNotice(context.Background(), w.inv, utilisation.DefaultTerms(),
 		inventory.AddressNotice{Service: service, Prefix: netip.MustParsePrefix(prefix), On: day, By: "Jane", Reason: "mail of that day"}, w.now)
+	return err
 }
 
 // rangeOf lists addresses 10.N.0.first to 10.N.0.last.

@@ -87,6 +87,11 @@ func (c Completeness) texts() []string {
 		text(countsText(c.Lost)), integer(c.LostOctets), text(countsText(c.Dropped)), text(countsText(c.Held))}
 }
 
+// WriteCompletenessJSON writes the exporters as a JSON array. Lists are never null.
+func WriteCompletenessJSON(w io.Writer, report Report) error {
+	return WritePartJSON(w, report.withoutNulls().Exporters)
+}
+
 // WritePartJSON writes a part of a report, a list, as a JSON array, indented.
 func WritePartJSON[T any](w io.Writer, part []T) error {
 	encoder := json.NewEncoder(w)

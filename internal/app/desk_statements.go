@@ -37,6 +37,7 @@ type ExportOptions struct {
 	Format   string
 	Customer string
 	Service  string
+	Part     string // of the report: charges, unowned, completeness or reconciliation
 	Output   string
 }
 
@@ -52,7 +53,7 @@ func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer}, w))
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Part: o.Part}, w))
 }
 
 // ExportFolder writes a PDF for each customer into the folder o.Output.

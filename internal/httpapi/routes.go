@@ -43,6 +43,8 @@ var routes = []route{
 	{method: "GET", pattern: "/api/v1/reports/{month}", roles: forFinance, handle: (*Server).getReport},
 	{method: "GET", pattern: "/api/v1/evidence", roles: forFinance, handle: (*Server).getEvidence},
 	{method: "GET", pattern: "/api/v1/statements", roles: forFinance, handle: (*Server).getStatements},
+	{method: "GET", pattern: "/api/v1/addresses", roles: forFinance, handle: (*Server).getAddresses},
+	{method: "POST", pattern: "/api/v1/addresses/notices", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postNotice},
 	// The API: incidents and meters.
 	{method: "GET", pattern: "/api/v1/incidents", roles: forNOC, handle: (*Server).getIncidents},
 	{method: "GET", pattern: "/api/v1/incidents/{id}", roles: forNOC, handle: (*Server).getIncident},
@@ -79,6 +81,11 @@ var routes = []route{
 	// The pages.
 	{method: "GET", pattern: "/{$}", roles: forBoth, page: true, handle: (*Server).pageHome},
 	{method: "GET", pattern: "/finance", roles: forFinance, page: true, handle: (*Server).pageFinance},
+	{method: "GET", pattern: "/finance/reconciliation", roles: forFinance, page: true, handle: (*Server).pageReconciliation},
+	{method: "GET", pattern: "/finance/unowned", roles: forFinance, page: true, handle: (*Server).pageUnowned},
+	{method: "GET", pattern: "/finance/completeness", roles: forFinance, page: true, handle: (*Server).pageCompleteness},
+	{method: "GET", pattern: "/finance/addresses", roles: forFinance, page: true, handle: (*Server).pageAddresses},
+	{method: "POST", pattern: "/finance/addresses/notice", roles: forFinance, page: true, bodyMax: formBytesMax, handle: (*Server).formNotice},
 	{method: "GET", pattern: "/noc", roles: forNOC, page: true, handle: (*Server).pageNOC},
 	{method: "GET", pattern: "/incidents/{id}", roles: forNOC, page: true, handle: (*Server).pageIncident},
 	{method: "POST", pattern: "/incidents/{id}/ack", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formAck},
