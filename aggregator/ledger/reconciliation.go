@@ -32,7 +32,7 @@ func (l *Ledger) Reconciliation(ctx context.Context, inv *inventory.Inventory, m
 		if err != nil {
 			return err
 		}
-		found, err := gather(ctx, tx, gathering{owners: owners, targets: targets, now: now, reconcile: &r.reconcile})
+		found, err := gather(ctx, tx, gathering{owners: owners, targets: targets, now: now, reconcile: &r.reconcile, listed: true})
 		if err != nil {
 			return err
 		}

@@ -11,9 +11,14 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"hostmeter/aggregator/rating"
 	"hostmeter/aggregator/reconcile"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/clock"
+	"hostmeter/internal/store"
+	"hostmeter/internal/store/storetest"
 	"hostmeter/schemas"
 )
 
@@ -261,4 +266,98 @@ func TestNothingIsHeldWithoutAWitness(t *testing.T) {
 		w.ownAll()
 		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 9_000_000_000, 0, 0})
 	})
+}
+
+// TestTheSameTrafficAgreesWhoeverOwnsIt lets an address, a guest and a port go from service to service together, with the same
+// traffic at all three, told early and late: nothing is outside, and each figure is the slow sum.
+func TestTheSameTrafficAgreesWhoeverOwnsIt(t *testing.T) {
+	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
+		runs, compared := 0, 0
+		rapid.Check(t, func(t *rapid.T) {
+			if runs++; runs > worldsAtMost() {
+				return
+			}
+			emptyWorld(t, db)
+			w := newWorld(t, db)
+			spans := w.drawTrio(t)
+			w.now = start.Add(32 * 24 * time.Hour)
+			w.observe(-24, 24*32, "192.0.2.250")
+			var sent []counter
+			for range rapid.IntRange(1, 8).Draw(t, "steps") {
+				if rapid.IntRange(0, 3).Draw(t, "step") == 0 {
+					w.seal(time.Duration(rapid.IntRange(1, 48).Draw(t, "hours")) * time.Hour)
+					continue
+				}
+				list := three(rapid.Int64Range(0, 31*24*60).Draw(t, "minute"), rapid.SampledFrom([]string{schemas.ClassExternal, schemas.ClassInternal}).Draw(t, "class"),
+					rapid.Uint64Range(0, 4e9).Draw(t, "in"), rapid.Uint64Range(0, 4e9).Draw(t, "out"))
+				w.count(list...)
+				sent = append(sent, list[0])
+			}
+			w.seal(20 * 24 * time.Hour)
+			for _, month := range []string{"2026-09", "2026-10", "2026-11"} {
+				for _, r := range w.reconciliation(month) {
+					if r.Verdict == reconcile.Outside || r.Verdict == reconcile.WitnessesDiffer {
+						t.Errorf("%+v", r)
+					}
+					if r.Verdict != reconcile.Agrees {
+						continue
+					}
+					compared++
+					var in, out int64
+					for _, c := range sent {
+						at := start.Add(time.Duration(c.minute) * time.Minute)
+						if ownedBySpans(spans, c.minute) == r.Service && dayOf(at).Equal(r.Day) && periodOf(r.Service, at).Equal(r.PeriodFrom) {
+							in, out = in+int64(c.in), out+int64(c.out)
+						}
+					}
+					for _, got := range []*int64{r.In.Address, r.In.VNIC, r.In.Port} {
+						if *got != in {
+							t.Errorf("%s of %s: in %d, want %d", r.Service, r.Day, *got, in)
+						}
+					}
+					for _, got := range []*int64{r.Out.Address, r.Out.VNIC, r.Out.Port} {
+						if *got != out {
+							t.Errorf("%s of %s: out %d, want %d", r.Service, r.Day, *got, out)
+						}
+					}
+				}
+			}
+			if closed := w.close(); len(closed.Problems) != 0 {
+				t.Errorf("closed %+v", closed)
+			}
+		})
+		if compared == 0 {
+			t.Error("no day was compared")
+		}
+	})
+}
+
+// drawTrio gives an address, a guest and a port to the same services at the same times.
+func (w *world) drawTrio(t *rapid.T) []ownedTime {
+	var spans []ownedTime
+	var text strings.Builder
+	text.WriteString("ownership:\n")
+	at := int64(0)
+	for range rapid.IntRange(1, 3).Draw(t, "spans") {
+		o := ownedTime{service: rapid.SampledFrom([]string{"london", "nepal", "middle"}).Draw(t, "service")}
+		o.from = at + rapid.Int64Range(0, 5*24*60).Draw(t, "gap")
+		o.until = o.from + rapid.Int64Range(10, 20*24*60).Draw(t, "length")
+		at = o.until
+		spans = append(spans, o)
+		for _, key := range []string{host, "guest:" + uuid, port} {
+			fmt.Fprintf(&text, "  - {service: %s, key: %q, from: %s, until: %s}\n", o.service, key, start.Add(time.Duration(o.from)*time.Minute).Format(time.RFC3339), start.Add(time.Duration(o.until)*time.Minute).Format(time.RFC3339))
+		}
+	}
+	w.importText(text.String())
+	return spans
+}
+
+func ownedBySpans(spans []ownedTime, minute int64) string {
+	slot, up := minute/5*5, func(m int64) int64 { return (m + 4) / 5 * 5 }
+	for _, o := range spans {
+		if up(o.from) <= slot && slot < up(o.until) {
+			return o.service
+		}
+	}
+	return ""
 }

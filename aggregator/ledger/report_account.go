@@ -59,8 +59,9 @@ type gathering struct {
 	through *Booking
 	// month, where it is set, is the span whose unowned traffic is asked for.
 	month rating.Period
-	// reconcile, where it is set, asks for the comparison with witnesses.
+	// reconcile, where it is set, asks for the comparison with witnesses, and listed for its days.
 	reconcile *ReconcileConfig
+	listed    bool
 }
 
 // gathered has one account for each target, in their order.
@@ -140,11 +141,19 @@ func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known cover
 		return err
 	}
 	for _, a := range accounts {
-		if a.compared, err = c.judge(ctx, tx, witnessed[a.target]); err != nil {
+		w := witnessed[a.target]
+		if w.days == nil && !g.listed {
+			continue // nothing to compare with
+		}
+		days, err := c.judge(ctx, tx, w)
+		if err != nil {
 			return err
 		}
 		if g.reconcile.Action == ReconcileHold {
-			a.disputed = dispute(a.compared)
+			a.disputed = dispute(days)
+		}
+		if g.listed {
+			a.compared = days
 		}
 	}
 	return nil

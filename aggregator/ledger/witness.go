@@ -148,14 +148,31 @@ func (c *comparing) judge(ctx context.Context, tx *store.Tx, w *witnesses) ([]co
 		if end.After(c.sealed) {
 			break
 		}
-		day, err := c.dayOf(ctx, tx, w, begin, end)
-		if err != nil {
-			return nil, err
+		day := w.alone()
+		if w.days != nil {
+			var err error
+			if day, err = c.dayOf(ctx, tx, w, begin, end); err != nil {
+				return nil, err
+			}
 		}
 		list = append(list, comparedDay{at, day, reconcile.Compare(day, c.cfg.Settings)})
 	}
 	return list, nil
 }
+
+// alone is a day of a service that has meters of one kind at most: they have no witness, and are not added up.
+func (w *witnesses) alone() reconcile.Day {
+	day := reconcile.Day{Bills: schemas.MeterKind(w.contract.Bills.Value)}
+	for i, kind := range comparedKinds {
+		if len(w.owned[i]) == 0 {
+			day.Missing = append(day.Missing, reconcile.Missing{Kind: kind, Reason: noneOwned})
+		}
+	}
+	return day
+}
+
+// noneOwned is why most kinds are missing.
+const noneOwned = "none is the service's"
 
 // dayOf gathers the figures of a day, and the reasons for those that are missing.
 func (c *comparing) dayOf(ctx context.Context, tx *store.Tx, w *witnesses, from, to time.Time) (reconcile.Day, error) {
@@ -205,7 +222,7 @@ func (c *comparing) observed(ctx context.Context, tx *store.Tx, owned []inventor
 		exporters = append(exporters, c.sourcesOf(o.Key)...)
 	}
 	if !there {
-		return 0, "none is the service's", nil
+		return 0, noneOwned, nil
 	}
 	coverage, err := c.known.of(ctx, tx, exporters, from, to)
 	if err != nil || coverage.Share < 0 {

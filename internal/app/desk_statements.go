@@ -111,6 +111,9 @@ func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w i
 		if r.Provisional {
 			name = "(open)"
 		}
+		if r.Hold != "" {
+			name = "(held)"
+		}
 		rows = append(rows, []string{
 			r.Customer, r.Service, r.Plan, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
 			r.Used.StringFixed(3) + " " + string(r.Unit), quota, r.Excess.StringFixed(3), r.BilledQuantity.String(),
