@@ -88,9 +88,9 @@ type Row struct {
 	ExcludedOutOctets int64 `json:"excluded_out_octets"`
 	// Hold says why nothing is charged until a person decides; empty where nothing is held.
 	Hold string `json:"hold"`
-	// Disputed says what other meters of the service contradicted, whether it was released or not; empty
+	// Disputed says what other meters of the service contradicted, whether it was released or not; not there
 	// where nothing was.
-	Disputed string `json:"disputed"`
+	Disputed string `json:"disputed,omitempty"`
 	// Classes are all that was used, whether it counts or not. Those of an adjustment are whole, not
 	// differences.
 	Classes []rating.ClassUsage `json:"classes"`
