@@ -31,7 +31,7 @@ func (l *Ledger) Report(ctx context.Context, inv *inventory.Inventory, month str
 	if err != nil {
 		return statements.Report{}, err
 	}
-	r, err := newReporting(owners, month, now)
+	r, err := l.newReporting(owners, month, now)
 	if err != nil {
 		return statements.Report{}, err
 	}
@@ -46,16 +46,18 @@ type reporting struct {
 	now    time.Time
 	first  rating.Date
 	sealed time.Time // hours before it are
-	report statements.Report
+	// reconcile compares open periods with their witnesses.
+	reconcile ReconcileConfig
+	report    statements.Report
 }
 
 // newReporting prepares the report of a month. Errors: ErrMonth.
-func newReporting(owners *inventory.Snapshot, month string, now time.Time) (*reporting, error) {
+func (l *Ledger) newReporting(owners *inventory.Snapshot, month string, now time.Time) (*reporting, error) {
 	first, err := rating.ParseDate(month + "-01")
 	if err != nil || len(month) != len("2026-10") {
 		return nil, fmt.Errorf("%q: %w", month, ErrMonth)
 	}
-	return &reporting{owners: owners, now: now, first: first, report: statements.Report{
+	return &reporting{owners: owners, now: now, first: first, reconcile: l.cfg.Reconcile, report: statements.Report{
 		Month: month, Provider: owners.Provider.Name, TimeZone: owners.Provider.TimeZone, Rows: []statements.Row{}, Problems: []statements.Problem{},
 	}}, nil
 }
@@ -141,7 +143,7 @@ func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
 }
 
 func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
-	periods, err := openPeriods(ctx, tx, r.owners)
+	targets, err := r.openTargets(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -150,20 +152,14 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	month := rating.Period{From: r.first.In(zone), To: r.next().In(zone)}
-	var targets []*target
-	for _, service := range r.owners.Services() {
-		contract, err := r.owners.Contract(service.ID, r.now)
-		if err != nil {
-			return err
-		}
-		until := earlier(r.now, r.next().In(time.UTC).Add(maxOffset))
-		targets = append(targets, periods.targets(service.ID, until, func(p rating.Period) bool { return r.in(p, contract.Schedule.Zone) })...)
-	}
-	found, err := gather(ctx, tx, gathering{owners: r.owners, targets: targets, now: r.now, month: month})
+	found, err := gather(ctx, tx, gathering{owners: r.owners, targets: targets, now: r.now, month: month, reconcile: &r.reconcile})
 	if err != nil {
 		return err
 	}
 	r.report.Unowned = found.unowned
+	if r.report.Exporters, err = completeness(ctx, tx, r.owners, month, r.now); err != nil {
+		return err
+	}
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
 	for _, account := range found.accounts {
 		row, _, err := account.row(r.owners.Prices())
@@ -175,6 +171,24 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		r.report.Rows = append(r.report.Rows, row)
 	}
 	return nil
+}
+
+// openTargets are the periods that end in the month and are not closed.
+func (r *reporting) openTargets(ctx context.Context, tx *store.Tx) ([]*target, error) {
+	periods, err := openPeriods(ctx, tx, r.owners)
+	if err != nil {
+		return nil, err
+	}
+	var targets []*target
+	for _, service := range r.owners.Services() {
+		contract, err := r.owners.Contract(service.ID, r.now)
+		if err != nil {
+			return nil, err
+		}
+		until := earlier(r.now, r.next().In(time.UTC).Add(maxOffset))
+		targets = append(targets, periods.targets(service.ID, until, func(p rating.Period) bool { return r.in(p, contract.Schedule.Zone) })...)
+	}
+	return targets, nil
 }
 
 func zoneOf(owners *inventory.Snapshot) string {

@@ -23,6 +23,8 @@ type account struct {
 	sums     *rating.Account
 	usage    rating.Usage
 	err      error
+	disputed string // by the witnesses of what bills
+	compared []comparedDay
 	coverage float64
 	missing  []string
 }
@@ -58,6 +60,9 @@ type gathering struct {
 	through *Booking
 	// month, where it is set, is the span whose unowned traffic is asked for.
 	month rating.Period
+	// reconcile, where it is set, asks for the comparison with witnesses, and listed for its days.
+	reconcile *ReconcileConfig
+	listed    bool
 }
 
 // gathered has one account for each target, in their order.
@@ -72,6 +77,8 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
 	slotted := map[*target]*slottedAccount{}
+	owned := ownedBy(g.owners)
+	witnessed := map[*target]*witnesses{}
 	a := attribution{owners: g.owners, targets: map[string][]*target{}, charged: true}
 	span := g.month
 	for _, t := range g.targets {
@@ -82,6 +89,9 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 			slotted[t] = &slottedAccount{account: account}
 		} else {
 			account.open(g.now)
+		}
+		if g.reconcile != nil {
+			witnessed[t] = newWitnesses(t, owned[t.contract.Service])
 		}
 		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
 		if span.From.IsZero() || t.period.From.Before(span.From) {
@@ -96,6 +106,13 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return out, nil
 	}
 	a.queries = queriesFor(g.targets, span, g.through)
+	for _, w := range witnessed {
+		if w.days != nil {
+			a.queries[0].Kind = ""
+			a.witness = func(p part) { witnessed[p.target].add(p) }
+			break
+		}
+	}
 	a.add = func(p part) { byTarget[p.target].add(p) }
 	a.note = func(t *target, meter schemas.MeterID) { slotted[t].note(meter) }
 	unowned := map[[2]string]*statements.Unowned{}
@@ -107,7 +124,7 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	coverage := newCovering(g)
+	coverage := newCovering(g, owned)
 	for _, account := range out.accounts {
 		if slotted[account.target] == nil {
 			if err := coverage.cover(ctx, tx, account); err != nil {
@@ -116,7 +133,47 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 			account.finish()
 		}
 	}
-	return out, gatherSlots(ctx, tx, g, slotted, coverage)
+	if err := gatherSlots(ctx, tx, g, slotted, coverage); err != nil {
+		return gathered{}, err
+	}
+	return out, compareAccounts(ctx, tx, g, coverage.known, witnessed, out.accounts)
+}
+
+// ownedBy returns the ownership of each service.
+func ownedBy(owners *inventory.Snapshot) map[string][]inventory.Ownership {
+	owned := map[string][]inventory.Ownership{}
+	for _, o := range owners.Ownerships() {
+		owned[o.Service] = append(owned[o.Service], o)
+	}
+	return owned
+}
+
+// compareAccounts judges each account's days by their witnesses, and disputes what is outside.
+func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known coverages, witnessed map[*target]*witnesses, accounts []*account) error {
+	if g.reconcile == nil {
+		return nil
+	}
+	c, err := newComparing(ctx, tx, *g.reconcile, g.owners, known)
+	if err != nil {
+		return err
+	}
+	for _, a := range accounts {
+		w := witnessed[a.target]
+		if w.days == nil && !g.listed {
+			continue // nothing to compare with
+		}
+		days, err := c.judge(ctx, tx, w)
+		if err != nil {
+			return err
+		}
+		if g.reconcile.Action == ReconcileHold {
+			a.disputed = dispute(days)
+		}
+		if g.listed {
+			a.compared = days
+		}
+	}
+	return nil
 }
 
 // queriesFor reads only address meters where no contract bills by others.
@@ -168,12 +225,8 @@ type covering struct {
 	known coverages
 }
 
-func newCovering(g gathering) *covering {
-	c := &covering{gathering: g, owned: map[string][]inventory.Ownership{}, known: coverages{}}
-	for _, o := range g.owners.Ownerships() {
-		c.owned[o.Service] = append(c.owned[o.Service], o)
-	}
-	return c
+func newCovering(g gathering, owned map[string][]inventory.Ownership) *covering {
+	return &covering{gathering: g, owned: owned, known: coverages{}}
 }
 
 func (c *covering) cover(ctx context.Context, tx *store.Tx, a *account) error {
@@ -244,6 +297,7 @@ func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, erro
 	if a.err != nil {
 		return statements.Row{}, usage, a.err
 	}
+	usage.Disputed = a.disputed
 	row, err := a.rate(usage, prices)
 	return row, usage, err
 }
@@ -287,6 +341,7 @@ func (a *account) rate(usage rating.Usage, prices []rating.Price) (statements.Ro
 		EstimatedOctets:     charge.EstimatedOctets,
 		Grace:               charge.Grace,
 		Hold:                charge.Hold,
+		Disputed:            usage.Disputed,
 		Rules:               charge.Rules,
 		Classes:             usage.Classes,
 	}

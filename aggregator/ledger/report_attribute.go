@@ -44,7 +44,9 @@ type attribution struct {
 	add func(part)
 	// note, where it is set, is called in the place of add for targets whose contracts count by slots, perhaps more than
 	// once with the same: their usage is not read.
-	note      func(t *target, meter schemas.MeterID)
+	note func(t *target, meter schemas.MeterID)
+	// witness, where it is set, is called with the parts of all kinds of meters of the targets.
+	witness   func(part)
 	unowned   func(meter schemas.MeterID, class string, in, out Usage)
 	unownedIn rating.Period
 }
@@ -166,10 +168,10 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 }
 
 // noteAll hands a row on that lies in several segments, all of them noted or nobody's concern, and returns false where
-// one of them is neither.
+// one of them is neither, or somebody asks for its parts.
 func (s *segmenter) noteAll(segments []segment, row UsageRow, to time.Time) bool {
 	for _, g := range segments {
-		if g.from.Before(to) && (g.unowned || g.target != nil && (s.note == nil || !s.bySlots(g))) {
+		if g.from.Before(to) && (g.unowned || g.target != nil && (s.note == nil || s.witness != nil || !s.bySlots(g))) {
 			return false
 		}
 	}
@@ -188,11 +190,16 @@ func (s *segmenter) bySlots(g segment) bool {
 
 func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
 	switch {
-	case g.target != nil && s.note != nil && s.bySlots(g):
-		s.note(g.target, row.Meter)
 	case g.target != nil:
-		if string(row.Meter.Kind()) == g.target.contract.Bills.Value {
-			s.add(part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out})
+		p := part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out}
+		switch {
+		case s.note != nil && s.bySlots(g):
+			s.note(g.target, row.Meter)
+		case string(row.Meter.Kind()) == g.target.contract.Bills.Value:
+			s.add(p)
+		}
+		if s.witness != nil {
+			s.witness(p)
 		}
 	case g.unowned:
 		s.unowned(row.Meter, row.Class, in, out)

@@ -46,7 +46,7 @@ func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpa
 		targets[i] = &t.target
 	}
 	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking})
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking, reconcile: &c.reconcile})
 	if err != nil {
 		return err
 	}
@@ -65,6 +65,8 @@ func (c *closing) adjustOne(t *told, a *account) error {
 	if t.first.Price != nil {
 		prices = []rating.Price{*t.first.Price}
 	}
+	disputed := a.disputed
+	a.disputed = "" // witnesses that came late hold no period of which nothing else is known
 	row, usage, err := a.row(prices)
 	if err == nil && row.Kind == rating.KindHeld {
 		err = held(row)
@@ -73,6 +75,18 @@ func (c *closing) adjustOne(t *told, a *account) error {
 		return err
 	}
 	row = minus(row, t.sum)
+	if !differs(row) {
+		return nil
+	}
+	if a.disputed = disputed; disputed != "" {
+		if row, usage, err = a.row(prices); err == nil && row.Kind == rating.KindHeld {
+			err = held(row)
+		}
+		if err != nil {
+			return err
+		}
+		row = minus(row, t.sum)
+	}
 	row, uncredited, err := c.credit(t, row)
 	if err != nil || !differs(row) {
 		return err

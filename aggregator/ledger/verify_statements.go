@@ -145,10 +145,11 @@ func (v *verifier) compare(s Statement, a *account, before statements.Row) error
 	if want.Price != nil {
 		prices = []rating.Price{*want.Price}
 	}
-	usage, err := a.sums.Usage()
-	if err != nil {
-		return err
+	usage := a.usage
+	if a.err != nil {
+		return a.err
 	}
+	usage.Disputed = want.Usage.Disputed // by the witnesses, and the band, of then
 	if want.Usage.Percentile != nil && usage.Percentile != nil && usage.Percentile.Missing != want.Usage.Percentile.Missing {
 		usage.Percentile = want.Usage.Percentile // slots are missing by the coverage of then
 	}

@@ -18,6 +18,8 @@ const (
 	DecideLowerBound DecisionKind = "lower_bound"
 	DecideIgnore     DecisionKind = "ignore"
 	DecideZero       DecisionKind = "zero"
+	// DecideRelease lets a period go whose usage is disputed: it is charged by what was counted.
+	DecideRelease DecisionKind = "release"
 	// DecideWaive does not charge a period's overage.
 	DecideWaive DecisionKind = "waive"
 	// DecideCredit gives what a closed period was charged too much although the window for credits is over.
@@ -88,6 +90,11 @@ func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
 		}
 	}
 	return in, out
+}
+
+// released says whether a person has let a period go whose usage is disputed.
+func (c Contract) released(p Period) bool {
+	return slices.ContainsFunc(c.Decisions, func(d Decision) bool { return d.Kind == DecideRelease && d.concerns(p) })
 }
 
 // Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.

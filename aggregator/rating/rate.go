@@ -30,6 +30,8 @@ type Usage struct {
 	Classes []ClassUsage `json:"classes,omitempty"`
 	// Percentile is there where the contract's direction is one.
 	Percentile *Percentile `json:"percentile,omitempty"`
+	// Disputed says what other meters of the service contradict in it; empty where they do not, or there are none.
+	Disputed string `json:"disputed,omitempty"`
 }
 
 // Billable returns the octets that count in a direction; with a percentile no octets do. Errors:
@@ -210,6 +212,9 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.of(line), charge.Unit,
 			charge.Unit.of(interval.Low), charge.Unit.of(interval.High), charge.Unit)
 	}
+	if u.Disputed != "" && !quota.Unlimited && !c.released(p) {
+		charge.hold("%s", u.Disputed)
+	}
 	excess := counted.Sub(quota.Size())
 	if c.Grace.Value.As == GraceAllowance {
 		excess = counted.Sub(line)
@@ -224,8 +229,13 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	return charge, excess, nil
 }
 
+// hold holds a charge, for one more reason.
 func (c *Charge) hold(format string, args ...any) {
-	c.Kind, c.Hold = KindHeld, fmt.Sprintf(format, args...)
+	reason := fmt.Sprintf(format, args...)
+	if c.Kind == KindHeld {
+		reason = c.Hold + "; " + reason
+	}
+	c.Kind, c.Hold = KindHeld, reason
 }
 
 // billed returns the quantity that an excess is charged as, in the unit of the price.

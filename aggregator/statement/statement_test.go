@@ -46,7 +46,15 @@ func sample(t testing.TB) statement.Report {
 	}
 	return statement.Report{Month: "2026-10", Provider: "Böhm <Hosting> & Söhne", TimeZone: "Europe/London", Rows: []statement.Row{unlimited, closed, adjusted},
 		Totals:  []statement.Total{{Currency: "GBP", AmountExVAT: number("0")}},
-		Unowned: []statement.Unowned{{Meter: "address:192.0.2.77", Class: "external", InOctets: 7}}}
+		Unowned: []statement.Unowned{{Meter: "address:192.0.2.77", Class: "external", InOctets: 7}},
+		Exporters: []statement.Completeness{
+			{Exporter: statement.Exporter{Exporter: "192.0.2.250", MinutesExpected: 44700, MinutesObserved: 44685, Datagrams: 90_000, Records: 2_000_000, ReportedOctets: 10_000_000_000_008,
+				Octets: 10_000_000_000_008, Lost: []statement.Count{{Unit: "datagrams", Reason: "sequence", Count: 12}}, LostOctets: 1_333_333_333, Dropped: []statement.Count{{Unit: "records", Reason: "no_direction", Count: 3}}},
+				Protocols: []string{"ipfix"}, Coverage: 0.99953, OctetsOnce: 9_000_000_000_008, OctetsTransit: 1_000_000_000_000,
+				Gaps: []statement.Gap{{Exporter: "192.0.2.250", From: time.Date(2026, 10, 3, 4, 10, 0, 0, time.UTC), To: time.Date(2026, 10, 3, 4, 15, 0, 0, time.UTC)},
+					{Exporter: "192.0.2.250", From: time.Date(2026, 10, 20, 22, 0, 0, 0, time.UTC), To: time.Date(2026, 10, 20, 22, 10, 0, 0, time.UTC)}}},
+			{Exporter: statement.Exporter{Exporter: "192.0.2.251", MinutesExpected: 44700}}, // never heard
+		}}
 }
 
 func TestFormatsAreWhatOthersRead(t *testing.T) {
@@ -73,6 +81,8 @@ func TestFormatsAreWhatOthersRead(t *testing.T) {
 		}
 	}
 	f("testdata/report.csv", func(b *bytes.Buffer) error { return statement.WriteCSV(b, sample(t)) })
+	f("testdata/unowned.csv", func(b *bytes.Buffer) error { return statement.WriteUnownedCSV(b, sample(t)) })
+	f("testdata/completeness.csv", func(b *bytes.Buffer) error { return statement.WriteCompletenessCSV(b, sample(t)) })
 	f("testdata/report.json", func(b *bytes.Buffer) error { return statement.WriteJSON(b, sample(t)) })
 }
 
@@ -87,8 +97,8 @@ func TestNoCellIsAFormula(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, record := range records {
-		if len(record) != 36 {
-			t.Fatalf("%d columns, want 36", len(record))
+		if len(record) != 37 {
+			t.Fatalf("%d columns, want 37", len(record))
 		}
 		for i, cell := range record {
 			_, err := decimal.NewFromString(cell)

@@ -119,7 +119,7 @@ func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time
 		TimeZone: row.TimeZone, State: string(row.State), Direction: string(row.Direction),
 		InOctets: uint64(max(row.InOctets, 0)), OutOctets: uint64(max(row.OutOctets, 0)), Billable: uint64(max(row.BillableOctets, 0)),
 		Quota: quotaOf(row), Unit: string(row.Unit), Used: row.Used, Currency: row.Currency, Coverage: knownShare(row.Coverage),
-		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom),
+		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom), Hold: row.Hold,
 	}
 	if customer, ok := snapshot.CustomerByID(row.Customer); ok {
 		out.CustomerName = customer.Name

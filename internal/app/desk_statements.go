@@ -39,6 +39,7 @@ type ExportOptions struct {
 	Format   string
 	Customer string
 	Service  string
+	Part     string // of the report: charges, unowned, completeness or reconciliation
 	Output   string
 }
 
@@ -54,7 +55,7 @@ func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer}, w))
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Part: o.Part}, w))
 }
 
 // ExportFolder writes a PDF for each customer into the folder o.Output.
@@ -114,6 +115,9 @@ func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w i
 			name = "-"
 		case r.Revision > 1:
 			name += fmt.Sprintf(" (revision %d)", r.Revision)
+		}
+		if r.Hold != "" {
+			name = "(held)"
 		}
 		rows = append(rows, []string{
 			r.Customer, r.Service, r.Plan, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),

@@ -19,7 +19,7 @@ import (
 // finance, noc, admin; "public" for everybody.
 var wanted = map[string]string{
 	"GET /api/v1/me": "fna", "GET /api/v1/usage": "fna", "GET /api/v1/usage-records": "fa", "GET /api/v1/summary": "fa",
-	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa",
+	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa", "GET /api/v1/addresses": "fa", "POST /api/v1/addresses/notices": "fa",
 	"GET /api/v1/incidents": "na", "GET /api/v1/incidents/{id}": "na", "POST /api/v1/incidents/{id}/ack": "na",
 	"POST /api/v1/incidents/{id}/silence": "na", "POST /api/v1/incidents/{id}/resolve": "na",
 	"GET /api/v1/exporters": "na", "GET /api/v1/meters/{id}/history": "fna", "GET /api/v1/top": "na",
@@ -33,7 +33,7 @@ var wanted = map[string]string{
 	"GET /api/v1/approvals": "fa", "POST /api/v1/approvals": "fa", "POST /finance/approvals": "fa", "POST /admin/erase": "a",
 	"GET /api/v1/openapi.yaml": "public", "GET /healthz": "public", "GET /readyz": "public", "GET /metrics": "public",
 	"GET /static/{file}": "public", "GET /login": "public", "POST /login": "public", "POST /logout": "public",
-	"GET /{$}": "fna", "GET /finance": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
+	"GET /{$}": "fna", "GET /finance": "fa", "GET /finance/reconciliation": "fa", "GET /finance/unowned": "fa", "GET /finance/completeness": "fa", "GET /finance/addresses": "fa", "POST /finance/addresses/notice": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
 	"POST /incidents/{id}/silence": "na", "POST /incidents/{id}/resolve": "na", "GET /meters/{id}": "fna", "GET /admin": "a",
 }
 

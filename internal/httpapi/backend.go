@@ -14,6 +14,8 @@ type Backend struct {
 	Records    UsageRecordReader
 	Reports    Reporter
 	Summary    Summarizer
+	Checks     Checker
+	Addresses  AddressDesk
 	Incidents  IncidentDesk
 	Inventory  Inventory
 	Eraser     Eraser
@@ -84,6 +86,25 @@ type ReportQuery struct {
 	// Format is csv, xlsx, json or pdf, which is what customers are sent: one of them, or all in a ZIP.
 	Format   string
 	Customer string // empty is all
+	// Part is charges, unowned, completeness or reconciliation; the last three are of all customers, as csv or json.
+	Part string
+}
+
+// Checker gives finance what stands beside the charges of a month.
+type Checker interface {
+	// Reconciliation returns the days of the periods that end in month, by customer, service and day.
+	Reconciliation(ctx context.Context, month Month) ([]ReconciledDay, error)
+	Unowned(ctx context.Context, month Month) ([]UnownedMeter, error)
+	Completeness(ctx context.Context, month Month) ([]ExporterMonth, error)
+}
+
+// AddressDesk knows how addresses are used, and keeps the notices.
+type AddressDesk interface {
+	Utilisation(ctx context.Context) ([]AddressUse, error)
+	// WriteUtilisation writes the same as CSV.
+	WriteUtilisation(ctx context.Context, w io.Writer) error
+	// GiveNotice records a notice and returns the prefix as it stands then; ErrNotFound, ErrConflict (none is due), *InvalidError.
+	GiveNotice(ctx context.Context, notice AddressNotice, by Actor) (AddressUse, error)
 }
 
 // EvidenceQuery chooses evidence; Format is json, xlsx or pdf.

@@ -138,6 +138,8 @@ type ServiceSummary struct {
 	Coverage            *float64         `json:"coverage"`
 	StandardErrorOctets uint64           `json:"standard_error_octets"`
 	RuleFrom            string           `json:"rule_from"`
+	// Hold says why the period is held until a person decides; empty where it is not.
+	Hold string `json:"hold"`
 }
 
 // IncidentFilter selects incidents; empty fields select all.

@@ -71,7 +71,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Checks: f, Addresses: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}

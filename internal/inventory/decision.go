@@ -28,10 +28,10 @@ type Decision struct {
 
 func parseDecisionKind(text string) (rating.DecisionKind, error) {
 	switch k := rating.DecisionKind(text); k {
-	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideWaive, rating.DecideCredit, decideRevoke:
+	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideRelease, rating.DecideWaive, rating.DecideCredit, decideRevoke:
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, waive, credit or revoke", text)
+	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, release, waive, credit or revoke", text)
 }
 
 func parseSides(text string) (rating.Direction, error) {
