@@ -60,8 +60,13 @@ func (l *lane) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
 		l.dropSample(s, at, "counter_reset")
 		return
 	}
+	// A meter's in is what came to who is behind the port: what the switch sent.
+	behind := tally.PortDelta{
+		InOctets: delta.OutOctets, InPackets: delta.OutPackets,
+		OutOctets: delta.InOctets, OutPackets: delta.InPackets,
+	}
 	meter := schemas.PortMeter(s.exporter.addr, sample.IfIndex)
-	l.table.AddPort(l.portHandle(s), meter, before.at, at, delta, tally.PortOverhead)
+	l.table.AddPort(l.portHandle(s), meter, before.at, at, behind, tally.PortOverhead)
 }
 
 func (l *lane) portHandle(s *source) *tally.Exporter {

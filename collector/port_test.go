@@ -42,6 +42,7 @@ func counterSample(sequence, uptime uint32, inOctets, outOctets uint64, inPacket
 	return append(d, sample...)
 }
 
+// What the switch received at a port is what the customer behind it sent.
 func TestPortCounters(t *testing.T) {
 	const port = "port:198.51.100.1/17"
 	type sample struct {
@@ -50,7 +51,7 @@ func TestPortCounters(t *testing.T) {
 		inOctets, outOctets   uint64
 		inPackets, outPackets uint32
 	}
-	f := func(name string, wantIn, wantOut uint64, reason string, samples ...sample) {
+	f := func(name string, wantSent, wantReceived uint64, reason string, samples ...sample) {
 		t.Helper()
 		log := newMemLog()
 		c := newCollector(t, config(), collector.Deps{Log: log})
@@ -60,8 +61,8 @@ func TestPortCounters(t *testing.T) {
 		flush(t, c, after(time.Hour))
 		b := log.books(t)
 		b.checkLaws(t)
-		if b.in[port] != wantIn || b.out[port] != wantOut {
-			t.Fatalf("%s: in %d, out %d, want %d, %d", name, b.in[port], b.out[port], wantIn, wantOut)
+		if b.in[port] != wantReceived || b.out[port] != wantSent {
+			t.Fatalf("%s: in %d, out %d, want %d, %d", name, b.in[port], b.out[port], wantReceived, wantSent)
 		}
 		if reason != "" && b.counts["198.51.100.1/dropped/samples/"+reason] != 1 {
 			t.Fatalf("%s: %v, want one sample dropped as %s", name, b.counts, reason)

@@ -54,7 +54,8 @@ func PrefixMeter(prefix netip.Prefix) MeterID {
 	return MeterID("address:" + prefix.Masked().String())
 }
 
-// PortMeter is the meter of an exporter's interface.
+// PortMeter is the meter of an exporter's interface. Its in is what whoever is behind the interface receives, which
+// is what the exporter counts as sent.
 func PortMeter(exporter netip.Addr, index IfIndex) MeterID {
 	return MeterID("port:" + exporter.Unmap().String() + "/" + strconv.FormatUint(uint64(index), 10))
 }

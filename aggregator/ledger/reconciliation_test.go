@@ -77,9 +77,9 @@ func (w *world) observe(first, last int, exporters ...string) {
 	}
 }
 
-// three are the same traffic at three meters: what the customer sends comes in at the switch.
+// three are the same traffic at three meters.
 func three(minute int64, class string, in, out uint64) []counter {
-	return []counter{{host, class, minute, in, out, 0}, {vnic, schemas.ClassPort, minute, in, out, 0}, {port, schemas.ClassPort, minute, out, in, 0}}
+	return []counter{{host, class, minute, in, out, 0}, {vnic, schemas.ClassPort, minute, in, out, 0}, {port, schemas.ClassPort, minute, in, out, 0}}
 }
 
 // ownAll gives london an address, a guest and a port for good.
@@ -249,22 +249,22 @@ func TestNothingIsHeldWithoutAWitness(t *testing.T) {
 	f("the port came at noon", "port: port:192.0.2.250/17 changed hands on that day", func(w *world) {
 		w.own(host, ownedTime{"london", 0, farMinute})
 		w.importText(`ownership: [{service: london, key: "port:192.0.2.250/17", from: 2026-10-04T11:59:00Z}]`)
-		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 9_000_000_000, 0, 0})
+		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 0, 9_000_000_000, 0})
 	})
 	f("it is only reported", "", func(w *world) {
 		w.ledger.cfg.Reconcile.Action = ReconcileReport
 		w.ownAll()
-		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 9_000_000_000, 0, 0})
+		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 0, 9_000_000_000, 0})
 	})
 	f("exporters at the border", "", func(w *world) {
 		w.ledger.cfg.Reconcile.InternalBooked = false
 		w.ownAll()
-		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 9_000_000_000, 0, 0})
+		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 0, 9_000_000_000, 0})
 	})
 	f("an unlimited quota", "", func(w *world) {
 		w.importText("plans: [{name: month, quota: unlimited, direction: sum, period: calendar}]")
 		w.ownAll()
-		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 9_000_000_000, 0, 0})
+		w.count(counter{port, schemas.ClassPort, minutes(3, 12, 0), 0, 9_000_000_000, 0})
 	})
 }
 

@@ -91,8 +91,8 @@ func (w *witnesses) day(at time.Time) int {
 	return int(dayOf(at).Sub(dayOf(w.period.From)) / (24 * time.Hour))
 }
 
-// add adds a part of any kind of meter. A switch port counts from the switch's side: its out is what the
-// customer received. What flow records tell at a port are sources that are not local: no address has them.
+// add adds a part of any kind of meter. What flow records tell at a port are sources that are not local: no address
+// has them.
 func (w *witnesses) add(p part) {
 	kind := p.meter.Kind()
 	at := slices.Index(comparedKinds, kind)
@@ -109,8 +109,6 @@ func (w *witnesses) add(p part) {
 	case p.class != schemas.ClassPort:
 		(*cells)[0].out.Unbooked += uint64(p.out.Octets) // comparedKinds[0] is address
 		return
-	case kind == schemas.KindPort:
-		p.in, p.out = p.out, p.in
 	}
 	c.there = true
 	addAmount(&c.in, p.in)

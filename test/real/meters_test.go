@@ -88,11 +88,11 @@ http: {listen: "%s"}
 	eventually(t, 90*time.Second, func() error {
 		rows := usage(t, config)
 		flows, vnic, port := rows["address:10.99.0.4"], rows[talkVNIC], rows["port:127.0.1.32/4"]
-		// What the guest sends, the switch's port takes in.
+		// What the guest sends, the switch's port takes in, and its customer's meter says is out.
 		if vnic.OutPackets == 0 || flows.OutOctets != vnic.OutOctets || flows.OutPackets != vnic.OutPackets ||
-			port.InOctets != vnic.OutOctets || port.InPackets != vnic.OutPackets {
+			port.OutOctets != vnic.OutOctets || port.OutPackets != vnic.OutPackets {
 			return fmt.Errorf("flows say %d octets in %d packets, libvirt %d in %d, the port %d in %d",
-				flows.OutOctets, flows.OutPackets, vnic.OutOctets, vnic.OutPackets, port.InOctets, port.InPackets)
+				flows.OutOctets, flows.OutPackets, vnic.OutOctets, vnic.OutPackets, port.OutOctets, port.OutPackets)
 		}
 		t.Logf("all three say %d octets in %d packets", vnic.OutOctets, vnic.OutPackets)
 		return nil
