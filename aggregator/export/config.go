@@ -40,7 +40,11 @@ type Feed string
 const (
 	UsageRecords Feed = "usage-records"
 	Statements   Feed = "statements"
+	Notices      Feed = "notices"
 )
+
+// allFeeds are what a receiver is told that names none.
+var allFeeds = []Feed{UsageRecords, Statements, Notices}
 
 // receiverWHMCS is the name of the WHMCS in the journal.
 const receiverWHMCS = "whmcs"
@@ -95,8 +99,8 @@ func (w WebhookConfig) validate(taken []string) error {
 		}
 	}
 	for i, feed := range w.Feeds {
-		if feed != UsageRecords && feed != Statements {
-			return fmt.Errorf("feeds[%d]: %q: want %s or %s", i, feed, UsageRecords, Statements)
+		if !slices.Contains(allFeeds, feed) {
+			return fmt.Errorf("feeds[%d]: %q: want %s, %s or %s", i, feed, UsageRecords, Statements, Notices)
 		}
 	}
 	return nil
@@ -104,7 +108,7 @@ func (w WebhookConfig) validate(taken []string) error {
 
 func (w WebhookConfig) feeds() []Feed {
 	if len(w.Feeds) == 0 {
-		return []Feed{UsageRecords, Statements}
+		return allFeeds
 	}
 	return w.Feeds
 }

@@ -25,6 +25,7 @@ import (
 
 	"hostmeter/aggregator/export/whmcs"
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/statement"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
@@ -49,6 +50,12 @@ type Ledger interface {
 	UsageRecords(ctx context.Context, after int64, limit int) ([]ledger.UsageRecord, error)
 }
 
+// Teller has notices.
+type Teller interface {
+	// Notices returns at most limit notices behind after.
+	Notices(ctx context.Context, after int64, limit int) ([]notice.Notice, error)
+}
+
 // Deps are what a hand-over needs. DB and Ledger are required.
 type Deps struct {
 	DB      *store.DB
@@ -58,6 +65,8 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// OpenPeriods returns the lines of the periods that are open now; nil where no usage is shown.
 	OpenPeriods func(ctx context.Context) ([]statement.Row, error)
+	// Notices are what customers were told and chose; nil where there are none.
+	Notices Teller
 	// Client is for tests.
 	Client *http.Client
 }
@@ -104,7 +113,7 @@ func New(cfg Config, deps Deps) (*Handover, error) {
 	}
 	for _, w := range cfg.Webhooks {
 		p := &pusher{
-			cfg: w, source: cfg.Source, http: deps.Client, journal: h.journal, ledger: deps.Ledger,
+			cfg: w, source: cfg.Source, http: deps.Client, journal: h.journal, ledger: deps.Ledger, notices: deps.Notices,
 			clock: deps.Clock, logger: deps.Logger, metrics: m, holder: holder, step: nowhere,
 		}
 		for _, secret := range w.Secrets {

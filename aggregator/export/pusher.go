@@ -29,6 +29,7 @@ type pusher struct {
 	http    *http.Client
 	journal journal
 	ledger  Ledger
+	notices Teller // nil where there are none
 	clock   clock.Clock
 	logger  *slog.Logger
 	metrics *metrics
@@ -70,7 +71,7 @@ func (p *pusher) round(ctx context.Context, byHand bool) error {
 			failures = append(failures, err)
 		}
 		if err != nil && !errors.Is(err, webhook.ErrRefused) {
-			break // it does not answer; where it refuses one event, the other feed may go on
+			break // it does not answer; where it refuses one event, the other feeds may go on
 		}
 	}
 	failure := errors.Join(failures...)
@@ -162,7 +163,17 @@ func (p *pusher) keepHold(ctx context.Context) error {
 
 // read returns at most so many events of a feed behind a number.
 func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) (list []message, err error) {
-	if feed == UsageRecords {
+	switch feed {
+	case Notices:
+		if p.notices == nil {
+			return nil, nil
+		}
+		notices, err := p.notices.Notices(ctx, after, most)
+		for _, n := range notices {
+			list = append(list, message{seq: n.Number, event: cloudevents.OfNotice(p.source, n)})
+		}
+		return list, err
+	case UsageRecords:
 		records, err := p.ledger.UsageRecords(ctx, after, most)
 		for _, r := range records {
 			list = append(list, message{seq: r.Seq, event: cloudevents.OfUsageRecord(p.source, r)})

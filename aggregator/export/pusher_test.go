@@ -21,6 +21,7 @@ import (
 	"pgregory.net/rapid"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
 	"hostmeter/internal/store"
@@ -195,7 +196,7 @@ func TestPushOnEveryStore(t *testing.T) {
 			t.Fatalf("%d messages, want 253", l.sink.got)
 		}
 		positions, err := h.Positions(t.Context())
-		if err != nil || len(positions) != 2 || positions[0].Seq != 251 || positions[1].Seq != 2 || positions[0].Behind != 0 {
+		if err != nil || len(positions) != 3 || positions[0].Seq != 251 || positions[1].Seq != 2 || positions[0].Behind != 0 {
 			t.Fatalf("%+v, %v", positions, err)
 		}
 	})
@@ -329,4 +330,37 @@ func TestEveryEventInOrder(t *testing.T) {
 		round("never")
 		l.sink.want(r, int64(len(l.books.records)), int64(len(l.books.statements)))
 	})
+}
+
+// teller has as many notices as it says.
+type teller int64
+
+func (n teller) Notices(_ context.Context, after int64, limit int) (list []notice.Notice, err error) {
+	for number := after + 1; number <= int64(n) && len(list) < limit; number++ {
+		list = append(list, notice.Notice{Number: number, Kind: notice.KindThreshold, Service: "s1", Threshold: 50, Hash: strconv.FormatInt(number, 16)})
+	}
+	return list, nil
+}
+
+// TestNoticesArePushed in order and once; a receiver that names its feeds is told of no other.
+func TestNoticesArePushed(t *testing.T) {
+	c := clock.NewManual(start)
+	l := newPushLab(t, storetest.SQLite(t, c), c)
+	l.cfg.Webhooks[0].Feeds = []Feed{Notices}
+	h, err := New(l.cfg, Deps{DB: l.db, Ledger: l.books, Clock: l.clock, Logger: slog.New(slog.DiscardHandler), Notices: teller(150)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.Now(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l.sink.got != 150 {
+		t.Fatalf("%d messages, want 150", l.sink.got)
+	}
+	positions, err := h.Positions(t.Context())
+	if err != nil || len(positions) != 1 || positions[0].Feed != Notices || positions[0].Seq != 150 {
+		t.Fatalf("%+v, %v", positions, err)
+	}
 }

@@ -146,7 +146,7 @@ func (h lately) readDays(ctx context.Context, tx *store.Tx) error {
 	a.add = func(p part) {
 		c := h.open[p.target.contract.Service]
 		if i := int(p.from.Sub(p.target.period.From) / (24 * time.Hour)); i < len(c.Days) {
-			in, out := counted(p)
+			in, out := countedOf(p)
 			c.Days[i].In += uint64(in.Octets)
 			c.Days[i].Out += uint64(out.Octets)
 		}
@@ -170,7 +170,7 @@ func (h lately) readSlots(ctx context.Context, tx *store.Tx, first, now time.Tim
 	a.add = func(p part) {
 		c := h.open[p.target.contract.Service]
 		day := &c.Recent[int(p.from.Sub(first)/(24*time.Hour))]
-		in, out := counted(p)
+		in, out := countedOf(p)
 		hour := p.from.Truncate(time.Hour)
 		at := int(hour.Sub(day.Day) / SlotLength)
 		for i := range SlotsPerHour {
@@ -191,8 +191,8 @@ func (h lately) readSlots(ctx context.Context, tx *store.Tx, first, now time.Tim
 	return nil
 }
 
-// counted returns what of a part is held against the quota.
-func counted(p part) (in, out Usage) {
+// countedOf returns what of a part is held against the quota.
+func countedOf(p part) (in, out Usage) {
 	if !p.target.contract.Counts(p.class) {
 		return in, out
 	}

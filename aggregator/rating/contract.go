@@ -74,6 +74,9 @@ type Contract struct {
 
 	// Schedule cuts the periods; it is Period, Opened and Zone once more, ready for use.
 	Schedule Schedule `json:"-"`
+
+	// Notices have no part in a charge, and a statement keeps none of them.
+	Notices NoticeTerms `json:"-"`
 }
 
 // PriceKey returns the key under which the contract's prices are published.

@@ -24,6 +24,12 @@ const (
 	DecideWaive DecisionKind = "waive"
 	// DecideCredit gives what a closed period was charged too much although the window for credits is over.
 	DecideCredit DecisionKind = "credit"
+	// These four are what the customer has chosen about a quota that is exceeded, or was forecast to be. They
+	// charge nothing and waive nothing: what was used is charged as ever.
+	DecideUpgrade    DecisionKind = "upgrade"
+	DecideThrottle   DecisionKind = "throttle"
+	DecideDisconnect DecisionKind = "disconnect"
+	DecideNothing    DecisionKind = "nothing"
 )
 
 // Decision is what somebody has decided, and why. It wins over every setting.
@@ -31,7 +37,7 @@ type Decision struct {
 	ID   string       `json:"id"`
 	Kind DecisionKind `json:"decision"`
 	// From and Until are, of an exclusion, whole slots [From, Until). Of the others From is an instant in
-	// the period, and Until zero.
+	// the period, and Until zero; that of a choice is when it was made.
 	From  time.Time `json:"from"`
 	Until time.Time `json:"until"`
 	// Direction is what an exclusion is of: In, Out, or Sum for both.
@@ -51,7 +57,10 @@ func (d Decision) concerns(p Period) bool {
 // rule writes the decision as a rule.
 func (d Decision) rule() Rule {
 	value := d.ID
-	if d.Kind == DecideExclude {
+	switch {
+	case d.Kind.IsChoice():
+		value = fmt.Sprintf("%s at %s", d.ID, d.From.UTC().Format(time.RFC3339))
+	case d.Kind == DecideExclude:
 		value = fmt.Sprintf("%s from %s to %s, %s", d.ID, d.From.UTC().Format(time.RFC3339), d.Until.UTC().Format(time.RFC3339), d.Direction)
 	}
 	return Rule{string(d.Kind), value + ", by " + d.By + ": " + d.Reason, FromDecision}

@@ -394,7 +394,10 @@ func (e Evidence) charged() []pair {
 	}
 	list = append(list, pair{"Rule", "the " + levelName(row.RuleFrom) + " is the strongest level among quota, direction and block; a contract's own setting wins over its plan's, and a plan's over the provider's"})
 	for _, rule := range e.Last().Rules {
-		if worthTelling(rule) {
+		switch {
+		case rating.DecisionKind(rule.Name).IsChoice():
+			list = append(list, pair{"Choice", rule.Name + " (" + rule.Value + ")"})
+		case worthTelling(rule):
 			list = append(list, pair{rule.Name, rule.Value + ", " + level(rule.Level)})
 		}
 	}

@@ -190,6 +190,9 @@ func (a *App) behindTheLog() []func(context.Context) error {
 	if a.aggregator != nil {
 		runs = append(runs, a.aggregator.Run)
 	}
+	if a.parts.Aggregate {
+		runs = append(runs, a.desk.notices.Run)
+	}
 	if a.handover != nil {
 		runs = append(runs, a.handover.Run)
 	}

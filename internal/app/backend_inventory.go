@@ -106,6 +106,7 @@ func rulesToAPI(r inventory.Rules) httpapi.Rules {
 	return httpapi.Rules{
 		Quota: r.Quota.String(), Direction: string(r.Direction), Period: string(r.Period), Block: r.Block.String(),
 		SKU: r.SKU, Bills: string(r.Bills), Internal: r.Internal, Free: r.Free, Partial: string(r.Partial), Sampled: string(r.Sampled), Grace: r.Grace.String(), Missing: string(r.Missing), TimeZone: r.TimeZone,
+		NoticeAt: r.NoticeAt.String(), NoticeForecast: r.NoticeForecast.String(), NoticeSpike: r.NoticeSpike.String(), DecideWithin: r.DecideWithin.String(),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/rating"
 	"hostmeter/aggregator/statement"
 	"hostmeter/internal/httpapi"
@@ -96,12 +97,16 @@ func (d summarizer) Summary(ctx context.Context, month httpapi.Month, now time.T
 	if err != nil {
 		return httpapi.Summary{}, err
 	}
+	forecasts, err := d.notices.Forecasts(ctx)
+	if err != nil {
+		return httpapi.Summary{}, err
+	}
 	out := httpapi.Summary{Month: month, At: now, TimeZone: report.TimeZone}
 	for _, row := range report.Rows {
 		if row.Kind == rating.KindAdjustment {
 			continue // it stands in the report; the page shows the period as it was billed
 		}
-		out.Services = append(out.Services, summaryOfRow(snapshot, row, now))
+		out.Services = append(out.Services, summaryOfRow(snapshot, forecasts, row, now))
 	}
 	meters := map[string]bool{}
 	for _, u := range report.Unowned {
@@ -113,7 +118,7 @@ func (d summarizer) Summary(ctx context.Context, month httpapi.Month, now time.T
 	return out, nil
 }
 
-func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time) httpapi.ServiceSummary {
+func summaryOfRow(snapshot *inventory.Snapshot, forecasts map[notice.PeriodKey]notice.Forecast, row statement.Row, now time.Time) httpapi.ServiceSummary {
 	out := httpapi.ServiceSummary{
 		Service: row.Service, Customer: row.Customer, Plan: row.Plan, PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo,
 		TimeZone: row.TimeZone, State: string(row.State), Direction: string(row.Direction),
@@ -124,33 +129,20 @@ func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time
 	if customer, ok := snapshot.CustomerByID(row.Customer); ok {
 		out.CustomerName = customer.Name
 	}
-	if !row.Provisional {
-		used, amount := row.Used, row.AmountExVAT
+	used, amount := row.Used, row.AmountExVAT
+	if !row.Provisional || !now.Before(row.PeriodTo) { // nothing is to be forecast any more
 		out.Forecast, out.Overage = &used, &amount
 		return out
 	}
-	out.Forecast, out.Overage = forecast(snapshot, row, now)
+	if !row.Unlimited && used.GreaterThan(row.Quota.Add(row.Grace)) { // certain, with a forecast or without
+		certain := 1.0
+		out.Exceeds, out.Overage = &certain, &amount
+	}
+	if f, ok := forecasts[notice.PeriodKey{Service: row.Service, From: row.PeriodFrom.UnixNano()}]; ok {
+		out.Forecast, out.ForecastLow, out.ForecastHigh, out.ForecastAt = &f.Expected, &f.Low, &f.High, &f.MadeAt
+		out.Exceeds, out.Overage = &f.Probability, f.ExpectedAmount
+	}
 	return out
-}
-
-// forecast draws a straight line from the period's begin through now to its end, and rates what that
-// comes to. Both are nil while it is too early to tell.
-func forecast(snapshot *inventory.Snapshot, row statement.Row, now time.Time) (used, amount *decimal.Decimal) {
-	period := rating.Period{From: row.PeriodFrom, To: row.PeriodTo}
-	in, known := rating.Forecast(period, uint64(max(row.InOctets, 0)), now)
-	out, alsoKnown := rating.Forecast(period, uint64(max(row.OutOctets, 0)), now)
-	if !known || !alsoKnown {
-		return nil, nil
-	}
-	contract, err := snapshot.Contract(row.Service, row.PeriodFrom)
-	if err != nil {
-		return nil, nil
-	}
-	charge, err := rating.Rate(contract, period, rating.Usage{InOctets: in, OutOctets: out}, snapshot.Prices())
-	if err != nil {
-		return nil, nil
-	}
-	return &charge.Used, &charge.AmountExVAT
 }
 
 func recordToAPI(r ledger.UsageRecord) httpapi.UsageRecord {

@@ -26,9 +26,13 @@ func (a *App) openAggregator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.desk.notices.Attach(a.logger, a.registry); err != nil {
+		return err
+	}
 	if a.cfg.Handover.Enabled() {
 		a.handover, err = export.New(a.cfg.Handover, export.Deps{
 			DB: a.desk.db, Ledger: a.desk.ledger, Clock: a.clock, Logger: a.logger, Metrics: a.registry, OpenPeriods: a.desk.openPeriods,
+			Notices: a.desk.notices,
 		})
 		if err != nil {
 			return err
@@ -64,6 +68,9 @@ func (a *App) afterSeal(ctx context.Context) error {
 func (d *Desk) afterSeal(ctx context.Context) (ledger.Closed, error) {
 	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
 		return ledger.Closed{}, fmt.Errorf("emit usage records: %w", err)
+	}
+	if err := d.notices.Settle(ctx); err != nil { // what nobody answered stands on the statement
+		return ledger.Closed{}, fmt.Errorf("settle decisions: %w", err)
 	}
 	closed, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now())
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"hostmeter/aggregator"
 	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/series"
 	"hostmeter/aggregator/utilisation"
 	"hostmeter/collector"
@@ -19,6 +20,7 @@ import (
 	"hostmeter/detector/notify"
 	"hostmeter/internal/config"
 	"hostmeter/internal/httpapi"
+	"hostmeter/internal/mail"
 	"hostmeter/internal/stream/disk"
 	"hostmeter/internal/stream/kafka"
 	"hostmeter/internal/telemetry"
@@ -40,6 +42,8 @@ type Config struct {
 	Aggregator aggregator.Config   `yaml:"aggregator"`
 	Handover   export.Config       `yaml:"handover"`
 	Addresses  utilisation.Terms   `yaml:"addresses"`
+	Notices    notice.Config       `yaml:"notices"`
+	Mail       mail.Config         `yaml:"mail"`
 	Detector   detector.Config     `yaml:"detector"`
 	Notify     notify.Config       `yaml:"notify"`
 	Series     series.Config       `yaml:"series"`
@@ -71,6 +75,8 @@ func DefaultConfig() Config {
 		Aggregator: aggregator.DefaultConfig(),
 		Handover:   export.DefaultConfig(),
 		Addresses:  utilisation.DefaultTerms(),
+		Notices:    notice.DefaultConfig(),
+		Mail:       mail.DefaultConfig(),
 		Detector:   detector.DefaultConfig(),
 		Notify:     notify.DefaultConfig(),
 		Series:     series.DefaultConfig(),
@@ -129,6 +135,8 @@ func (c Config) Validate() error {
 		{"aggregator", c.Aggregator.Validate},
 		{"handover", c.Handover.Validate},
 		{"addresses", c.Addresses.Validate},
+		{"notices", c.Notices.Validate},
+		{"mail", c.Mail.Validate},
 		{"detector", c.Detector.Validate},
 		{"notify", c.Notify.Validate},
 		{"series", c.Series.Validate},

@@ -81,7 +81,7 @@ func (d *demo) feed(ctx context.Context, e simulate.Event) error {
 }
 
 // finishDay books and looks at what the day brought to the log, then does what the aggregator does
-// every minute: seal, tell, close.
+// every minute: seal, tell, close; and what notices do every ten.
 func (d *demo) finishDay(ctx context.Context, at time.Time, booking, detection *dayReader) error {
 	d.manual.Set(at)
 	if err := d.app.collector.Flush(ctx, at, true); err != nil {
@@ -101,7 +101,10 @@ func (d *demo) finishDay(ctx context.Context, at time.Time, booking, detection *
 	if err := d.app.detector.Checkpoint(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	return d.app.aggregator.Maintain(context.WithoutCancel(ctx))
+	if err := d.app.aggregator.Maintain(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	return d.app.desk.notices.Look(context.WithoutCancel(ctx))
 }
 
 // dayReader is a reader that knows how far it has read.

@@ -11,10 +11,12 @@ import (
 	"time"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/detector/incident"
 	"hostmeter/internal/auth"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/inventory"
+	"hostmeter/internal/mail"
 	"hostmeter/internal/store"
 )
 
@@ -26,6 +28,7 @@ type Desk struct {
 	config    Config
 	ledger    *ledger.Ledger
 	inventory *inventory.Inventory
+	notices   *notice.Notices
 	incidents *incident.Store
 	keeper    *auth.Keeper
 }
@@ -57,7 +60,7 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
 	}
-	return &Desk{
+	d := &Desk{
 		db:        db,
 		clock:     c,
 		config:    cfg,
@@ -65,7 +68,23 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		inventory: inventory.New(db),
 		incidents: incident.New(db, cfg.Notify.Receivers()...),
 		keeper:    auth.New(db, c, cfg.HTTP.Session),
-	}, nil
+	}
+	if err := d.openNotices(); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Desk) openNotices() error {
+	sender, err := mail.New(d.config.Mail)
+	if err == nil {
+		d.notices, err = notice.New(d.config.Notices, notice.Deps{DB: d.db, Ledger: d.ledger, Inventory: d.inventory, Mail: sender, Clock: d.clock})
+	}
+	if err != nil {
+		return wrong(err, "correct the key in the configuration")
+	}
+	return nil
 }
 
 // Close closes the store. It may be called twice.

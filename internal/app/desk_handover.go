@@ -20,7 +20,7 @@ func (d *Desk) handover() (*export.Handover, error) {
 	if !d.config.Handover.Enabled() {
 		return nil, wrong(errors.New("nothing is handed over: handover.whmcs.url and handover.webhooks are not set"), "docs/how-to/billing.md says how")
 	}
-	return export.New(d.config.Handover, export.Deps{DB: d.db, Ledger: d.ledger, Clock: d.clock, OpenPeriods: d.openPeriods})
+	return export.New(d.config.Handover, export.Deps{DB: d.db, Ledger: d.ledger, Clock: d.clock, OpenPeriods: d.openPeriods, Notices: d.notices})
 }
 
 // openPeriods returns the lines of the periods that are open now: they end in this month or the next.

@@ -185,6 +185,9 @@ func (d *Desk) CloseDue(ctx context.Context, w io.Writer) error {
 	if _, err := d.ledger.EmitUsageRecords(ctx, d.inventory); err != nil {
 		return err
 	}
+	if err := d.notices.Settle(ctx); err != nil {
+		return err
+	}
 	closed, err := d.ledger.CloseDue(ctx, d.inventory, d.clock.Now())
 	if err != nil {
 		return err
@@ -206,7 +209,11 @@ func (d *Desk) VerifyStatements(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(w, "%d statements are as they were written\n", n)
+	notices, err := d.notices.Verify(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%d statements and %d notices are as they were written\n", n, notices)
 	return err
 }
 

@@ -33,6 +33,8 @@ var wanted = map[string]string{
 	"GET /api/v1/approvals": "fa", "POST /api/v1/approvals": "fa", "POST /finance/approvals": "fa", "POST /admin/erase": "a",
 	"GET /api/v1/openapi.yaml": "public", "GET /healthz": "public", "GET /readyz": "public", "GET /metrics": "public",
 	"GET /static/{file}": "public", "GET /login": "public", "POST /login": "public", "POST /logout": "public",
+	"GET /api/v1/notices": "fa", "GET /api/v1/quota-decisions": "fa", "GET /api/v1/quota-decisions/{number}": "fa", "POST /api/v1/quota-decisions/{number}": "fa",
+	"GET /decide": "public", "POST /decide": "public", "GET /notices": "fa",
 	"GET /{$}": "fna", "GET /finance": "fa", "GET /finance/reconciliation": "fa", "GET /finance/unowned": "fa", "GET /finance/completeness": "fa", "GET /finance/addresses": "fa", "POST /finance/addresses/notice": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
 	"POST /incidents/{id}/silence": "na", "POST /incidents/{id}/resolve": "na", "GET /meters/{id}": "fna", "GET /admin": "a",
 }
@@ -44,6 +46,7 @@ func pathOf(pattern string) string {
 	pattern = strings.TrimSuffix(pattern, "{$}")
 	pattern = strings.ReplaceAll(pattern, "{month}", "2026-10")
 	pattern = strings.ReplaceAll(pattern, "{file}", "style.css")
+	pattern = strings.ReplaceAll(pattern, "{number}", "4")
 	if strings.Contains(pattern, "meters/") {
 		return strings.ReplaceAll(pattern, "{id}", "address:192.0.2.9")
 	}

@@ -25,6 +25,7 @@ type Backend struct {
 	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
+	Notices    NoticeDesk
 	Readiness  func(ctx context.Context) error                  // nil: always ready
 	Reload     func(ctx context.Context) error                  // reads the configuration again
 	OwnerNames func(ctx context.Context) (Names, error)         // nil: pages show identifiers
@@ -194,6 +195,22 @@ type AuditLog interface {
 // ExporterWatcher knows how the sources are.
 type ExporterWatcher interface {
 	Exporters(ctx context.Context) (Exporters, error)
+}
+
+// NoticeDesk has what customers were told, and takes their choices.
+type NoticeDesk interface {
+	// Notices returns at most limit notices with greater numbers than after, ascending; LastNotices the last ones, the newest first.
+	Notices(ctx context.Context, after int64, limit int) ([]Notice, error)
+	LastNotices(ctx context.Context, limit int) ([]Notice, error)
+	// QuotaDecisions returns the requests for decisions, the newest first: those that are open, or all.
+	QuotaDecisions(ctx context.Context, openOnly bool) ([]DecisionRequest, error)
+	QuotaDecision(ctx context.Context, number int64) (DecisionRequest, error) // ErrNotFound
+	// Choose records a choice; ErrNotFound, ErrConflict (it is decided, or the deadline is over), *InvalidError.
+	Choose(ctx context.Context, number int64, choice string, by Actor, note string) (DecisionRequest, error)
+	// Linked returns the request that a link in a mail is for, and changes nothing; ErrNotFound where the link is none of ours.
+	Linked(ctx context.Context, token string) (DecisionRequest, error)
+	// ChooseByLink is Choose for whoever has the link.
+	ChooseByLink(ctx context.Context, token, choice string) (DecisionRequest, error)
 }
 
 // MeterReader reads single meters.

@@ -84,6 +84,7 @@ var pictures = []struct {
 	{"addresses-phone", "/finance/addresses", 390, 1500, true},
 	{"noc", "/noc", 1280, 1000, false},
 	{"noc-dark", "/noc", 1280, 900, true},
+	{"notices", "/notices", 1280, 900, false},
 	{"noc-phone", "/noc", 390, 1500, true},
 	{"incident", "/incidents/i-0007", 1280, 1210, false},
 	{"incident-cpu-dark", "/incidents/i-0004", 1280, 900, true},

@@ -129,10 +129,17 @@ type ServiceSummary struct {
 	Quota        *decimal.Decimal `json:"quota"` // null: unmetered
 	Unit         string           `json:"unit"`  // GB, TB, GiB, TiB, Mbit/s
 	Used         decimal.Decimal  `json:"used"`
-	// Forecast is Used at the period's end if it goes on as it went, by a straight line; null where
-	// too little of the period is over, equal to Used where it is closed.
-	Forecast *decimal.Decimal `json:"forecast"`
-	// Overage is what Forecast would cost above the quota, ex VAT; for a closed period what was charged.
+	// Forecast is what Used is expected to be at the period's end, from the weeks before; null where less than two weeks are
+	// known, equal to Used where it is closed. ForecastLow and ForecastHigh bound it in 9 of 10 cases.
+	Forecast     *decimal.Decimal `json:"forecast"`
+	ForecastLow  *decimal.Decimal `json:"forecast_low"`
+	ForecastHigh *decimal.Decimal `json:"forecast_high"`
+	ForecastAt   *time.Time       `json:"forecast_at"`
+	// Exceeds is the probability, 0 to 1, that more is used than quota and grace; null where there is no
+	// forecast, 1 where it is so already.
+	Exceeds *float64 `json:"exceeds_probability"`
+	// Overage is the expected charge for what goes beyond the quota, ex VAT, without a forecast that of what is used;
+	// for a closed period what was charged.
 	Overage             *decimal.Decimal `json:"overage_ex_vat"`
 	Currency            string           `json:"currency"`
 	Coverage            *float64         `json:"coverage"`

@@ -49,7 +49,13 @@ type Rules struct {
 	Sampled   string `json:"sampled,omitempty"`  // estimate, lower_bound, hold: what sampled usage is charged by
 	Partial   string `json:"partial,omitempty"`  // full, prorated: the quota of a period in which it was opened or closed
 	Free      string `json:"free,omitempty"`     // backup peering: traffic classes that do not count
-	TimeZone  string `json:"time_zone,omitempty"`
+
+	NoticeAt       string `json:"notice_at,omitempty"`       // 50 75 90 100, none: per cents of the quota that are told
+	NoticeForecast string `json:"notice_forecast,omitempty"` // 80 %, none: the probability from which on a forecast is told
+	NoticeSpike    string `json:"notice_spike,omitempty"`    // 300 % 1h, none: of the average, a day
+	DecideWithin   string `json:"decide_within,omitempty"`   // 48h, none: to choose about a quota that is exceeded
+
+	TimeZone string `json:"time_zone,omitempty"`
 }
 
 // Service is what a customer bought.

@@ -27,6 +27,7 @@ type fake struct {
 	incidents []IncidentDetail
 	failing   error    // what every method returns, where it is set
 	calls     []string // what was called that changes something
+	chosen    *Choice  // about request 4
 }
 
 var fakeNow = time.Date(2026, 10, 21, 13, 37, 12, 0, time.UTC)
@@ -71,7 +72,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Checks: f, Addresses: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Checks: f, Addresses: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f, Notices: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}
@@ -284,6 +285,13 @@ func (f *fake) summaryOf(i int, s Service, month Month, now time.Time, random *r
 	if gone > 0.05 {
 		row.Forecast = ptr(row.Used.DivRound(decimal.NewFromFloat(gone), 6))
 	}
+	if gone > 0.05 && gone < 1 {
+		row.ForecastLow, row.ForecastHigh = ptr(row.Forecast.Mul(decimal.RequireFromString("0.95")).Round(6)), ptr(row.Forecast.Mul(decimal.RequireFromString("1.05")).Round(6))
+		row.ForecastAt, row.Exceeds = ptr(now.Add(-5*time.Minute)), ptr(0.004)
+		if row.Quota != nil && row.Forecast.GreaterThan(*row.Quota) {
+			row.Exceeds = ptr(0.83)
+		}
+	}
 	if gone == 1 {
 		row.State = "closed"
 		if now.Sub(to) < 2*day {
@@ -297,6 +305,85 @@ func (f *fake) summaryOf(i int, s Service, month Month, now time.Time, random *r
 		row.Coverage, row.StandardErrorOctets = ptr(1-random.Float64()*0.02), uint64(math.Sqrt(total)*4000)
 	}
 	return row
+}
+
+// fakeNotices are one of each kind; 4 is an open request, and 5 answers another.
+func (f *fake) fakeNotices() []Notice {
+	d := decimal.RequireFromString
+	base := Notice{At: f.now.Add(-time.Hour), Customer: "c01", Service: "s101", Plan: "virtual-2", PeriodFrom: f.now.Add(-20 * day), PeriodTo: f.now.Add(10 * day), TimeZone: "Europe/London",
+		Direction: "sum", Unit: "TB", Used: d("1.85"), Quota: d("2"), Currency: "GBP", Passed: []int{}, Hash: "abc", Mail: NoticeMail{State: "sent", Attempts: 1, SettledAt: ptr(f.now)}}
+	list := make([]Notice, 5)
+	for i, kind := range []string{"threshold", "forecast", "spike", "decision_requested", "decision_made"} {
+		list[i] = base
+		list[i].Number, list[i].Kind = int64(i+1), kind
+	}
+	list[0].Threshold, list[0].Passed = ptr(90), []int{50, 75}
+	list[1].Forecast = &Forecast{MadeAt: f.now, Expected: d("2.2"), Low: d("2.05"), High: d("2.35"), Probability: 0.97, ExpectedAmount: ptr(d("12")), Days: 56}
+	list[2].Spike = &Spike{Day: "2026-10-20", Minutes: 95, Percent: d("300"), AverageBitsPerSecond: 7e6, PeakBitsPerSecond: 61e6}
+	list[3].Forecast, list[3].Deadline = list[1].Forecast, ptr(f.now.Add(47*time.Hour))
+	list[4].Request, list[4].Choice = ptr(int64(3)), &Choice{Choice: "throttle", At: f.now, By: "customer c01", How: "by the link"}
+	list[4].Mail = NoticeMail{State: "unsure", Repeated: true, Attempts: 2, Error: "no answer"}
+	return list
+}
+
+func (f *fake) Notices(_ context.Context, after int64, limit int) ([]Notice, error) {
+	list := f.fakeNotices()
+	return list[min(int(after), len(list)):min(int(after)+limit, len(list))], f.failing
+}
+
+func (f *fake) LastNotices(context.Context, int) ([]Notice, error) {
+	list := f.fakeNotices()
+	slices.Reverse(list)
+	return list, f.failing
+}
+
+func (f *fake) QuotaDecisions(context.Context, bool) ([]DecisionRequest, error) {
+	r, err := f.QuotaDecision(context.Background(), 4)
+	return []DecisionRequest{r}, err
+}
+
+func (f *fake) QuotaDecision(_ context.Context, number int64) (DecisionRequest, error) {
+	if number != 4 {
+		return DecisionRequest{}, fmt.Errorf("number %d: %w", number, ErrNotFound)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return DecisionRequest{Notice: f.fakeNotices()[3], Open: f.chosen == nil, Outcome: f.chosen}, f.failing
+}
+
+func (f *fake) Choose(ctx context.Context, number int64, choice string, by Actor, _ string) (DecisionRequest, error) {
+	r, err := f.QuotaDecision(ctx, number)
+	if err != nil {
+		return r, err
+	}
+	if !slices.ContainsFunc(choiceOptions, func(o choiceOption) bool { return o.Name == choice }) {
+		return r, &InvalidError{Message: "not a choice", Hint: "choose one of the four"}
+	}
+	if r.Outcome != nil {
+		return r, fmt.Errorf("it is decided: %w", ErrConflict)
+	}
+	f.mu.Lock()
+	f.chosen = &Choice{Choice: choice, At: f.now, By: string(by), How: "by the API"}
+	f.mu.Unlock()
+	f.call("choose " + choice + " by " + string(by))
+	return f.QuotaDecision(ctx, number)
+}
+
+// fakeToken is a link's; its letters are to be found in no log.
+const fakeToken = "canary-token-AAAA"
+
+func (f *fake) Linked(ctx context.Context, token string) (DecisionRequest, error) {
+	if token != fakeToken {
+		return DecisionRequest{}, fmt.Errorf("link: %w", ErrNotFound)
+	}
+	return f.QuotaDecision(ctx, 4)
+}
+
+func (f *fake) ChooseByLink(ctx context.Context, token, choice string) (DecisionRequest, error) {
+	if _, err := f.Linked(ctx, token); err != nil {
+		return DecisionRequest{}, err
+	}
+	return f.Choose(ctx, 4, choice, "customer c01", "")
 }
 
 func (f *fake) Customers(context.Context) ([]Customer, error) { return f.customers, f.failing }

@@ -42,10 +42,13 @@ type financeRow struct {
 	UsedText     string
 	QuotaText    string
 	ForecastText string
-	OverageText  string
-	Share        float64 // used of quota; 0 where unmetered
-	Bar          bar
-	Level        string // "", near, over
+	// ForecastRange and ExceedsText are empty where nothing is forecast; the latter also where it will not exceed.
+	ForecastRange string
+	ExceedsText   string
+	OverageText   string
+	Share         float64 // used of quota; 0 where unmetered
+	Bar           bar
+	Level         string // "", near, over
 }
 
 // bar is a quota bar in per cent of its width.
@@ -143,6 +146,12 @@ func newFinanceRow(service ServiceSummary, at time.Time) financeRow {
 		UsedText: usedText(service.Used, service.Unit), QuotaText: "unmetered", ForecastText: missing, OverageText: moneyText(service.Overage, service.Currency)}
 	if service.Forecast != nil {
 		row.ForecastText = usedText(*service.Forecast, service.Unit) + nbsp + service.Unit
+	}
+	if service.ForecastLow != nil && service.ForecastHigh != nil {
+		row.ForecastRange = usedText(*service.ForecastLow, service.Unit) + "–" + usedText(*service.ForecastHigh, service.Unit)
+	}
+	if service.Exceeds != nil && *service.Exceeds >= 0.005 && *service.Exceeds < 1 {
+		row.ExceedsText = "will exceed: " + probabilityText(service.Exceeds)
 	}
 	if left := service.PeriodTo.Sub(at); left > 0 && service.State == "open" {
 		row.Left = agoText(left) + " left"

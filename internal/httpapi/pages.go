@@ -45,7 +45,7 @@ type problemView struct {
 	Request       string
 }
 
-var pageNames = []string{"login", "finance", "noc", "incident", "meter", "admin", "problem",
+var pageNames = []string{"login", "finance", "notices", "decide", "noc", "incident", "meter", "admin", "problem",
 	"reconciliation", "unowned", "completeness", "addresses"}
 
 func parsePages(zone *time.Location) (map[string]*template.Template, error) {
@@ -68,26 +68,27 @@ func parsePages(zone *time.Location) (map[string]*template.Template, error) {
 
 func pageFuncs(zone *time.Location) template.FuncMap {
 	return template.FuncMap{
-		"time":     func(at time.Time) string { return timeText(at, zone) },
-		"iso":      func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
-		"clock":    func(at time.Time) string { return clockText(at, zone) },
-		"octets":   octetsText,
-		"bits":     bitRateText,
-		"packets":  packetRateText,
-		"rate":     rateText,
-		"ratio":    ratioText,
-		"share":    func(v float64) string { return ratioText(&v) },
-		"skew":     skewText,
-		"sampled":  sampledText,
-		"money":    moneyText,
-		"quantity": quantityText,
-		"counts":   countsText,
-		"count":    func(n int) string { return countText(n) },
-		"ucount":   func(n uint64) string { return countText(n) },
-		"icount":   func(n int64) string { return countText(n) },
-		"value":    func(v *float64, unit string) string { return valueText(*v, unit) },
-		"segment":  pathSegment,
-		"add":      func(a, b uint64) uint64 { return a + b },
+		"time":        func(at time.Time) string { return timeText(at, zone) },
+		"iso":         func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
+		"clock":       func(at time.Time) string { return clockText(at, zone) },
+		"octets":      octetsText,
+		"bits":        bitRateText,
+		"packets":     packetRateText,
+		"rate":        rateText,
+		"ratio":       ratioText,
+		"share":       func(v float64) string { return ratioText(&v) },
+		"skew":        skewText,
+		"probability": func(p float64) string { return probabilityText(&p) },
+		"sampled":     sampledText,
+		"money":       moneyText,
+		"quantity":    quantityText,
+		"counts":      countsText,
+		"count":       func(n int) string { return countText(n) },
+		"ucount":      func(n uint64) string { return countText(n) },
+		"icount":      func(n int64) string { return countText(n) },
+		"value":       func(v *float64, unit string) string { return valueText(*v, unit) },
+		"segment":     pathSegment,
+		"add":         func(a, b uint64) uint64 { return a + b },
 		"sorted": func(v financeView, key, text string) map[string]any {
 			return map[string]any{"Month": v.Month, "Key": key, "Text": text, "Active": v.Sort == key}
 		},
@@ -125,7 +126,7 @@ var assets = func() string {
 }()
 
 // titles of the pages; the incident's and the meter's are their own.
-var titles = map[string]string{"login": "Log in", "finance": "Finance", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem",
+var titles = map[string]string{"login": "Log in", "finance": "Finance", "notices": "Notices", "decide": "Transfer quota", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem",
 	"reconciliation": "Reconciliation", "unowned": "Unowned traffic", "completeness": "Completeness", "addresses": "Addresses"}
 
 // render writes a page, whole or not at all.

@@ -45,6 +45,10 @@ var routes = []route{
 	{method: "GET", pattern: "/api/v1/statements", roles: forFinance, handle: (*Server).getStatements},
 	{method: "GET", pattern: "/api/v1/addresses", roles: forFinance, handle: (*Server).getAddresses},
 	{method: "POST", pattern: "/api/v1/addresses/notices", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postNotice},
+	{method: "GET", pattern: "/api/v1/notices", roles: forFinance, handle: (*Server).getNotices},
+	{method: "GET", pattern: "/api/v1/quota-decisions", roles: forFinance, handle: (*Server).getQuotaDecisions},
+	{method: "GET", pattern: "/api/v1/quota-decisions/{number}", roles: forFinance, handle: (*Server).getQuotaDecision},
+	{method: "POST", pattern: "/api/v1/quota-decisions/{number}", roles: forFinance, bodyMax: bodyBytesMax, handle: (*Server).postQuotaDecision},
 	// The API: incidents and meters.
 	{method: "GET", pattern: "/api/v1/incidents", roles: forNOC, handle: (*Server).getIncidents},
 	{method: "GET", pattern: "/api/v1/incidents/{id}", roles: forNOC, handle: (*Server).getIncident},
@@ -90,6 +94,9 @@ var routes = []route{
 	{method: "GET", pattern: "/login", public: true, page: true, handle: (*Server).pageLogin},
 	{method: "POST", pattern: "/login", public: true, page: true, bodyMax: formBytesMax, readOnly: true, handle: (*Server).postLogin},
 	{method: "POST", pattern: "/logout", public: true, page: true, bodyMax: formBytesMax, readOnly: true, handle: (*Server).postLogout},
+	// The page behind the links in mails: the link's own signature lets in.
+	{method: "GET", pattern: "/decide", public: true, page: true, handle: (*Server).pageDecide},
+	{method: "POST", pattern: "/decide", public: true, page: true, bodyMax: formBytesMax, handle: (*Server).postDecide},
 	// The pages.
 	{method: "GET", pattern: "/{$}", roles: forBoth, page: true, handle: (*Server).pageHome},
 	{method: "GET", pattern: "/finance", roles: forFinance, page: true, handle: (*Server).pageFinance},
@@ -100,6 +107,7 @@ var routes = []route{
 	{method: "GET", pattern: "/finance/completeness", roles: forFinance, page: true, handle: (*Server).pageCompleteness},
 	{method: "GET", pattern: "/finance/addresses", roles: forFinance, page: true, handle: (*Server).pageAddresses},
 	{method: "POST", pattern: "/finance/addresses/notice", roles: forFinance, page: true, bodyMax: formBytesMax, handle: (*Server).formNotice},
+	{method: "GET", pattern: "/notices", roles: forFinance, page: true, handle: (*Server).pageNotices},
 	{method: "GET", pattern: "/noc", roles: forNOC, page: true, handle: (*Server).pageNOC},
 	{method: "GET", pattern: "/incidents/{id}", roles: forNOC, page: true, handle: (*Server).pageIncident},
 	{method: "POST", pattern: "/incidents/{id}/ack", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formAck},

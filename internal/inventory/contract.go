@@ -34,6 +34,12 @@ func resolve(provider Provider, plan Plan, service Service, zones map[string]*ti
 		Rounding:     strongest("", "", provider.Rounding, defaultRounding),
 		Opened:       service.Opened,
 		Closed:       service.Closed,
+		Notices: rating.NoticeTerms{
+			At:       strongest(own.NoticeAt, planned.NoticeAt, standard.NoticeAt, defaultNoticeAt),
+			Forecast: strongest(own.NoticeForecast, planned.NoticeForecast, standard.NoticeForecast, defaultNoticeForecast),
+			Spike:    spike(own.NoticeSpike, planned.NoticeSpike, standard.NoticeSpike),
+			Decide:   strongest(own.DecideWithin, planned.DecideWithin, standard.DecideWithin, defaultDecideWithin),
+		},
 	}
 	bills := strongest(own.Bills, planned.Bills, standard.Bills, defaultBills)
 	contract.Bills = rating.Setting[string]{Value: string(bills.Value), Level: bills.Level}
@@ -75,6 +81,14 @@ func quantity(own, planned, standard rating.Quantity) rating.Setting[rating.Quan
 
 func grace(own, planned, standard rating.Grace) rating.Setting[rating.Grace] {
 	return stated(own, planned, standard, func(g rating.Grace) bool { return g.As != "" })
+}
+
+func spike(own, planned, standard rating.Spike) rating.Setting[rating.Spike] {
+	set := func(s rating.Spike) bool { return s.None || s.Told() }
+	if !set(standard) {
+		standard = defaultNoticeSpike
+	}
+	return stated(own, planned, standard, set)
 }
 
 func switchOf(own, planned, standard *bool) rating.Setting[bool] {

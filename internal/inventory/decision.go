@@ -31,7 +31,10 @@ func parseDecisionKind(text string) (rating.DecisionKind, error) {
 	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideRelease, rating.DecideWaive, rating.DecideCredit, decideRevoke:
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, release, waive, credit or revoke", text)
+	if k, err := rating.ParseChoice(text); err == nil {
+		return k, nil
+	}
+	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, release, waive, credit, upgrade, throttle, disconnect, nothing or revoke", text)
 }
 
 func parseSides(text string) (rating.Direction, error) {
@@ -244,6 +247,12 @@ func (s *Snapshot) decidedSpans(keep func(Decision) bool) []DecidedSpan {
 
 // Decisions returns all decisions by id, the revoked ones too. It is only read.
 func (s *Snapshot) Decisions() []Decision { return s.decisions }
+
+// DecisionByID returns a decision, also one that is revoked.
+func (s *Snapshot) DecisionByID(id string) (Decision, bool) {
+	d, ok := s.decisionByID[id]
+	return d, ok
+}
 
 // DecisionsOn returns the decisions about a service that are in force, in the order in which they were made.
 func (s *Snapshot) DecisionsOn(service string) []rating.Decision { return s.decided[service] }

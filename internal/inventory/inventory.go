@@ -16,6 +16,8 @@ import (
 	"time"
 	_ "time/tzdata" // zones must exist on a machine that has none installed
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	"hostmeter/internal/store"
 	"hostmeter/schemas"
@@ -39,6 +41,14 @@ const (
 	defaultZone      = "UTC"
 )
 
+// Notices where nobody says anything.
+var (
+	defaultNoticeAt       = rating.Thresholds{Text: "50 75 90 100"}
+	defaultNoticeForecast = rating.Probability{Text: "80 %"}
+	defaultNoticeSpike    = rating.Spike{Percent: decimal.NewFromInt(300), Over: time.Hour}
+	defaultDecideWithin   = rating.Grant{For: 48 * time.Hour}
+)
+
 // Rules are the settings that a provider, a plan and a service may each have. What is empty is not
 // set at that level.
 type Rules struct {
@@ -54,7 +64,12 @@ type Rules struct {
 	Sampled   rating.SampledPolicy `json:"sampled"`
 	Partial   rating.PartialPolicy `json:"partial"`
 	Free      string               `json:"free"` // classes, sorted, with spaces between
-	TimeZone  string               `json:"time_zone"`
+	// What the customer is told, and when.
+	NoticeAt       rating.Thresholds  `json:"notice_at"`
+	NoticeForecast rating.Probability `json:"notice_forecast"`
+	NoticeSpike    rating.Spike       `json:"notice_spike"`
+	DecideWithin   rating.Grant       `json:"decide_within"`
+	TimeZone       string             `json:"time_zone"`
 }
 
 // Provider is the hoster itself: its name and the defaults of everything below it.

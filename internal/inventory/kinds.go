@@ -25,7 +25,8 @@ type kind struct {
 }
 
 var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bills", "internal",
-	"missing", "grace", "sampled", "partial", "free", "time_zone"} // time_zone last: the provider has it elsewhere
+	"missing", "grace", "sampled", "partial", "free",
+	"notice_at", "notice_forecast", "notice_spike", "decide_within", "time_zone"} // time_zone last: the provider has it elsewhere
 
 // The kinds, in the order in which they may refer to each other.
 var (
@@ -246,7 +247,13 @@ func readRules(f *fields) Rules {
 		Sampled:   read(f, "sampled", rating.ParseSampledPolicy),
 		Partial:   read(f, "partial", rating.ParsePartialPolicy),
 		Free:      read(f, "free", parseFree),
-		TimeZone:  read(f, "time_zone", parseZone),
+
+		NoticeAt:       read(f, "notice_at", rating.ParseThresholds),
+		NoticeForecast: read(f, "notice_forecast", rating.ParseProbability),
+		NoticeSpike:    read(f, "notice_spike", rating.ParseSpike),
+		DecideWithin:   read(f, "decide_within", rating.ParseGrant),
+
+		TimeZone: read(f, "time_zone", parseZone),
 	}
 }
 
@@ -256,7 +263,8 @@ func (r Rules) row() []string {
 		internal = strconv.FormatBool(*r.Internal)
 	}
 	return []string{r.Quota.String(), string(r.Direction), string(r.Period), r.Block.String(), r.SKU, string(r.Bills), internal,
-		string(r.Missing), r.Grace.String(), string(r.Sampled), string(r.Partial), r.Free, r.TimeZone}
+		string(r.Missing), r.Grace.String(), string(r.Sampled), string(r.Partial), r.Free,
+		r.NoticeAt.String(), r.NoticeForecast.String(), r.NoticeSpike.String(), r.DecideWithin.String(), r.TimeZone}
 }
 
 func readProvider(f *fields) Provider {

@@ -1,4 +1,4 @@
-// Package cloudevents writes usage records and statements as CloudEvents in structured JSON.
+// Package cloudevents writes usage records, statements and notices as CloudEvents in structured JSON.
 //
 // It owns the shape of the events. It promises that the same record gives the same event, octet for octet:
 // a repeat is known by its source and id, and can be told from nothing else by its body.
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/statement"
 )
 
@@ -21,6 +22,7 @@ const ContentType = "application/cloudevents+json; charset=utf-8"
 const (
 	TypeUsageRecord = "hostmeter.usage-record.v1"
 	TypeStatement   = "hostmeter.statement.v1"
+	TypeNotice      = "hostmeter.notice.v1"
 )
 
 // Event is one event. Sequence is the number in the feed, of equal length, so that texts sort as numbers.
@@ -89,6 +91,11 @@ func OfStatement(source string, s ledger.Statement) Event {
 	}
 	data := Statement{Number: s.Number, ClosedAt: s.ClosedAt, Hash: s.Hash, PreviousHash: s.Previous, Line: line}
 	return event(source, TypeStatement, s.Hash, line.Service, s.ClosedAt, s.Number, data)
+}
+
+// OfNotice returns the event of a notice: its data is the notice. Its id is the hash, which holds all that was told.
+func OfNotice(source string, n notice.Notice) Event {
+	return event(source, TypeNotice, n.Hash, n.Service, n.At, n.Number, n)
 }
 
 func event(source, kind, id, subject string, at time.Time, seq int64, data any) Event {

@@ -1,0 +1,80 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// Notice is one thing that a customer was told.
+type Notice struct {
+	Number      int64           `json:"number"`
+	At          time.Time       `json:"at"`
+	Kind        string          `json:"kind"` // threshold, forecast, spike, decision_requested, decision_made
+	Customer    string          `json:"customer"`
+	Service     string          `json:"service"`
+	Plan        string          `json:"plan"`
+	PeriodFrom  time.Time       `json:"period_from"`
+	PeriodTo    time.Time       `json:"period_to"`
+	TimeZone    string          `json:"time_zone"`
+	Direction   string          `json:"direction"`
+	Unit        string          `json:"unit"`
+	Used        decimal.Decimal `json:"used"`
+	Quota       decimal.Decimal `json:"quota"`
+	Grace       decimal.Decimal `json:"grace"`
+	Currency    string          `json:"currency"`
+	AmountExVAT decimal.Decimal `json:"amount_ex_vat"` // for what was used until then
+	Threshold   *int            `json:"threshold"`     // per cent
+	Passed      []int           `json:"passed"`        // lower ones that were reached at the same look, and not told apart
+	Forecast    *Forecast       `json:"forecast"`
+	Spike       *Spike          `json:"spike"`
+	Deadline    *time.Time      `json:"deadline"`
+	Request     *int64          `json:"request"` // that a decision answers
+	Choice      *Choice         `json:"choice"`
+	Hash        string          `json:"hash"`
+	Mail        NoticeMail      `json:"mail"`
+}
+
+// Forecast is what a period comes to. Low and High bound it in 9 of 10 cases.
+type Forecast struct {
+	MadeAt         time.Time        `json:"made_at"`
+	Expected       decimal.Decimal  `json:"expected"`
+	Low            decimal.Decimal  `json:"low"`
+	High           decimal.Decimal  `json:"high"`
+	Probability    float64          `json:"probability"`
+	ExpectedAmount *decimal.Decimal `json:"expected_amount_ex_vat"`
+	Days           int              `json:"days"`
+}
+
+// Spike is a day's peaks above the average.
+type Spike struct {
+	Day                  string          `json:"day"`
+	Minutes              int             `json:"minutes"`
+	Percent              decimal.Decimal `json:"percent"`
+	AverageBitsPerSecond int64           `json:"average_bits_per_second"`
+	PeakBitsPerSecond    int64           `json:"peak_bits_per_second"`
+}
+
+// Choice is what a customer has chosen; by "nobody" where the deadline passed in silence.
+type Choice struct {
+	Choice string    `json:"choice"` // upgrade, throttle, disconnect, nothing
+	At     time.Time `json:"at"`
+	By     string    `json:"by"`
+	How    string    `json:"how"`
+}
+
+// NoticeMail is what became of the mail of a notice.
+type NoticeMail struct {
+	State     string     `json:"state"` // pending, sending, unknown, sent, refused, failed, unsure, skipped, expired
+	Repeated  bool       `json:"repeated"`
+	Attempts  int64      `json:"attempts"`
+	SettledAt *time.Time `json:"settled_at"`
+	Error     string     `json:"error"`
+}
+
+// DecisionRequest is a notice by which a customer was asked to choose, and what was chosen.
+type DecisionRequest struct {
+	Notice
+	Open    bool    `json:"open"`
+	Outcome *Choice `json:"outcome"`
+}
