@@ -148,7 +148,13 @@ func (n *Notices) Choose(ctx context.Context, number int64, choice, by, how stri
 	case !r.IsOpen(now):
 		return r, fmt.Errorf("number %d: %w since %s", number, ErrDeadline, r.Deadline.Format(time.RFC3339))
 	}
-	_, err = n.deps.Inventory.Put(ctx, []inventory.Row{decisionRow(r.Notice, kind, now, by, how)}, false)
+	snapshot, err := n.deps.Inventory.Snapshot(ctx)
+	if err != nil {
+		return r, err
+	}
+	row := decisionRow(r.Notice, kind, now, by, how)
+	unname(snapshot, r.Customer, row)
+	_, err = n.deps.Inventory.Put(ctx, []inventory.Row{row}, false)
 	var invalid *inventory.InvalidError
 	if errors.As(err, &invalid) {
 		again, readErr := n.Request(ctx, number)
@@ -182,6 +188,14 @@ func decisionRow(r Notice, kind rating.DecisionKind, at time.Time, by, how strin
 	}}
 }
 
+// unname takes the customer's name out of what is written on a statement for good.
+func unname(s *inventory.Snapshot, customer string, row inventory.Row) {
+	known, _ := s.CustomerByID(customer)
+	for _, column := range []string{"by", "reason"} {
+		row.Cells[column] = known.Unname(row.Cells[column])
+	}
+}
+
 // Settle records silence where a deadline is over, which means that what is used is charged, and tells of each decision
 // that was not told of. It may be called at any time and by several processes.
 func (n *Notices) Settle(ctx context.Context) error {
@@ -193,11 +207,17 @@ func (n *Notices) Settle(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	snapshot, err := n.deps.Inventory.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
 	now := n.deps.Clock.Now()
 	var silent []inventory.Row
 	for _, r := range list {
 		if r.Outcome.Choice == "" && !r.IsOpen(now) {
-			silent = append(silent, silence(r))
+			row := silence(r)
+			unname(snapshot, r.Customer, row)
+			silent = append(silent, row)
 		}
 	}
 	if err := n.putSilence(ctx, silent); err != nil {

@@ -93,6 +93,25 @@ func TestAChoiceByTheLink(t *testing.T) {
 	})
 }
 
+// TestNoNameStandsOnAStatement: an operator's note that names the customer is written with the identifier, and a customer
+// whose name is one of our words can choose.
+func TestNoNameStandsOnAStatement(t *testing.T) {
+	l := oneLab(t)
+	r := askedLab(t, l)
+	if _, err := l.Choose(t.Context(), r.Number, "upgrade", "user:jane", "by the API: Ada Ltd telephoned"); err != nil {
+		t.Fatal(err)
+	}
+	if rules := l.rules(); !strings.Contains(rules, "by the API: c1 telephoned") {
+		t.Fatalf("the statement says %q", rules)
+	}
+	l = oneLab(t)
+	l.load(`customers: [{id: c1, name: Customer, email: ada@example.org}]`)
+	askedLab(t, l)
+	if _, err := l.ChooseByLink(t.Context(), l.link(), "nothing"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSilenceIsCharged(t *testing.T) {
 	eachLab(t, func(t *testing.T, l *lab) {
 		r := askedLab(t, l)

@@ -33,6 +33,10 @@ func (c Customer) namedIn(text string) bool {
 	return mentions != nil && mentions.MatchString(text)
 }
 
+// Unname puts the identifier in the place of the customer's name and e-mail address: a decision that names its
+// customer is refused.
+func (c Customer) Unname(text string) string { return c.unname(text) }
+
 // unname puts the identifier in the place of the customer's name and e-mail address.
 func (c Customer) unname(text string) string {
 	mentions := c.mentions()
