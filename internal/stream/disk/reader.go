@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk/files"
 	"hostmeter/schemas"
 )
 
@@ -24,7 +25,7 @@ type reader struct {
 	gaps    []*stream.GapError
 	run     *run // where it is, or nil before the first segment
 	segment *segment
-	file    file
+	file    files.File
 	window  *window
 	offset  int64
 
@@ -198,7 +199,7 @@ func (r *reader) hasSeen(run *run, s *segment) bool {
 // which there is a gap: the gap is noted, and the record is read again after it.
 func (r *reader) record(end int64) (*schemas.Batch, error) {
 	if r.file == nil {
-		f, err := r.log.deps.files.Open(r.segment.path)
+		f, err := r.log.deps.Files.Open(r.segment.path)
 		if err != nil {
 			return nil, r.lost(err)
 		}

@@ -15,7 +15,7 @@ import (
 // recover finds the runs in the folder. A run that was not sealed is scanned in its last segment
 // only: the ones before were whole when it was begun.
 func (l *Log) recover(ctx context.Context) error {
-	names, err := l.deps.files.ReadDir(l.config.Path)
+	names, err := l.deps.Files.ReadDir(l.config.Path)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (l *Log) recover(ctx context.Context) error {
 // loadRun returns nil for a folder that holds nothing, which is removed.
 func (l *Log) loadRun(id uint64) (*run, error) {
 	r := &run{id: id, folder: filepath.Join(l.config.Path, runName(id))}
-	names, err := l.deps.files.ReadDir(r.folder)
+	names, err := l.deps.Files.ReadDir(r.folder)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +79,16 @@ func (l *Log) loadRun(id uint64) (*run, error) {
 	})
 	if len(r.segments) == 0 && !sealed {
 		for _, name := range names {
-			_ = l.deps.files.Remove(filepath.Join(r.folder, name))
+			_ = l.deps.Files.Remove(filepath.Join(r.folder, name))
 		}
-		_ = l.deps.files.Remove(r.folder)
+		_ = l.deps.Files.Remove(r.folder)
 		return nil, nil
 	}
 	return r, l.completeRun(r, seal, sealed)
 }
 
 func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
-	f, err := l.deps.files.Open(filepath.Join(r.folder, sealName))
+	f, err := l.deps.Files.Open(filepath.Join(r.folder, sealName))
 	if err != nil {
 		return header{}, false, nil // there is none: the last segment is scanned
 	}
@@ -109,7 +109,7 @@ func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
 // searched for from the beginning.
 func (l *Log) loadSegment(r *run, number uint64) (*segment, error) {
 	s := &segment{number: number, path: filepath.Join(r.folder, segmentName(number)), closed: true}
-	f, err := l.deps.files.Open(s.path)
+	f, err := l.deps.Files.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 // when its process ended: it is cut at the first damage that no later record shows to be behind
 // what had been durable, and nothing after it counts.
 func (l *Log) scan(r *run, s *segment, tail bool) error {
-	f, err := l.deps.files.Open(s.path)
+	f, err := l.deps.Files.Open(s.path)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (l *Log) remove(paths, folders []string) {
 		paths = append(paths, folder+"/"+sealName, folder)
 	}
 	for _, path := range paths {
-		if err := l.deps.files.Remove(path); err != nil {
+		if err := l.deps.Files.Remove(path); err != nil {
 			l.deps.Logger.Warn("cannot delete a part of the log that is no longer needed", "path", path, "err", err)
 		}
 	}
