@@ -221,7 +221,7 @@ func (l *Log) writeFrames(r *request, at place, durable, end int64) (int64, erro
 		body := payload[:r.lengths[i]]
 		payload = payload[r.lengths[i]:]
 		l.buf = appendRecordHead(l.buf, seed, recordHead{
-			length: uint32(len(body) + len(id)), shard: b.GetShard(), index: index, durable: uint64(durable),
+			length: uint32(len(body) + len(id)), shard: b.GetShard(), index: index, durable: uint64(durable), more: i < len(r.batches)-1,
 			payloadSum: crc32.Update(crc32.Checksum(body, castagnoli), castagnoli, id),
 		})
 		l.buf = append(append(l.buf, body...), id...)

@@ -46,10 +46,14 @@ func newHarness(t rapidOrTest) *harness {
 
 func (h *harness) open() {
 	h.t.Helper()
-	var err error
-	if h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: h.disk.Mount(), Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := h.tryOpen(); err != nil {
 		h.t.Fatalf("open: %v", err)
 	}
+}
+
+func (h *harness) tryOpen() (err error) {
+	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: h.disk.Mount(), Logger: slog.New(slog.DiscardHandler)})
+	return err
 }
 
 // append appends one batch a shard, and notes the outcome.

@@ -11,7 +11,7 @@ import (
 // A record is one batch in a segment: a head of fixed size, then the batch as protobuf. Integers are
 // little-endian.
 //
-//	0  mark     4  "hmR1"
+//	0  mark     4  "hmR1" at the last record of an append, "hmR+" at those before it
 //	4  length   4  of the payload
 //	8  shard    4
 //	12 index    8
@@ -21,13 +21,17 @@ import (
 //
 // The head's sum begins with log id and segment number, so that a block of another file is never
 // taken for a record of this one. `durable` lets recovery tell a torn tail, which nobody was ever
-// promised, from damage to what was promised.
+// promised, from damage to what was promised. The marks let it take an append that a crash interrupted
+// for whole or for absent: a tail that ends without the last record of an append is cut where the append began.
 const (
 	recordHeadSize = 36
 	maxPayload     = 1 << 30
 )
 
-var recordMark = []byte("hmR1")
+var recordMark, recordMarkMore = []byte("hmR1"), []byte("hmR+")
+
+// recordMarks is how both begin.
+var recordMarks = recordMark[:3]
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -54,6 +58,7 @@ type recordHead struct {
 	index      uint64
 	durable    uint64
 	payloadSum uint32
+	more       bool // the append goes on behind it
 }
 
 // size is the length of the whole record.
@@ -62,7 +67,11 @@ func (h recordHead) size() int64 { return recordHeadSize + int64(h.length) }
 // appendRecordHead appends the head of a record whose payload begins with payload and ends with tail.
 func appendRecordHead(dst []byte, seed uint32, h recordHead) []byte {
 	start := len(dst)
-	dst = append(dst, recordMark...)
+	if h.more {
+		dst = append(dst, recordMarkMore...)
+	} else {
+		dst = append(dst, recordMark...)
+	}
 	dst = binary.LittleEndian.AppendUint32(dst, h.length)
 	dst = binary.LittleEndian.AppendUint32(dst, h.shard)
 	dst = binary.LittleEndian.AppendUint64(dst, h.index)
@@ -73,7 +82,8 @@ func appendRecordHead(dst []byte, seed uint32, h recordHead) []byte {
 
 // parseRecordHead reads a head; b holds at least recordHeadSize octets.
 func parseRecordHead(b []byte, seed uint32) (recordHead, error) {
-	if !bytes.Equal(b[:4], recordMark) ||
+	more := bytes.Equal(b[:4], recordMarkMore)
+	if !more && !bytes.Equal(b[:4], recordMark) ||
 		binary.LittleEndian.Uint32(b[32:]) != crc32.Update(seed, castagnoli, b[:32]) {
 		return recordHead{}, errRecord
 	}
@@ -83,6 +93,7 @@ func parseRecordHead(b []byte, seed uint32) (recordHead, error) {
 		index:      binary.LittleEndian.Uint64(b[12:]),
 		durable:    binary.LittleEndian.Uint64(b[20:]),
 		payloadSum: binary.LittleEndian.Uint32(b[28:]),
+		more:       more,
 	}
 	if h.length > maxPayload || h.index == 0 {
 		return recordHead{}, errRecord
@@ -170,9 +181,9 @@ func (w *window) resync(offset, end int64) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		i := bytes.Index(b, recordMark)
+		i := bytes.Index(b, recordMarks)
 		if i < 0 {
-			offset += int64(len(b) - len(recordMark) + 1)
+			offset += int64(len(b) - len(recordMarks) + 1)
 			continue
 		}
 		offset += int64(i)

@@ -164,7 +164,7 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 
 // scan finds the indexes behind a segment's last record. With tail, the segment was being written
 // when its process ended: it is cut at the first damage that no later record shows to be behind
-// what had been durable, and nothing after it counts.
+// what had been durable, and nothing after it counts, nor does an append of which a part is missing.
 func (l *Log) scan(r *run, s *segment, tail bool) error {
 	f, err := l.deps.Files.Open(s.path)
 	if err != nil {
@@ -173,6 +173,7 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 	defer func() { _ = f.Close() }()
 	w := &window{from: f, seed: place{r.id, s.number}.seed()}
 	s.next = slices.Clone(s.base)
+	whole, wholeNext := s.begin, slices.Clone(s.base) // behind the last append that is whole
 	for offset := s.begin; offset < s.size; {
 		h, err := w.head(offset, s.size)
 		var payload []byte
@@ -188,8 +189,7 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 				return scanErr
 			}
 			if !promised {
-				s.size = offset
-				return nil
+				break
 			}
 		}
 		if errors.Is(err, errRecord) {
@@ -210,6 +210,12 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 		}
 		s.next = behind(s.next, h)
 		offset += h.size()
+		if !h.more {
+			whole, wholeNext = offset, slices.Clone(s.next)
+		}
+	}
+	if tail {
+		s.size, s.next = whole, wholeNext
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ var (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2 // 1 knew no appends: each of its records is one
 	maxShards     = 4096
 	maxHeader     = 64 + 8*maxShards + 1024
 	sealName      = "sealed"
@@ -105,7 +105,7 @@ func decodeHeader(b, magic []byte) (h header, length int64, err error) {
 		binary.LittleEndian.Uint32(b[size-4:]) != crc32.Checksum(b[:size-4], castagnoli) {
 		return header{}, 0, errHeader
 	}
-	if version != formatVersion {
+	if version == 0 || version > formatVersion {
 		return header{}, 0, fmt.Errorf("format %d: %w", version, ErrVersion)
 	}
 	shards := binary.LittleEndian.Uint32(b[48:])
