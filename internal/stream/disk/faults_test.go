@@ -15,6 +15,7 @@ import (
 
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/faultdisk"
+	"hostmeter/internal/stream/disk/files"
 	"hostmeter/internal/stream/streamtest"
 	"hostmeter/schemas"
 )
@@ -24,6 +25,7 @@ type harness struct {
 	t       rapidOrTest
 	cfg     Config
 	disk    *faultdisk.Disk
+	files   files.System // instead of disk, where set
 	log     *Log
 	number  uint64
 	kept    map[stream.Key][]uint64 // numbers of acknowledged batches, by index
@@ -52,7 +54,11 @@ func (h *harness) open() {
 }
 
 func (h *harness) tryOpen() (err error) {
-	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: h.disk.Mount(), Logger: slog.New(slog.DiscardHandler)})
+	system := h.files
+	if system == nil {
+		system = h.disk.Mount()
+	}
+	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Logger: slog.New(slog.DiscardHandler)})
 	return err
 }
 
@@ -131,6 +137,9 @@ func (h *harness) reopen() {
 // kill leaves the log as a killed process does: without a seal.
 func (h *harness) kill() {
 	h.t.Helper()
+	if h.files != nil {
+		_ = h.log.lock.Close() // as the kernel does
+	}
 	h.disk.Kill()
 	h.open()
 }

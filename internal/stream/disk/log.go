@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/files"
@@ -65,6 +66,7 @@ type Log struct {
 	confirmed stream.Watermarks
 	size      int64
 	alarmed   bool
+	accounted time.Time
 	changed   chan struct{} // closed and replaced at each change
 	done      chan struct{} // closed by Close
 }

@@ -114,15 +114,16 @@ func TestCrashAtEveryWrite(t *testing.T) {
 		s.tell()
 		return s.disk.Operations() - begun
 	}()
-	crashes := 0
+	crashes, what := 0, ""
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(what)
+		}
+	})
 	for at := 1; at <= operations; at++ {
-		for seed := range uint64(12) {
-			t.Run("", func(t *testing.T) {
-				defer func() {
-					if t.Failed() {
-						t.Logf("operation %d of %d, seed %d", at, operations, seed)
-					}
-				}()
+		for seed := range uint64(8) {
+			func() {
+				what = fmt.Sprintf("operation %d of %d, seed %d", at, operations, seed)
 				random := rand.New(rand.NewPCG(seed, uint64(at)))
 				s := &story{harness: newHarness(t)}
 				s.disk.CrashAt(at)
@@ -152,7 +153,7 @@ func TestCrashAtEveryWrite(t *testing.T) {
 				s.found()
 				s.reopen()
 				s.found()
-			})
+			}()
 		}
 	}
 	t.Logf("%d operations, %d crashes", operations, crashes)

@@ -175,12 +175,8 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 	s.next = slices.Clone(s.base)
 	whole, wholeNext := s.begin, slices.Clone(s.base) // behind the last append that is whole
 	for offset := s.begin; offset < s.size; {
-		h, err := w.head(offset, s.size)
-		var payload []byte
-		if err == nil {
-			payload, err = w.payload(offset, h, s.size)
-		}
-		if err != nil && !errors.Is(err, errRecord) && !errors.Is(err, errPayload) {
+		h, payload, err := w.record(offset, s.size)
+		if err != nil && !isDamage(err) {
 			return err
 		}
 		if err != nil && tail {
@@ -192,17 +188,17 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 				break
 			}
 		}
-		if errors.Is(err, errRecord) {
-			l.damaged(s.path, "record", offset)
+		if err != nil {
+			l.damaged(s.path, err.Error(), offset)
+			if errors.Is(err, errPayload) {
+				s.next = behind(s.next, h)
+			}
 			if offset, err = w.resync(offset+1, s.size); err != nil {
 				return err
 			}
 			continue
 		}
-		if err != nil {
-			l.damaged(s.path, "payload", offset)
-		}
-		if err == nil && r.collector == "" {
+		if r.collector == "" {
 			var b schemas.Batch
 			if proto.Unmarshal(payload, &b) == nil {
 				r.collector = b.GetCollector()

@@ -56,7 +56,7 @@ var (
 )
 
 const (
-	formatVersion = 2 // 1 knew no appends: each of its records is one
+	formatVersion = 2 // of records, see record.go
 	maxShards     = 4096
 	maxHeader     = 64 + 8*maxShards + 1024
 	sealName      = "sealed"
