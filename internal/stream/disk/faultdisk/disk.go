@@ -37,6 +37,7 @@ type Disk struct {
 	operations, syncs, syncsAfterFailure int
 	crashAt                              int // the operation at which the process dies; 0: none
 	dead                                 bool
+	struck                               string
 	faults                               Faults
 }
 
@@ -100,6 +101,20 @@ func (d *Disk) Set(f Faults) {
 
 // Heal takes all faults away. What failed stays failed.
 func (d *Disk) Heal() { d.Set(Faults{}) }
+
+// Struck names the fault that struck last: "disk full", "failed fsync", "torn write", "disk refuses everything".
+func (d *Disk) Struck() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.struck
+}
+
+// Faulty says whether a fault is set that has not come and gone.
+func (d *Disk) Faulty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.faults != Faults{}
+}
 
 // CrashAt lets the process die in the n-th operation from now that changes the disk: half of it may
 // still happen. 0 takes it back.

@@ -42,6 +42,7 @@ func (m *mount) changing() (dying bool, err error) {
 	}
 	if d.faults.Broken != nil {
 		defer d.mu.Unlock()
+		d.struck = "disk refuses everything"
 		return false, d.faults.Broken
 	}
 	return false, nil
@@ -270,10 +271,12 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 		allowed, err = d.operations%(len(b)+1), ErrCrashed
 	}
 	if d.faults.Tear != nil && len(b) > 64 {
+		d.struck = "torn write"
 		allowed, err, d.faults.Tear = min(allowed, len(b)/2), d.faults.Tear, nil
 	}
 	grows := offset + int64(allowed) - int64(len(f.node.content))
 	if d.faults.Bounded && grows > d.faults.Room {
+		d.struck = "disk full"
 		allowed -= int(min(grows-d.faults.Room, int64(allowed)))
 		grows, err = d.faults.Room, unix.ENOSPC
 	}
@@ -302,6 +305,7 @@ func (f *file) Sync() error {
 	}
 	if d.faults.FailSync != nil {
 		defer func() { d.faults.FailSync = nil }()
+		d.struck = "failed fsync"
 		n.failed = true
 		n.lost = append(n.lost, n.dirty...) // the kernel takes these pages for clean now
 		n.dirty = nil
