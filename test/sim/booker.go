@@ -18,8 +18,7 @@ type booker struct {
 	h          *history
 	source     stream.Source
 	clock      *stepped
-	db         *store.DB // nil: the process is down
-	ledger     *ledger.Ledger
+	ledger     *ledger.Ledger // nil: the process is down
 	inventory  *inventory.Inventory
 	aggregator *aggregator.Aggregator
 	reader     stream.Reader
@@ -45,21 +44,19 @@ func (c *stepped) Sleep(ctx context.Context, _ time.Duration) error { return ctx
 var errCommit = errors.New("the store is away")
 
 func (b *booker) up() {
-	if b.db != nil {
-		return
-	}
-	db, err := store.Open(background, "sqlite:"+b.h.ledgerPath, b.clock)
-	must(err)
-	b.db = db
-	db.Inject(store.Faults{
+	b.h.db.Inject(store.Faults{
 		BeforeCommit: func() error { return b.once(&b.failCommit, commitFailed) },
 		AfterCommit:  func() error { return b.once(&b.loseReply, replyLost) },
 	})
+	if b.ledger != nil {
+		return
+	}
 	cfg := ledgerConfig()
 	cfg.RowsInMemory = []int{1, 3, 1000}[b.h.random.IntN(3)]
-	b.ledger = ledger.New(db, cfg)
+	b.ledger = ledger.New(b.h.db, cfg)
 	b.ledger.SetLogger(quiet)
-	b.inventory = inventory.New(db)
+	b.inventory = inventory.New(b.h.db)
+	var err error
 	b.aggregator, err = aggregator.New(aggregator.DefaultConfig(), aggregator.Deps{
 		Ledger: b.ledger, Source: b.source, Clock: b.clock, Logger: quiet,
 		AfterSeal: func(ctx context.Context) error {
@@ -89,12 +86,8 @@ func (b *booker) once(what *bool, name string) error {
 
 // down ends the process. What it held is forgotten.
 func (b *booker) down() {
-	if b.db == nil {
-		return
-	}
 	b.leave()
-	must(b.db.Close())
-	b.db = nil
+	b.ledger = nil
 	b.failCommit, b.loseReply = false, false
 }
 
@@ -142,9 +135,10 @@ func (b *booker) read(most int) {
 
 // book books what is held.
 func (b *booker) book() {
-	if b.db == nil || b.held == nil && b.gap == nil {
+	if b.held == nil && b.gap == nil {
 		return
 	}
+	b.up()
 	b.countHistory()
 	var err error
 	if b.gap != nil {
@@ -202,15 +196,15 @@ func (b *booker) maintain() {
 
 // forgetWatermarks is a sabotage.
 func (b *booker) forgetWatermarks() {
-	must(b.db.Update(background, func(tx *store.Tx) error {
+	_ = b.h.db.Update(background, func(tx *store.Tx) error {
 		_, err := tx.Exec(background, `UPDATE watermark SET idx = idx - 1 WHERE idx > 1`)
 		return err
-	}))
+	})
 }
 
 // assumeBooked is a sabotage.
 func (b *booker) assumeBooked() {
-	_ = b.db.Update(background, func(tx *store.Tx) error {
+	_ = b.h.db.Update(background, func(tx *store.Tx) error {
 		for _, batch := range b.held {
 			if _, err := tx.Exec(background, `UPDATE watermark SET idx = ? WHERE collector = ? AND shard = ? AND idx = ?`,
 				int64(batch.GetIndex()), batch.GetCollector(), int64(batch.GetShard()), int64(batch.GetIndex()-1)); err != nil {

@@ -3,17 +3,13 @@ package sim
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"hostmeter/aggregator/ledger"
 	"hostmeter/collector"
-	"hostmeter/internal/clock"
 	"hostmeter/internal/inventory"
-	"hostmeter/internal/store"
 	"hostmeter/schemas"
 )
 
@@ -118,10 +114,7 @@ func (h *history) read(l *ledger.Ledger) canonical {
 // undisturbed runs a collector for each site over what was kept, in the order in which it came, and books
 // all of it at once.
 func (h *history) undisturbed() canonical {
-	path := filepath.Join(h.dir, "undisturbed.db")
-	must(os.WriteFile(path, h.template, 0o600))
-	c := clock.NewManual(begin)
-	db, err := store.Open(background, "sqlite:"+path, c)
+	db, err := h.newLedger("undisturbed.db")
 	must(err)
 	defer func() { _ = db.Close() }()
 	l := ledger.New(db, ledgerConfig())
@@ -129,7 +122,7 @@ func (h *history) undisturbed() canonical {
 	var batches []*schemas.Batch
 	for _, s := range h.sites {
 		memory := &memoryLog{}
-		quietly, err := collector.New(collectorConfig(s.id), collector.Deps{Log: memory, Clock: c, Logger: quiet})
+		quietly, err := collector.New(collectorConfig(s.id), collector.Deps{Log: memory, Clock: h.clock, Logger: quiet})
 		must(err)
 		at := begin
 		for _, f := range s.flushes { // where they were cut tells how the errors of samples are rounded
@@ -146,7 +139,6 @@ func (h *history) undisturbed() canonical {
 	}
 	_, err = l.Book(background, batches)
 	must(err)
-	c.Set(h.clock.Now())
 	_, err = l.Seal(background, h.clock.Now())
 	must(err)
 	_, err = l.EmitUsageRecords(background, inventory.New(db))

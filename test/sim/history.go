@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostmeter/internal/clock"
+	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/faultdisk"
 
@@ -16,10 +17,11 @@ import (
 
 // history is one run.
 type history struct {
-	dir, ledgerPath string
-	sabotage        Sabotage
-	random          *rand.Rand
-	clock           *clock.Manual
+	dir      string
+	sabotage Sabotage
+	random   *rand.Rand
+	clock    *clock.Manual
+	db       *store.DB
 	// receive is by how much the collectors' clocks are wrong. It is a part of what is received: the
 	// undisturbed run has it too.
 	receive  time.Duration
@@ -39,11 +41,12 @@ type history struct {
 
 func (s *Suite) newHistory(dir string, seed uint64) (*history, error) {
 	h := &history{
-		dir: dir, ledgerPath: filepath.Join(dir, "ledger.db"), sabotage: s.Sabotage, template: s.template,
+		dir: dir, sabotage: s.Sabotage, template: s.template,
 		random: newRandom(seed), clock: clock.NewManual(begin), result: Result{Counts: map[string]int{}},
 		senders: newSenders(), received: map[*datagram]time.Time{}, missed: map[*datagram]bool{},
 	}
-	if err := os.WriteFile(h.ledgerPath, s.template, 0o600); err != nil {
+	var err error
+	if h.db, err = h.newLedger("ledger.db"); err != nil {
 		return nil, err
 	}
 	h.sites = append(h.sites, newSite(h, "one"))
@@ -64,10 +67,17 @@ func (s *Suite) newHistory(dir string, seed uint64) (*history, error) {
 	return h, nil
 }
 
-func (h *history) close() {
-	for _, b := range h.bookers {
-		b.down()
+// newLedger makes a store with an inventory and nothing else in it.
+func (h *history) newLedger(name string) (*store.DB, error) {
+	path := filepath.Join(h.dir, name)
+	if err := os.WriteFile(path, h.template, 0o600); err != nil {
+		return nil, err
 	}
+	return store.Open(background, "sqlite:"+path, h.clock)
+}
+
+func (h *history) close() {
+	_ = h.db.Close()
 	for _, s := range h.sites {
 		if s.collector != nil {
 			_ = s.collector.Close()
@@ -154,14 +164,14 @@ func (h *history) disturb(site *site, booker *booker) {
 	case 8, 9:
 		site.disk.Heal()
 	case 10:
-		if booker.db != nil {
+		if booker.ledger != nil {
 			h.count(aggregatorKilled)
 			booker.down()
 		}
 	case 11:
-		booker.failCommit = booker.db != nil
+		booker.failCommit = booker.ledger != nil
 	case 12:
-		booker.loseReply = booker.db != nil
+		booker.loseReply = booker.ledger != nil
 	case 13:
 		h.count(clockOfAggregator)
 		booker.clock.by = time.Duration(h.random.IntN(4*60)-2*60) * time.Minute * time.Duration(1+23*h.random.IntN(2))
@@ -283,9 +293,8 @@ func (h *history) finish() {
 		b.read(100)
 		b.book()
 	}
-	h.clock.Advance(3 * 24 * time.Hour)
+	h.clock.Advance(36 * time.Hour) // the day is over, and sealed
 	h.bookers[0].maintain()
-	h.bookers[1].down()
 }
 
 // booked says whether the ledger has all that the logs hold.

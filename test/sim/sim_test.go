@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,7 @@ import (
 var (
 	histories = flag.Uint64("histories", 2000, "how many histories to run")
 	firstSeed = flag.Uint64("first-seed", 1, "the seed of the first of them; the others count on")
+	atMost    = flag.Duration("at-most", 0, "begin no history after this time; 0: run all")
 	only      = flag.Bool("only", false, "run these histories alone, without the seeds that are kept")
 	table     = flag.String("table", "", "write what was run to this file, as JSON")
 )
@@ -106,6 +108,7 @@ func TestHistories(t *testing.T) {
 	if !*only {
 		kept = keptSeeds(t)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // histories are short
 	begun := time.Now()
 	var next atomic.Uint64
 	var workers sync.WaitGroup
@@ -113,7 +116,7 @@ func TestHistories(t *testing.T) {
 		workers.Go(func() {
 			for {
 				i := next.Add(1) - 1
-				if i >= uint64(len(kept))+count {
+				if i >= uint64(len(kept))+count || *atMost > 0 && time.Since(begun) > *atMost {
 					return
 				}
 				seed := *firstSeed + i - uint64(len(kept))
@@ -129,8 +132,9 @@ func TestHistories(t *testing.T) {
 	}
 	workers.Wait()
 	took := time.Since(begun)
+	last := *firstSeed + uint64(max(sum.histories-len(kept), 1)) - 1
 	t.Logf("%d histories in %s, %.0f a minute, seeds %d to %d: %d datagrams, of which %d lost and declared; %d batches, %d crashes of collectors, %d late entries",
-		sum.histories, took.Round(time.Second), float64(sum.histories)/took.Minutes(), *firstSeed, *firstSeed+count-1, sum.Datagrams, sum.Lost, sum.Batches, sum.Crashes, sum.Late)
+		sum.histories, took.Round(time.Second), float64(sum.histories)/took.Minutes(), *firstSeed, last, sum.Datagrams, sum.Lost, sum.Batches, sum.Crashes, sum.Late)
 	if sum.failures == 0 && count >= 100 && (sum.Late == 0 || sum.Crashes == 0 || sum.Lost == 0) {
 		t.Error("nothing was late, nothing died or nothing was lost: this proves nothing")
 	}
@@ -146,7 +150,7 @@ func TestHistories(t *testing.T) {
 		}
 	}
 	if *table != "" {
-		if err := sum.write(*table, *firstSeed, *firstSeed+count-1); err != nil {
+		if err := sum.write(*table, *firstSeed, last); err != nil {
 			t.Error(err)
 		}
 	}
