@@ -52,7 +52,7 @@ const (
 // up starts the process: false where it died again.
 func (s *site) up() bool {
 	cfg := disk.DefaultConfig()
-	cfg.Path, cfg.SegmentSize, cfg.Retain = "/log", 4096, 0
+	cfg.Path, cfg.SegmentSize, cfg.Retain = "/log", 4096, s.h.retain
 	var mounted files.System = s.disk.Mount()
 	if s.h.sabotage == LyingDisk {
 		mounted = lyingDisk{mounted}
@@ -240,7 +240,7 @@ func (s *site) down(cut bool) {
 	}
 	s.h.count(powerCut)
 	s.disk.PowerCut(s.h.random)
-	if s.h.random.IntN(2) == 0 {
+	if s.h.random.IntN(2) == 0 && s.h.retain == keepAll { // it is in the log as well, while that is kept
 		_ = os.Remove(filepath.Join(s.folder, "positions.json"))
 	}
 }
