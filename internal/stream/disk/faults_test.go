@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
@@ -316,4 +317,83 @@ func TestCallThatIsGivenUpInTheQueueIsNotWritten(t *testing.T) {
 	}
 	_ = h.append(1)
 	h.check()
+}
+
+// syncing calls back while a file is being synced.
+type syncing struct {
+	files.System
+	hook func()
+}
+
+func (s *syncing) OpenWrite(name string) (files.File, error) {
+	f, err := s.System.OpenWrite(name)
+	return &syncingFile{f, s}, err
+}
+
+type syncingFile struct {
+	files.File
+	of *syncing
+}
+
+func (f *syncingFile) Sync() error {
+	if f.of.hook != nil {
+		f.of.hook()
+	}
+	return f.File.Sync()
+}
+
+func TestNothingIsReadableBeforeItsFsync(t *testing.T) {
+	h := newHarness(t)
+	_ = h.log.Close()
+	disk := &syncing{System: h.disk.Mount()}
+	h.files = disk
+	h.open()
+	_ = h.append(50)
+	looked := 0
+	disk.hook = func() {
+		looked++
+		if _, n := readAll(t, h.log, testShards); n != testShards {
+			t.Errorf("%d batches are readable while the second group is synced, want %d", n, testShards)
+		}
+	}
+	_ = h.append(50)
+	disk.hook = nil
+	if looked == 0 {
+		t.Fatal("nothing was synced")
+	}
+	h.check()
+}
+
+// Each failure is told: by its reason, and as a file that was given up.
+func TestFailuresAreCounted(t *testing.T) {
+	f := func(faults faultdisk.Faults, reason string) {
+		t.Helper()
+		disk, registry := faultdisk.New(), prometheus.NewRegistry()
+		cfg := DefaultConfig()
+		cfg.Path = "/log"
+		l, err := Open(t.Context(), cfg, "c", testShards, Deps{Files: disk.Mount(), Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, 1, 1)
+		disk.Set(faults)
+		if err := l.Append(t.Context(), []*schemas.Batch{streamtest.Batch(0, 2, 4000)}); err == nil {
+			t.Fatalf("%s: no error", reason)
+		}
+		disk.Heal()
+		fill(t, l, 3, 3)
+		if n := counterValue(t, registry, "hostmeter_log_abandoned_segments_total"); n != 1 {
+			t.Errorf("%s: %v files given up, want 1", reason, n)
+		}
+		if n := counterValue(t, registry, "hostmeter_log_refused_batches_total"); n != 1 {
+			t.Errorf("%s: %v batches refused, want 1", reason, n)
+		}
+		if deleted := l.metrics.refused.DeleteLabelValues(reason); !deleted {
+			t.Errorf("nothing was refused for the reason %s", reason)
+		}
+	}
+	f(faultdisk.Faults{Bounded: true, Room: 100}, "disk_full")
+	f(faultdisk.Faults{FailSync: unix.EIO}, "disk_error")
+	f(faultdisk.Faults{Tear: unix.EIO}, "disk_error")
+	f(faultdisk.Faults{Broken: unix.EIO}, "disk_error")
 }
