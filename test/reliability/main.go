@@ -20,7 +20,7 @@ import (
 type Row struct {
 	Layer     string `json:"layer"`     // "simulation", "processes"
 	Fault     string `json:"fault"`     // what went wrong
-	Windows   string `json:"windows"`   // where in the work
+	Windows   any    `json:"windows"`   // where in the work: a text, or in how many places
 	Runs      int    `json:"runs"`      // how often it struck
 	Histories int    `json:"histories"` // in how many histories
 	SeedFirst uint64 `json:"seed_first"`
@@ -75,10 +75,20 @@ func document(folder string) ([]byte, error) {
 }
 
 func writeTable(b *bytes.Buffer, rows []Row) {
-	b.WriteString("| fault | where | struck | histories | seeds | result |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| fault | where, or in how many windows | struck | histories | seeds | result |\n|---|---|---|---|---|---|\n")
 	for _, r := range rows {
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", cell(r.Fault), cell(r.Windows), count(r.Runs), count(r.Histories), seeds(r), cell(r.Result))
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", cell(r.Fault), windows(r.Windows), count(r.Runs), count(r.Histories), seeds(r), cell(r.Result))
 	}
+}
+
+func windows(w any) string {
+	switch w := w.(type) {
+	case string:
+		return cell(w)
+	case float64: // as JSON has numbers
+		return count(int(w))
+	}
+	return ""
 }
 
 func seeds(r Row) string {

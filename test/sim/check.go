@@ -44,7 +44,7 @@ func (h *history) check() {
 // canonical is a ledger without booking numbers and without times of booking.
 type canonical struct {
 	lines   []string
-	minutes map[string]uint64 // observed, by account
+	minutes map[string]uint64 // observed, by account: a dead collector observes fewer, and never more
 	octets  map[string]uint64 // by meter and direction
 	lost    map[string]uint64 // by exporter
 }

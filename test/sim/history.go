@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/faultdisk"
-
-	"golang.org/x/sys/unix"
 )
 
 // history is one run.

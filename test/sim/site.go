@@ -3,7 +3,6 @@ package sim
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -184,6 +183,13 @@ func (s *site) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	return nil
 }
 
+// Keep passes on how far the collector has saved its positions, to a log that wants to know.
+func (s *site) Keep(saved stream.Watermarks) {
+	if log, ok := any(s.log).(interface{ Keep(stream.Watermarks) }); ok && s.log != nil {
+		log.Keep(saved)
+	}
+}
+
 // feed gives a datagram to the collector: to nobody where it is down.
 func (s *site) feed(d *datagram) {
 	if s.log == nil {
@@ -245,7 +251,7 @@ func (s *site) down(cut bool) {
 	}
 }
 
-// lost lists the datagrams that were fed and are in no log.
+// kept lists the datagrams that are in the log.
 func (s *site) kept() []*datagram {
 	var kept []*datagram
 	for _, f := range s.flushes {
@@ -284,5 +290,3 @@ func lying(f files.File, err error) (files.File, error) {
 type lyingFile struct{ files.File }
 
 func (lyingFile) Sync() error { return nil }
-
-func (s *site) String() string { return fmt.Sprintf("collector %s", s.id) }
