@@ -64,7 +64,7 @@ reliability: ## docs/reliability.md, from the tables of the fault suites in test
 	go run ./test/reliability
 
 catchup: ## the ledger was stopped for an hour: how fast it catches up, into benchmarks/CATCHUP.md
-	go run -tags $(TAGS) ./benchmarks/catchup $(CATCHUP) >.cache-catchup.md && mv .cache-catchup.md benchmarks/CATCHUP.md && cat benchmarks/CATCHUP.md
+	go run -tags $(TAGS) ./benchmarks/catchup $(CATCHUP) >benchmarks/CATCHUP.md.new && mv benchmarks/CATCHUP.md.new benchmarks/CATCHUP.md && cat benchmarks/CATCHUP.md
 
 bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md (FULL=1: an hour)
 	benchmarks/compare.sh $(BIN)

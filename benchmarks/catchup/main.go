@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -249,10 +250,12 @@ func (l *load) report(o options, fed, took time.Duration, backlog int) error {
 		return err
 	}
 	ratio := (o.stopped + took).Seconds() / took.Seconds()
-	load, _ := os.ReadFile("/proc/loadavg")
+	load, _ := os.ReadFile("/proc/loadavg") // empty where there is none
+	fields := strings.Fields(string(load))
+	average := strings.Join(fields[:min(3, len(fields))], " ")
 	fmt.Printf(`# Catching up
 
-Written by `+"`make catchup`"+`: %d cores, %s, load average now %.14s
+Written by `+"`make catchup CATCHUP=\"-records %d\"`"+`: %d cores, %s, load average %s at the end
 
 The ledger was stopped for %s while %d flow records a second came, at %d active addresses: %d batches lay in the log.
 It was started, and the same load went on beside it.
@@ -264,7 +267,7 @@ It was started, and the same load went on beside it.
 | feeding the %s through the collector took | %s |
 | octets sent / booked | %d / %d |
 | peak memory of all in one process, MiB | %d |
-`, runtime.GOMAXPROCS(0), runtime.Version(), load, o.stopped, o.records, o.addresses, backlog, took.Round(time.Second/10), ratio,
+`, o.records, runtime.GOMAXPROCS(0), runtime.Version(), average, o.stopped, o.records, o.addresses, backlog, took.Round(time.Second/10), ratio,
 		o.stopped, fed.Round(time.Second), l.octets, booked, usage.Maxrss/1024)
 	if booked != l.octets {
 		return fmt.Errorf("%d octets were sent and %d are booked", l.octets, booked)
