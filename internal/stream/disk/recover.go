@@ -145,6 +145,11 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 			if err := l.scan(r, s, last && !sealed); err != nil {
 				return fmt.Errorf("scan %s: %w", s.path, err)
 			}
+			if last && !sealed {
+				if err := l.syncTail(s); err != nil {
+					return fmt.Errorf("sync %s: %w", s.path, err)
+				}
+			}
 		}
 		if s.begun.IsZero() {
 			s.begun = now
@@ -160,6 +165,16 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 		l.deps.Logger.Warn("old log stays without a seal", "log_id", runName(r.id), "err", err)
 	}
 	return nil
+}
+
+// syncTail makes durable what a scan has found in the kernel's memory only, where a killed process left it,
+// before anybody reads it.
+func (l *Log) syncTail(s *segment) error {
+	f, err := l.deps.Files.OpenWrite(s.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // scan finds the indexes behind a segment's last record. With tail, the segment was being written
