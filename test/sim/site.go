@@ -67,7 +67,7 @@ func (s *site) up() bool {
 		err = s.collector.Open(background)
 	}
 	if err != nil {
-		if s.collector == nil && s.log == nil && !s.disk.Crashed() && !s.disk.Faulty() {
+		if s.collector == nil && s.log == nil && !s.disk.Crashed() && !s.disk.Faulty() && s.disk.Struck() == "" {
 			failf("start of %s: %v", s.id, err)
 		}
 		s.down(false)

@@ -168,13 +168,23 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 }
 
 // syncTail makes durable what a scan has found in the kernel's memory only, where a killed process left it,
-// before anybody reads it.
+// before anybody reads it. Where the fsync fails it is not tried again: the segment is written anew.
 func (l *Log) syncTail(s *segment) error {
 	f, err := l.deps.Files.OpenWrite(s.path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	defer func() { _ = f.Close() }()
+	failed := f.Sync()
+	if failed == nil {
+		return nil
+	}
+	l.deps.Logger.Error("what a killed process left cannot be synced; it is written anew", "path", s.path, "err", failed)
+	content := make([]byte, s.size)
+	if _, err := f.ReadAt(content, 0); err != nil && s.size > 0 {
+		return errors.Join(failed, err)
+	}
+	return writeWhole(l.deps.Files, s.path, content)
 }
 
 // scan finds the indexes behind a segment's last record. With tail, the segment was being written
