@@ -161,6 +161,9 @@ func (d *Disk) end() {
 	d.process++
 	d.crashAt, d.dead, d.faults = 0, false, Faults{}
 	clear(d.locks)
+	for _, n := range d.names {
+		n.failed = false // the next process cannot know; what was lost stays so
+	}
 }
 
 // PowerCut ends the process and leaves what the disk had taken: what was synced, and of the rest
