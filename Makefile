@@ -7,6 +7,8 @@ BIN         := bin/hostmeter
 FUZZTIME    ?= 10s
 CHECKS      ?= 100000
 SEEDS       ?= 200
+HISTORIES   ?= 100000
+SEED        ?= 1
 
 # Everywhere the same, so that a build and the tests share what is compiled.
 export GOFLAGS += -trimpath
@@ -17,7 +19,7 @@ export CGO_ENABLED := 0
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties oracle bench bench-ledger generate check-generated clean
+.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties oracle bench bench-ledger generate check-generated clean sim reliability catchup
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,15 @@ properties: ## rating's properties, CHECKS random cases each (default 100000: so
 oracle: ## what an oracle bills that shares no code: SEEDS months at the ledger (default 200), three demos through the wire
 	go test -tags $(TAGS) -timeout 2h -v -run TestOracleAgrees ./aggregator/ledger -oracle.seeds=$(SEEDS)
 	go test -tags $(TAGS) -timeout 2h -v -run TestDemoReportEqualsTheOracle ./internal/app -oracle.seeds=3
+sim: ## HISTORIES seeded histories of faults from SEED on, into docs/reliability.md (default 100000: about an hour on 2 cores)
+	go test -tags $(TAGS) -timeout 24h -v -run Histories ./test/sim -histories $(HISTORIES) -first-seed $(SEED) -table $(CURDIR)/test/faults/simulation.json
+	@$(MAKE) --no-print-directory reliability
+
+reliability: ## docs/reliability.md, from the tables of the fault suites in test/faults
+	go run ./test/reliability
+
+catchup: ## the ledger was stopped for an hour: how fast it catches up, into benchmarks/CATCHUP.md
+	go run -tags $(TAGS) ./benchmarks/catchup $(CATCHUP) >benchmarks/CATCHUP.md.new && mv benchmarks/CATCHUP.md.new benchmarks/CATCHUP.md && cat benchmarks/CATCHUP.md
 
 bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md (FULL=1: an hour)
 	benchmarks/compare.sh $(BIN)

@@ -16,17 +16,20 @@ const (
 type budget struct {
 	each time.Duration // a datagram's part of a second
 	full int64         // when the bucket is full again, in nanoseconds since the Unix epoch
+	last int64         // when the last datagram came
 }
 
 func newBudget(perSecond uint32) budget { return budget{each: time.Second / time.Duration(perSecond)} }
 
-// spend takes a datagram that came at the time at; false where the budget is used up. A clock that was set
-// back by more than the bucket holds fills it.
+// spend takes a datagram that came at the time at; false where the budget is used up. A clock that is set
+// back takes the bucket with it.
 func (b *budget) spend(at time.Time) bool {
 	now := at.UnixNano()
-	if b.full < now || b.full > now+2*int64(budgetBurst) {
-		b.full = now
+	if now < b.last {
+		b.full -= b.last - now
 	}
+	b.last = now
+	b.full = max(b.full, now)
 	if b.full+int64(b.each) > now+int64(budgetBurst) {
 		return false
 	}

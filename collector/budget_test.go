@@ -100,7 +100,11 @@ func TestBudget(t *testing.T) {
 	f("an empty one", begin, 0)
 	f("half a second later", after(500*time.Millisecond), 5)
 	f("an hour later", after(time.Hour), 10)
-	f("a day back", after(-24*time.Hour), 10)
+	f("a day back", after(-24*time.Hour), 0) // no time has passed
+	f("a second later", after(-24*time.Hour+time.Second), 10)
+	f("a minute later", after(-24*time.Hour+time.Minute), 10)
+	f("a second and a half back", after(-24*time.Hour+58500*time.Millisecond), 0)
+	f("half a second later", after(-24*time.Hour+59*time.Second), 5)
 	if n := log.books(t).counts["198.51.100.1/lost/flows/sequence"]; n != 0 {
 		t.Errorf("%d flows lost", n)
 	}

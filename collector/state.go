@@ -152,8 +152,9 @@ func replaceFile(path string, text []byte) error {
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
+		return err
 	}
-	return err
+	return syncFolder(dir) // else a power cut may take the new name back
 }
 
 // load reads the file; a missing one is an empty state.

@@ -46,6 +46,7 @@ type DB struct {
 	dialect       Dialect
 	writer, views *sql.DB
 	clock         clock.Clock
+	faults        Faults
 }
 
 // Open opens dsn: "sqlite:PATH" (folders are made) or "postgres://…". It does not migrate.
@@ -143,12 +144,12 @@ type Tx struct {
 // On PostgreSQL it is REPEATABLE READ: a concurrent change of a row that f wrote makes it fail
 // (IsConflict). Errors: f's, ErrUnknownOutcome, the driver's.
 func (db *DB) Update(ctx context.Context, f func(tx *Tx) error) error {
-	return db.run(ctx, db.writer, &sql.TxOptions{Isolation: db.isolation()}, f)
+	return db.run(ctx, db.writer, &sql.TxOptions{Isolation: db.isolation()}, db.faults.around(f), db.faults.AfterCommit)
 }
 
 // View runs f in a transaction that only reads, on one snapshot.
 func (db *DB) View(ctx context.Context, f func(tx *Tx) error) error {
-	return db.run(ctx, db.views, &sql.TxOptions{Isolation: db.isolation(), ReadOnly: true}, f)
+	return db.run(ctx, db.views, &sql.TxOptions{Isolation: db.isolation(), ReadOnly: true}, f, nil)
 }
 
 func (db *DB) isolation() sql.IsolationLevel {
@@ -158,7 +159,7 @@ func (db *DB) isolation() sql.IsolationLevel {
 	return sql.LevelDefault // SQLite has one level, and it is the strictest
 }
 
-func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f func(tx *Tx) error) error {
+func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f func(tx *Tx) error, replied func() error) error {
 	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
@@ -173,7 +174,10 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f f
 		}
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	}
-	return nil
+	if replied == nil {
+		return nil
+	}
+	return replied()
 }
 
 // Exec runs a statement and returns the number of rows that it changed.

@@ -169,6 +169,7 @@ func (l *Log) write(group []*request) error {
 		return fmt.Errorf("append to log %s: %w", s.path, err)
 	}
 	l.publish(s, end-s.size)
+	l.watchBounds()
 	return nil
 }
 
@@ -222,6 +223,7 @@ func (l *Log) writeFrames(r *request, at place, durable, end int64) (int64, erro
 		payload = payload[r.lengths[i]:]
 		l.buf = appendRecordHead(l.buf, seed, recordHead{
 			length: uint32(len(body) + len(id)), shard: b.GetShard(), index: index, durable: uint64(durable),
+			place: end + int64(len(l.buf)), more: i < len(r.batches)-1,
 			payloadSum: crc32.Update(crc32.Checksum(body, castagnoli), castagnoli, id),
 		})
 		l.buf = append(append(l.buf, body...), id...)

@@ -10,6 +10,7 @@ import (
 
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
+	"hostmeter/internal/stream/disk/files"
 )
 
 // Config says where the log lies and how much of it is kept.
@@ -52,7 +53,8 @@ type Deps struct {
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 
-	files fileSystem // tests inject faults here
+	// Files is the disk: the machine's where nil. Tests put one with faults here.
+	Files files.System
 }
 
 func (d Deps) withDefaults() Deps {
@@ -62,8 +64,8 @@ func (d Deps) withDefaults() Deps {
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}
-	if d.files == nil {
-		d.files = osFiles{}
+	if d.Files == nil {
+		d.Files = files.OS{}
 	}
 	return d
 }

@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk/faultdisk"
 	"hostmeter/internal/stream/streamtest"
 )
 
@@ -19,8 +18,8 @@ import (
 // appends ends.
 func written(t *testing.T, groups, size int) (h *harness, path string, ends []int64) {
 	t.Helper()
-	h = newHarness(t, t.TempDir())
-	h.cfg.SegmentSize, h.files.lazy = 1<<20, true
+	h = newHarness(t)
+	h.cfg.SegmentSize = 1 << 20
 	_ = h.log.Close()
 	h.open()
 	for range groups {
@@ -30,20 +29,24 @@ func written(t *testing.T, groups, size int) (h *harness, path string, ends []in
 		ends = append(ends, h.log.active.segments[0].size)
 	}
 	path = h.log.active.segments[0].path
-	_ = h.log.current.Close()
-	_ = h.log.lock.Close()
+	h.disk.Kill()
 	return h, path, ends
+}
+
+func contentOf(t testing.TB, h *harness, path string) []byte {
+	t.Helper()
+	content, err := h.disk.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 // openAt opens the log as it would be found, after its seal is taken away, and reads it.
 func openAt(t *testing.T, h *harness, path string, content []byte) (numbers map[stream.Key][]uint64, gaps []stream.GapError, size int64) {
 	t.Helper()
-	if err := os.Remove(filepath.Join(filepath.Dir(path), sealName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	h.disk.Remove(filepath.Join(filepath.Dir(path), sealName))
+	h.disk.WriteFile(path, content)
 	h.open()
 	defer func() { _ = h.log.Close() }()
 	numbers, gaps = readWithGaps(t, h.log)
@@ -78,10 +81,7 @@ func readWithGaps(t *testing.T, l *Log) (map[stream.Key][]uint64, []stream.GapEr
 // matters, and no reader is told of a gap.
 func TestTornTailAtEveryOctet(t *testing.T) {
 	h, path, ends := written(t, 4, 10)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := contentOf(t, h, path)
 	begin := int64(len(whole))
 	for cut := ends[0]; cut < begin; cut++ {
 		numbers, gaps, size := openAt(t, h, path, whole[:cut])
@@ -108,16 +108,9 @@ func TestTornTailAtEveryOctet(t *testing.T) {
 // The same with the rest of the last group replaced by zeros or by what another file held there.
 func TestTailOfForeignOctets(t *testing.T) {
 	h, path, ends := written(t, 3, 10)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := contentOf(t, h, path)
 	other, otherPath, _ := written(t, 3, 10)
-	_ = other
-	foreign, err := os.ReadFile(otherPath)
-	if err != nil {
-		t.Fatal(err)
-	}
+	foreign := contentOf(t, other, otherPath)
 	for cut := ends[1]; cut < ends[2]; cut++ {
 		for _, rest := range [][]byte{make([]byte, int64(len(whole))-cut+100), foreign[min(cut, int64(len(foreign))):], foreign} {
 			numbers, gaps, _ := openAt(t, h, path, append(bytes.Clone(whole[:cut]), rest...))
@@ -137,14 +130,12 @@ func TestTailOfForeignOctets(t *testing.T) {
 // told as a gap, and the ones behind the damage are read.
 func TestFlippedOctet(t *testing.T) {
 	h, path, ends := written(t, 6, 30)
-	whole, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	whole := contentOf(t, h, path)
+	random := rand.New(rand.NewPCG(1, 0))
 	for range 400 {
-		at := rand.Int64N(ends[4]) // the last group is what shows that the others were durable
+		at := random.Int64N(ends[4]) // the last group is what shows that the others were durable
 		content := bytes.Clone(whole)
-		content[at] ^= byte(1 + rand.IntN(255))
+		content[at] ^= byte(1 + random.IntN(255))
 		numbers, gaps, _ := openAt(t, h, path, content)
 		missing := 0
 		for _, gap := range gaps {
@@ -169,7 +160,7 @@ func TestFlippedOctet(t *testing.T) {
 func TestDamagedSegments(t *testing.T) {
 	for _, kind := range []string{"deleted", "header", "zeroed"} {
 		t.Run(kind, func(t *testing.T) {
-			h := newHarness(t, t.TempDir())
+			h := newHarness(t)
 			for range 8 {
 				if err := h.append(1500); err != nil { // a group fills a segment
 					t.Fatal(err)
@@ -177,20 +168,14 @@ func TestDamagedSegments(t *testing.T) {
 			}
 			victim := h.log.active.segments[3].path
 			_ = h.log.Close()
-			content, err := os.ReadFile(victim)
-			if err != nil {
-				t.Fatal(err)
-			}
+			content := contentOf(t, h, victim)
 			switch kind {
 			case "deleted":
-				err = os.Remove(victim)
+				h.disk.Remove(victim)
 			case "header":
-				err = os.WriteFile(victim, append(make([]byte, 30), content[30:]...), 0o600)
+				h.disk.WriteFile(victim, append(make([]byte, 30), content[30:]...))
 			default:
-				err = os.WriteFile(victim, make([]byte, len(content)), 0o600)
-			}
-			if err != nil {
-				t.Fatal(err)
+				h.disk.WriteFile(victim, make([]byte, len(content)))
 			}
 			h.open()
 			defer func() { _ = h.log.Close() }()
@@ -213,37 +198,26 @@ func TestDamagedSegments(t *testing.T) {
 
 // Whatever lies in the folder, opening and reading neither panics nor invents a batch.
 func FuzzSegment(f *testing.F) {
-	h := newHarness(f, f.TempDir())
+	h := newHarness(f)
 	_, _ = h.append(20), h.append(20)
-	segment, err := os.ReadFile(h.log.active.segments[0].path)
-	if err != nil {
-		f.Fatal(err)
-	}
+	segment := contentOf(f, h, h.log.active.segments[0].path)
 	id := h.log.active.id
 	_ = h.log.Close()
-	seal, err := os.ReadFile(filepath.Join(h.cfg.Path, runName(id), sealName))
-	if err != nil {
-		f.Fatal(err)
-	}
+	seal := contentOf(f, h, filepath.Join(h.cfg.Path, runName(id), sealName))
 	f.Add(segment, seal)
 	f.Add(segment[:100], []byte{})
 	f.Add([]byte{}, seal)
 	f.Fuzz(func(t *testing.T, segment, seal []byte) {
-		cfg := h.cfg
-		cfg.Path = t.TempDir()
-		folder := filepath.Join(cfg.Path, runName(id))
-		if err := os.Mkdir(folder, 0o750); err != nil {
+		disk := faultdisk.New()
+		folder := filepath.Join(h.cfg.Path, runName(id))
+		if err := disk.Mount().MkdirAll(folder); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, segmentName(1)), segment, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		disk.WriteFile(filepath.Join(folder, segmentName(1)), segment)
 		if len(seal) > 0 {
-			if err := os.WriteFile(filepath.Join(folder, sealName), seal, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			disk.WriteFile(filepath.Join(folder, sealName), seal)
 		}
-		l, err := Open(t.Context(), cfg, "c", testShards, Deps{files: &faultyFiles{lazy: true}, Logger: slog.New(slog.DiscardHandler)})
+		l, err := Open(t.Context(), h.cfg, "c", testShards, Deps{Files: disk.Mount(), Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return // told, and nothing was done
 		}

@@ -5,140 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk/faultdisk"
+	"hostmeter/internal/stream/disk/files"
 	"hostmeter/internal/stream/streamtest"
 	"hostmeter/schemas"
 )
-
-// faultyFiles is the machine's disk with faults on order. The zero value has none and is endless.
-type faultyFiles struct {
-	osFiles
-	mu sync.Mutex
-	// room is how many octets fit yet, where bounded is set.
-	bounded bool
-	room    int64
-	// failSync makes the next Sync of a file fail. What was written stays in the file, as on a kernel
-	// that wrote a part of it before the error.
-	failSync error
-	// tear makes the next write that is longer than 64 octets stop in its middle with this error.
-	tear error
-	// broken fails every write, sync, truncation and creation.
-	broken error
-	syncs  int
-	// lazy leaves syncing out, for tests that never lose power.
-	lazy   bool
-	failed map[string]int // syncs of a file after one of its syncs failed
-}
-
-func (d *faultyFiles) fault() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.broken
-}
-
-func (d *faultyFiles) Create(path string) (file, error) {
-	if err := d.fault(); err != nil {
-		return nil, err
-	}
-	return d.wrap(d.osFiles.Create(path))
-}
-
-func (d *faultyFiles) SyncDir(path string) error {
-	if d.lazy {
-		return nil
-	}
-	return d.osFiles.SyncDir(path)
-}
-
-func (d *faultyFiles) OpenWrite(path string) (file, error) { return d.wrap(d.osFiles.OpenWrite(path)) }
-
-func (d *faultyFiles) Mkdir(path string) error {
-	if err := d.fault(); err != nil {
-		return err
-	}
-	return d.osFiles.Mkdir(path)
-}
-
-func (d *faultyFiles) wrap(f file, err error) (file, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &faultyFile{osFile: f.(osFile), disk: d}, nil
-}
-
-type faultyFile struct {
-	osFile
-	disk       *faultyFiles
-	syncFailed bool
-}
-
-func (f *faultyFile) WriteAt(b []byte, offset int64) (int, error) {
-	d := f.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.broken != nil {
-		return 0, d.broken
-	}
-	allowed, fault := len(b), error(nil)
-	if d.tear != nil && len(b) > 64 {
-		allowed, fault, d.tear = len(b)/2, d.tear, nil
-	}
-	if d.bounded && d.room < int64(allowed) {
-		allowed, fault = int(d.room), unix.ENOSPC
-	}
-	n, err := f.osFile.WriteAt(b[:allowed], offset)
-	d.room -= int64(n)
-	return n, errors.Join(err, fault)
-}
-
-func (f *faultyFile) Sync() error {
-	d := f.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if f.syncFailed {
-		if d.failed == nil {
-			d.failed = make(map[string]int)
-		}
-		d.failed[f.Name()]++
-	}
-	if err := errors.Join(d.broken, d.failSync); err != nil {
-		d.failSync, f.syncFailed = nil, true
-		return err
-	}
-	d.syncs++
-	if d.lazy {
-		return nil
-	}
-	return f.osFile.Sync()
-}
-
-func (f *faultyFile) Truncate(size int64) error {
-	d := f.disk
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.broken != nil {
-		return d.broken
-	}
-	before, err := f.osFile.Size()
-	if err == nil {
-		d.room += before - size
-		err = f.osFile.Truncate(size)
-	}
-	return err
-}
 
 // harness drives a log and remembers what it promised.
 type harness struct {
 	t       rapidOrTest
 	cfg     Config
-	files   *faultyFiles
+	disk    *faultdisk.Disk
+	files   files.System // instead of disk, where set
 	log     *Log
 	number  uint64
 	kept    map[stream.Key][]uint64 // numbers of acknowledged batches, by index
@@ -152,19 +40,27 @@ type rapidOrTest interface {
 
 const testShards = 3
 
-func newHarness(t rapidOrTest, path string) *harness {
-	h := &harness{t: t, cfg: DefaultConfig(), files: &faultyFiles{}, kept: make(map[stream.Key][]uint64), refused: make(map[uint64]bool)}
-	h.cfg.Path, h.cfg.SegmentSize = path, 4096
+func newHarness(t rapidOrTest) *harness {
+	h := &harness{t: t, cfg: DefaultConfig(), disk: faultdisk.New(), kept: make(map[stream.Key][]uint64), refused: make(map[uint64]bool)}
+	h.cfg.Path, h.cfg.SegmentSize = "/log", 4096
 	h.open()
 	return h
 }
 
 func (h *harness) open() {
 	h.t.Helper()
-	var err error
-	if h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{files: h.files, Logger: slog.New(slog.DiscardHandler)}); err != nil {
+	if err := h.tryOpen(); err != nil {
 		h.t.Fatalf("open: %v", err)
 	}
+}
+
+func (h *harness) tryOpen() (err error) {
+	system := h.files
+	if system == nil {
+		system = h.disk.Mount()
+	}
+	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Logger: slog.New(slog.DiscardHandler)})
+	return err
 }
 
 // append appends one batch a shard, and notes the outcome.
@@ -242,14 +138,10 @@ func (h *harness) reopen() {
 // kill leaves the log as a killed process does: without a seal.
 func (h *harness) kill() {
 	h.t.Helper()
-	h.log.commitMu.Lock()
-	if h.log.current != nil {
-		_ = h.log.current.Close()
+	if h.files != nil {
+		_ = h.log.lock.Close() // as the kernel does
 	}
-	h.log.closed = true
-	close(h.log.done)
-	_ = h.log.lock.Close()
-	h.log.commitMu.Unlock()
+	h.disk.Kill()
 	h.open()
 }
 
@@ -259,13 +151,13 @@ func (h *harness) kill() {
 func TestFullDisk(t *testing.T) {
 	for _, room := range []int64{0, 1, 40, 500, 3000, 5000, 9001} {
 		t.Run(fmt.Sprint(room), func(t *testing.T) {
-			h := newHarness(t, t.TempDir())
+			h := newHarness(t)
 			for range 5 {
 				if err := h.append(300); err != nil {
 					t.Fatal(err)
 				}
 			}
-			h.files.bounded, h.files.room = true, room
+			h.disk.Set(faultdisk.Faults{Bounded: true, Room: room})
 			refused := 0
 			for range 20 {
 				if err := h.append(300); err != nil {
@@ -279,7 +171,7 @@ func TestFullDisk(t *testing.T) {
 				t.Fatal("the disk never ran full: this test proves nothing")
 			}
 			h.check()
-			h.files.bounded = false
+			h.disk.Heal()
 			for range 5 {
 				if err := h.append(300); err != nil {
 					t.Fatalf("append after room was made: %v", err)
@@ -295,13 +187,13 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestFailedSyncIsNeverRetried(t *testing.T) {
-	h := newHarness(t, t.TempDir())
+	h := newHarness(t)
 	for round := range 5 {
 		if err := h.append(50); err != nil {
 			t.Fatal(err)
 		}
 		before, _ := h.log.KeyOf(0)
-		h.files.failSync = unix.EIO
+		h.disk.Set(faultdisk.Faults{FailSync: unix.EIO})
 		if err := h.append(50); !errors.Is(err, unix.EIO) {
 			t.Fatalf("got %v, want EIO", err)
 		}
@@ -315,28 +207,27 @@ func TestFailedSyncIsNeverRetried(t *testing.T) {
 	h.check()
 	h.kill()
 	h.check()
-	if len(h.files.failed) != 0 {
-		t.Fatalf("fsync was tried again on a file where it had failed: %v", h.files.failed)
+	if n := h.disk.SyncsAfterFailure(); n != 0 {
+		t.Fatalf("fsync was tried again %d times on a file where it had failed", n)
 	}
 }
 
 func TestNothingIsTakenUntilTheSealIsDurable(t *testing.T) {
-	h := newHarness(t, t.TempDir())
+	h := newHarness(t)
 	_ = h.append(50)
-	h.files.broken = unix.EIO
+	h.disk.Set(faultdisk.Faults{Broken: unix.EIO})
 	for range 3 {
 		if err := h.append(50); !errors.Is(err, unix.EIO) {
 			t.Fatalf("got %v, want EIO", err)
 		}
 	}
 	h.check()
-	h.files.broken = nil
+	h.disk.Heal()
 	if err := h.append(50); err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := filepath.Glob(filepath.Join(h.cfg.Path, "*", sealName))
-	if err != nil || len(sealed) != 1 {
-		t.Fatalf("seals %v, want one for the broken log id (%v)", sealed, err)
+	if sealed := h.disk.Glob(filepath.Join(h.cfg.Path, "*", sealName)); len(sealed) != 1 {
+		t.Fatalf("seals %v, want one for the broken log id", sealed)
 	}
 	h.check()
 	h.kill()
@@ -345,21 +236,20 @@ func TestNothingIsTakenUntilTheSealIsDurable(t *testing.T) {
 
 // A model of the log: any mixture of appends, faults, kills and reopenings.
 func TestModel(t *testing.T) {
-	dir := t.TempDir()
-	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		round++
-		h := newHarness(rt, filepath.Join(dir, fmt.Sprint(round)))
-		h.files.lazy = true
-		defer func() { _ = h.log.Close() }()
-		fault := func(set func()) func(*rapid.T) {
+		h := newHarness(rt)
+		fault := func(faults func(*rapid.T) faultdisk.Faults) func(*rapid.T) {
 			return func(rt *rapid.T) {
-				set()
-				if err := h.append(rapid.IntRange(1, 3000).Draw(rt, "size")); err == nil && !h.files.bounded {
+				f := faults(rt)
+				h.disk.Set(f)
+				if err := h.append(rapid.IntRange(1, 3000).Draw(rt, "size")); err == nil && !f.Bounded {
 					rt.Fatalf("a fault was not told")
 				}
-				h.files.bounded, h.files.tear, h.files.failSync, h.files.broken = false, nil, nil, nil
+				h.disk.Heal()
 			}
+		}
+		always := func(f faultdisk.Faults) func(*rapid.T) faultdisk.Faults {
+			return func(*rapid.T) faultdisk.Faults { return f }
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"append": func(rt *rapid.T) {
@@ -367,21 +257,25 @@ func TestModel(t *testing.T) {
 					rt.Fatalf("append: %v", err)
 				}
 			},
-			"full disk": func(rt *rapid.T) {
-				fault(func() { h.files.bounded, h.files.room = true, rapid.Int64Range(0, 4000).Draw(rt, "room") })(rt)
-			},
-			"torn write":   fault(func() { h.files.tear = unix.EIO }),
-			"failed fsync": fault(func() { h.files.failSync = unix.EIO }),
-			"broken disk":  fault(func() { h.files.broken = unix.EIO }),
+			"full disk": fault(func(rt *rapid.T) faultdisk.Faults {
+				return faultdisk.Faults{Bounded: true, Room: rapid.Int64Range(0, 4000).Draw(rt, "room")}
+			}),
+			"torn write":   fault(always(faultdisk.Faults{Tear: unix.EIO})),
+			"failed fsync": fault(always(faultdisk.Faults{FailSync: unix.EIO})),
+			"broken disk":  fault(always(faultdisk.Faults{Broken: unix.EIO})),
 			"reopen":       func(rt *rapid.T) { h.reopen() },
 			"kill":         func(rt *rapid.T) { h.kill() },
-			"":             func(rt *rapid.T) { h.t = rt; h.check() },
+			"power cut": func(rt *rapid.T) {
+				h.disk.PowerCut(rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "lost"), 0)))
+				h.open()
+			},
+			"": func(rt *rapid.T) { h.t = rt; h.check() },
 		})
 	})
 }
 
 func TestCallsShareAnFsync(t *testing.T) {
-	h := newHarness(t, t.TempDir())
+	h := newHarness(t)
 	_ = h.append(1)
 	h.log.commitMu.Lock() // as if a commit were under way
 	const calls = 8
@@ -401,16 +295,16 @@ func TestCallsShareAnFsync(t *testing.T) {
 			break
 		}
 	}
-	h.files.syncs = 0
+	before := h.disk.Syncs()
 	h.log.commitMu.Unlock()
 	wg.Wait()
-	if h.files.syncs != 1 {
-		t.Fatalf("%d fsyncs for %d calls that waited together, want 1", h.files.syncs, calls)
+	if n := h.disk.Syncs() - before; n != 1 {
+		t.Fatalf("%d fsyncs for %d calls that waited together, want 1", n, calls)
 	}
 }
 
 func TestCallThatIsGivenUpInTheQueueIsNotWritten(t *testing.T) {
-	h := newHarness(t, t.TempDir())
+	h := newHarness(t)
 	_ = h.append(1)
 	h.log.commitMu.Lock()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -423,4 +317,83 @@ func TestCallThatIsGivenUpInTheQueueIsNotWritten(t *testing.T) {
 	}
 	_ = h.append(1)
 	h.check()
+}
+
+// syncing calls back while a file is being synced.
+type syncing struct {
+	files.System
+	hook func()
+}
+
+func (s *syncing) OpenWrite(name string) (files.File, error) {
+	f, err := s.System.OpenWrite(name)
+	return &syncingFile{f, s}, err
+}
+
+type syncingFile struct {
+	files.File
+	of *syncing
+}
+
+func (f *syncingFile) Sync() error {
+	if f.of.hook != nil {
+		f.of.hook()
+	}
+	return f.File.Sync()
+}
+
+func TestNothingIsReadableBeforeItsFsync(t *testing.T) {
+	h := newHarness(t)
+	_ = h.log.Close()
+	disk := &syncing{System: h.disk.Mount()}
+	h.files = disk
+	h.open()
+	_ = h.append(50)
+	looked := 0
+	disk.hook = func() {
+		looked++
+		if _, n := readAll(t, h.log, testShards); n != testShards {
+			t.Errorf("%d batches are readable while the second group is synced, want %d", n, testShards)
+		}
+	}
+	_ = h.append(50)
+	disk.hook = nil
+	if looked == 0 {
+		t.Fatal("nothing was synced")
+	}
+	h.check()
+}
+
+// Each failure is told: by its reason, and as a file that was given up.
+func TestFailuresAreCounted(t *testing.T) {
+	f := func(faults faultdisk.Faults, reason string) {
+		t.Helper()
+		disk, registry := faultdisk.New(), prometheus.NewRegistry()
+		cfg := DefaultConfig()
+		cfg.Path = "/log"
+		l, err := Open(t.Context(), cfg, "c", testShards, Deps{Files: disk.Mount(), Metrics: registry, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, l, 1, 1)
+		disk.Set(faults)
+		if err := l.Append(t.Context(), []*schemas.Batch{streamtest.Batch(0, 2, 4000)}); err == nil {
+			t.Fatalf("%s: no error", reason)
+		}
+		disk.Heal()
+		fill(t, l, 3, 3)
+		if n := counterValue(t, registry, "hostmeter_log_abandoned_segments_total"); n != 1 {
+			t.Errorf("%s: %v files given up, want 1", reason, n)
+		}
+		if n := counterValue(t, registry, "hostmeter_log_refused_batches_total"); n != 1 {
+			t.Errorf("%s: %v batches refused, want 1", reason, n)
+		}
+		if deleted := l.metrics.refused.DeleteLabelValues(reason); !deleted {
+			t.Errorf("nothing was refused for the reason %s", reason)
+		}
+	}
+	f(faultdisk.Faults{Bounded: true, Room: 100}, "disk_full")
+	f(faultdisk.Faults{FailSync: unix.EIO}, "disk_error")
+	f(faultdisk.Faults{Tear: unix.EIO}, "disk_error")
+	f(faultdisk.Faults{Broken: unix.EIO}, "disk_error")
 }

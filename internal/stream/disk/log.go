@@ -19,12 +19,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk/files"
 	"hostmeter/schemas"
 )
 
@@ -44,15 +46,15 @@ type Log struct {
 	collector string
 	shards    uint32
 	metrics   *metrics
-	lock      *os.File
+	lock      io.Closer
 
 	queueMu sync.Mutex
 	queue   []*request
 
 	// commitMu is held by whoever writes; it guards the fields up to mu.
 	commitMu sync.Mutex
-	current  file // the segment that is written, or nil
-	broken   *run // a run that must be sealed before anything else is written
+	current  files.File // the segment that is written, or nil
+	broken   *run       // a run that must be sealed before anything else is written
 	buf      []byte
 	scratch  []uint64
 	closed   bool
@@ -64,6 +66,7 @@ type Log struct {
 	confirmed stream.Watermarks
 	size      int64
 	alarmed   bool
+	accounted time.Time
 	changed   chan struct{} // closed and replaced at each change
 	done      chan struct{} // closed by Close
 }
@@ -86,10 +89,10 @@ func Open(ctx context.Context, cfg Config, collector string, shards uint32, deps
 			shards, len(collector), maxShards)
 	}
 	deps = deps.withDefaults()
-	if err := deps.files.MkdirAll(cfg.Path); err != nil {
+	if err := deps.Files.MkdirAll(cfg.Path); err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
-	lock, err := lockFolder(cfg.Path)
+	lock, err := deps.Files.Lock(cfg.Path)
 	if err != nil {
 		return nil, fmt.Errorf("open log: %w", err)
 	}
@@ -153,18 +156,18 @@ func (l *Log) beginRun() error {
 	for i := range r.next {
 		r.next[i] = 1
 	}
-	if err := l.deps.files.Mkdir(r.folder); err != nil {
+	if err := l.deps.Files.Mkdir(r.folder); err != nil {
 		return err
 	}
 	f, s, err := l.createSegment(r, 1)
 	if err == nil {
-		if err = l.deps.files.SyncDir(l.config.Path); err != nil {
+		if err = l.deps.Files.SyncDir(l.config.Path); err != nil {
 			_ = f.Close()
-			_ = l.deps.files.Remove(s.path)
+			_ = l.deps.Files.Remove(s.path)
 		}
 	}
 	if err != nil {
-		_ = l.deps.files.Remove(r.folder)
+		_ = l.deps.Files.Remove(r.folder)
 		return err
 	}
 	r.segments = []*segment{s}
@@ -197,20 +200,20 @@ func (l *Log) roll() error {
 }
 
 // createSegment makes a durable segment that holds its header only.
-func (l *Log) createSegment(r *run, number uint64) (file, *segment, error) {
+func (l *Log) createSegment(r *run, number uint64) (files.File, *segment, error) {
 	s := &segment{
 		number: number, path: filepath.Join(r.folder, segmentName(number)), begun: l.deps.Clock.Now(),
 		base: append([]uint64(nil), r.next...), next: append([]uint64(nil), r.next...),
 	}
 	content := header{logID: r.id, segment: number, at: s.begun, next: s.base, collector: r.collector}.encode(segmentMagic)
 	s.begin, s.size = int64(len(content)), int64(len(content))
-	if err := writeWhole(l.deps.files, s.path, content); err != nil {
-		_ = l.deps.files.Remove(s.path)
+	if err := writeWhole(l.deps.Files, s.path, content); err != nil {
+		_ = l.deps.Files.Remove(s.path)
 		return nil, nil, err
 	}
-	f, err := l.deps.files.OpenWrite(s.path)
+	f, err := l.deps.Files.OpenWrite(s.path)
 	if err != nil {
-		_ = l.deps.files.Remove(s.path)
+		_ = l.deps.Files.Remove(s.path)
 		return nil, nil, err
 	}
 	return f, s, nil
@@ -224,7 +227,7 @@ func (l *Log) seal(r *run) error {
 	last := r.segments[len(r.segments)-1]
 	at := l.deps.Clock.Now()
 	content := header{logID: r.id, segment: last.number, at: at, size: last.size, next: r.next, collector: r.collector}.encode(sealMagic)
-	if err := writeWhole(l.deps.files, filepath.Join(r.folder, sealName), content); err != nil {
+	if err := writeWhole(l.deps.Files, filepath.Join(r.folder, sealName), content); err != nil {
 		return fmt.Errorf("seal log %s: %w", runName(r.id), err)
 	}
 	l.mu.Lock()

@@ -9,7 +9,7 @@ import (
 
 type metrics struct {
 	batches, abandoned, damaged, deleted, alarms prometheus.Counter
-	size, pinned, limit                          prometheus.Gauge
+	size, pinned, limit, age                     prometheus.Gauge
 	refused, read, gaps                          *prometheus.CounterVec
 	commits                                      prometheus.Histogram
 }
@@ -32,6 +32,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		alarms:    counter("hostmeter_log_alarms_total", "Times that unconfirmed batches came near max_size."),
 		size:      gauge("hostmeter_log_size_bytes", "Size of the log on disk."),
 		pinned:    gauge("hostmeter_log_unconfirmed_bytes", "Part of the log that may not be deleted yet."),
+		age:       gauge("hostmeter_log_unconfirmed_age_seconds", "Age of the oldest file with batches that the ledger has not confirmed."),
 		limit:     gauge("hostmeter_log_max_size_bytes", "Bound of the log on disk; 0 is none."),
 		refused:   vector("hostmeter_log_refused_batches_total", "Batches that the log on disk refused.", "reason"),
 		read:      vector("hostmeter_log_read_batches_total", "Batches read by a consumer.", "consumer"),
@@ -43,7 +44,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	if registry != nil {
 		for _, c := range []prometheus.Collector{m.batches, m.abandoned, m.damaged, m.deleted, m.alarms,
-			m.size, m.pinned, m.limit, m.refused, m.read, m.gaps, m.commits} {
+			m.size, m.pinned, m.limit, m.age, m.refused, m.read, m.gaps, m.commits} {
 			_ = registry.Register(c) // a second log in one process is not counted
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/disk/files"
 	"hostmeter/schemas"
 )
 
@@ -24,7 +25,7 @@ type reader struct {
 	gaps    []*stream.GapError
 	run     *run // where it is, or nil before the first segment
 	segment *segment
-	file    file
+	file    files.File
 	window  *window
 	offset  int64
 
@@ -198,17 +199,17 @@ func (r *reader) hasSeen(run *run, s *segment) bool {
 // which there is a gap: the gap is noted, and the record is read again after it.
 func (r *reader) record(end int64) (*schemas.Batch, error) {
 	if r.file == nil {
-		f, err := r.log.deps.files.Open(r.segment.path)
+		f, err := r.log.deps.Files.Open(r.segment.path)
 		if err != nil {
 			return nil, r.lost(err)
 		}
 		r.file = f
 		r.window = &window{from: f, seed: place{r.run.id, r.segment.number}.seed()}
 	}
-	h, err := r.window.head(r.offset, end)
-	if errors.Is(err, errRecord) {
-		r.log.damaged(r.segment.path, "record", r.offset)
-		r.offset, err = r.window.resync(r.offset+1, end)
+	h, payload, err := r.window.record(r.offset, end)
+	if isDamage(err) {
+		r.log.damaged(r.segment.path, err.Error(), r.offset)
+		r.offset, err = r.window.resync(r.offset+1, end) // the next record of the shard tells the gap
 		return nil, err
 	}
 	if err != nil {
@@ -221,25 +222,51 @@ func (r *reader) record(end int64) (*schemas.Batch, error) {
 		return nil, nil
 	}
 	if h.index > last+1 {
+		if wrong, err := r.misplaced(h, end); wrong || err != nil {
+			r.log.damaged(r.segment.path, "misplaced record", r.offset)
+			r.offset += h.size()
+			return nil, err
+		}
 		r.gaps = append(r.gaps, &stream.GapError{Key: key, From: last + 1, To: h.index - 1})
 		return nil, nil
 	}
-	payload, err := r.window.payload(r.offset, h, end)
-	if err == nil {
-		b := new(schemas.Batch)
-		if err = proto.Unmarshal(payload, b); err == nil {
-			r.offset += h.size()
-			r.last[key] = h.index
-			return b, nil
-		}
-		err = errPayload
-	}
-	if errors.Is(err, errPayload) { // the next record of the shard will tell the gap
-		r.log.damaged(r.segment.path, "payload", r.offset)
+	b := new(schemas.Batch)
+	if err := proto.Unmarshal(payload, b); err != nil {
+		r.log.damaged(r.segment.path, "payload that is no batch", r.offset)
 		r.offset += h.size()
 		return nil, nil
 	}
-	return nil, err
+	r.offset += h.size()
+	r.last[key] = h.index
+	return b, nil
+}
+
+// misplaced says whether a record that jumps ahead of its shard stands where another one was, as a disk
+// leaves it that writes a block to the wrong place: one that it jumps over is still to come, where it belongs.
+// Where octets are missing before a record it stands elsewhere too, but then so does what comes behind it.
+func (r *reader) misplaced(h recordHead, end int64) (bool, error) {
+	if h.place == r.offset || h.place < 0 {
+		return false, nil
+	}
+	last := r.last[stream.Key{Collector: r.run.collector, LogID: r.run.id, Shard: h.shard}]
+	for offset := r.offset + h.size(); offset < end; {
+		next, _, err := r.window.record(offset, end)
+		if isDamage(err) {
+			offset, err = r.window.resync(offset+1, end)
+			if err != nil {
+				return false, err
+			}
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		if next.place == offset && next.shard == h.shard && last < next.index && next.index < h.index {
+			return true, nil
+		}
+		offset += next.size()
+	}
+	return false, nil
 }
 
 // lost passes over a segment whose file is gone, mostly because retention was faster than this

@@ -15,7 +15,7 @@ import (
 // recover finds the runs in the folder. A run that was not sealed is scanned in its last segment
 // only: the ones before were whole when it was begun.
 func (l *Log) recover(ctx context.Context) error {
-	names, err := l.deps.files.ReadDir(l.config.Path)
+	names, err := l.deps.Files.ReadDir(l.config.Path)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (l *Log) recover(ctx context.Context) error {
 // loadRun returns nil for a folder that holds nothing, which is removed.
 func (l *Log) loadRun(id uint64) (*run, error) {
 	r := &run{id: id, folder: filepath.Join(l.config.Path, runName(id))}
-	names, err := l.deps.files.ReadDir(r.folder)
+	names, err := l.deps.Files.ReadDir(r.folder)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +79,16 @@ func (l *Log) loadRun(id uint64) (*run, error) {
 	})
 	if len(r.segments) == 0 && !sealed {
 		for _, name := range names {
-			_ = l.deps.files.Remove(filepath.Join(r.folder, name))
+			_ = l.deps.Files.Remove(filepath.Join(r.folder, name))
 		}
-		_ = l.deps.files.Remove(r.folder)
+		_ = l.deps.Files.Remove(r.folder)
 		return nil, nil
 	}
 	return r, l.completeRun(r, seal, sealed)
 }
 
 func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
-	f, err := l.deps.files.Open(filepath.Join(r.folder, sealName))
+	f, err := l.deps.Files.Open(filepath.Join(r.folder, sealName))
 	if err != nil {
 		return header{}, false, nil // there is none: the last segment is scanned
 	}
@@ -109,7 +109,7 @@ func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
 // searched for from the beginning.
 func (l *Log) loadSegment(r *run, number uint64) (*segment, error) {
 	s := &segment{number: number, path: filepath.Join(r.folder, segmentName(number)), closed: true}
-	f, err := l.deps.files.Open(s.path)
+	f, err := l.deps.Files.Open(s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +145,11 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 			if err := l.scan(r, s, last && !sealed); err != nil {
 				return fmt.Errorf("scan %s: %w", s.path, err)
 			}
+			if last && !sealed {
+				if err := l.syncTail(s); err != nil {
+					return fmt.Errorf("sync %s: %w", s.path, err)
+				}
+			}
 		}
 		if s.begun.IsZero() {
 			s.begun = now
@@ -162,24 +167,41 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 	return nil
 }
 
+// syncTail makes durable what a scan has found in the kernel's memory only, where a killed process left it,
+// before anybody reads it. Where the fsync fails it is not tried again: the segment is written anew.
+func (l *Log) syncTail(s *segment) error {
+	f, err := l.deps.Files.OpenWrite(s.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	failed := f.Sync()
+	if failed == nil {
+		return nil
+	}
+	l.deps.Logger.Error("what a killed process left cannot be synced; it is written anew", "path", s.path, "err", failed)
+	content := make([]byte, s.size)
+	if _, err := f.ReadAt(content, 0); err != nil && s.size > 0 {
+		return errors.Join(failed, err)
+	}
+	return writeWhole(l.deps.Files, s.path, content)
+}
+
 // scan finds the indexes behind a segment's last record. With tail, the segment was being written
 // when its process ended: it is cut at the first damage that no later record shows to be behind
-// what had been durable, and nothing after it counts.
+// what had been durable, and nothing after it counts, nor does an append of which a part is missing.
 func (l *Log) scan(r *run, s *segment, tail bool) error {
-	f, err := l.deps.files.Open(s.path)
+	f, err := l.deps.Files.Open(s.path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
 	w := &window{from: f, seed: place{r.id, s.number}.seed()}
 	s.next = slices.Clone(s.base)
+	whole, wholeNext := s.begin, slices.Clone(s.base) // behind the last append that is whole
 	for offset := s.begin; offset < s.size; {
-		h, err := w.head(offset, s.size)
-		var payload []byte
-		if err == nil {
-			payload, err = w.payload(offset, h, s.size)
-		}
-		if err != nil && !errors.Is(err, errRecord) && !errors.Is(err, errPayload) {
+		h, payload, err := w.record(offset, s.size)
+		if err != nil && !isDamage(err) {
 			return err
 		}
 		if err != nil && tail {
@@ -188,21 +210,20 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 				return scanErr
 			}
 			if !promised {
-				s.size = offset
-				return nil
+				break
 			}
 		}
-		if errors.Is(err, errRecord) {
-			l.damaged(s.path, "record", offset)
+		if err != nil {
+			l.damaged(s.path, err.Error(), offset)
+			if errors.Is(err, errPayload) {
+				s.next = behind(s.next, h)
+			}
 			if offset, err = w.resync(offset+1, s.size); err != nil {
 				return err
 			}
 			continue
 		}
-		if err != nil {
-			l.damaged(s.path, "payload", offset)
-		}
-		if err == nil && r.collector == "" {
+		if r.collector == "" {
 			var b schemas.Batch
 			if proto.Unmarshal(payload, &b) == nil {
 				r.collector = b.GetCollector()
@@ -210,6 +231,12 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 		}
 		s.next = behind(s.next, h)
 		offset += h.size()
+		if !h.more {
+			whole, wholeNext = offset, slices.Clone(s.next)
+		}
+	}
+	if tail {
+		s.size, s.next = whole, wholeNext
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // comes late is told what it missed.
 const tombstone = 90 * 24 * time.Hour
 
-// Shares of Config.MaxSize at which the alarm goes off and is armed again.
+// Shares of Config.MaxSize, and of Config.Retain, at which the alarm goes off and is armed again.
 const (
 	alarmAbove = 0.80
 	alarmBelow = 0.70
@@ -92,7 +92,7 @@ func (l *Log) remove(paths, folders []string) {
 		paths = append(paths, folder+"/"+sealName, folder)
 	}
 	for _, path := range paths {
-		if err := l.deps.files.Remove(path); err != nil {
+		if err := l.deps.Files.Remove(path); err != nil {
 			l.deps.Logger.Warn("cannot delete a part of the log that is no longer needed", "path", path, "err", err)
 		}
 	}
@@ -104,13 +104,18 @@ func (l *Log) isConfirmed(r *run, s *segment) bool {
 	if !s.closed || s == r.segments[len(r.segments)-1] && !r.sealed {
 		return false
 	}
+	return !l.holdsUnconfirmed(r, s)
+}
+
+// holdsUnconfirmed says whether a segment holds what is not confirmed.
+func (l *Log) holdsUnconfirmed(r *run, s *segment) bool {
 	for shard := range s.next {
 		key := stream.Key{Collector: r.collector, LogID: r.id, Shard: uint32(shard)}
 		if s.next[shard] > nextAt(s.base, uint32(shard)) && s.next[shard]-1 > l.confirmed[key] {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // closedAt is when the last record was written to a segment.
@@ -129,29 +134,55 @@ func nextAt(next []uint64, shard uint32) uint64 {
 	return 1
 }
 
-// account sets the gauges and raises the alarm when what may not be deleted nears the bound.
+// account sets the gauges and raises the alarm when what may not be deleted nears the bounds: it takes too
+// much room, or has waited for nearly as long as confirmed batches are kept.
 func (l *Log) account() {
+	now := l.deps.Clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	pinned := int64(0)
+	l.accounted = now
+	pinned, age := int64(0), time.Duration(0)
 	for _, r := range l.runs {
 		for _, s := range r.segments {
-			if !s.gone && !l.isConfirmed(r, s) {
-				pinned += s.size
+			if s.gone || l.isConfirmed(r, s) {
+				continue
+			}
+			pinned += s.size
+			if l.holdsUnconfirmed(r, s) {
+				age = max(age, now.Sub(s.begun))
 			}
 		}
 	}
 	l.metrics.size.Set(float64(l.size))
 	l.metrics.pinned.Set(float64(pinned))
-	if l.config.MaxSize == 0 {
-		return
+	l.metrics.age.Set(age.Seconds())
+	share := 0.0
+	if l.config.MaxSize > 0 {
+		share = float64(pinned) / float64(l.config.MaxSize)
 	}
-	share := float64(pinned) / float64(l.config.MaxSize)
+	if l.config.Retain > 0 {
+		share = max(share, float64(age)/float64(l.config.Retain))
+	}
 	if share > alarmAbove && !l.alarmed {
 		l.alarmed = true
 		l.metrics.alarms.Inc()
-		l.deps.Logger.Error("log nears max_size: the ledger does not confirm", "unconfirmed_bytes", pinned, "max_size", int64(l.config.MaxSize))
+		l.deps.Logger.Error("log nears its bounds: the ledger does not confirm", "unconfirmed_bytes", pinned,
+			"max_size", int64(l.config.MaxSize), "unconfirmed_for", age.Round(time.Second), "retain", l.config.Retain,
+			"hint", "look at the aggregator and its store; until it books, nothing is deleted, and at max_size appends are refused")
 	} else if share < alarmBelow {
 		l.alarmed = false
+	}
+}
+
+// accountEvery is how often an appending log looks at its bounds although nobody confirms.
+const accountEvery = time.Minute
+
+// watchBounds accounts if it is due.
+func (l *Log) watchBounds() {
+	l.mu.Lock()
+	due := l.deps.Clock.Now().Sub(l.accounted).Abs() >= accountEvery
+	l.mu.Unlock()
+	if due {
+		l.account()
 	}
 }

@@ -138,6 +138,44 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// The ledger has not confirmed for most of the time that batches are kept: the alarm goes off, once, and again
+// after it was confirmed and waits anew.
+func TestAgeRaisesTheAlarm(t *testing.T) {
+	now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	cfg := DefaultConfig()
+	cfg.Path = t.TempDir()
+	registry := prometheus.NewRegistry()
+	l := openWith(t, cfg, now, registry)
+	number := uint64(0)
+	f := func(wait time.Duration, confirm bool, want float64) {
+		t.Helper()
+		now.Advance(wait)
+		number++
+		marks := fill(t, l, number, number)
+		if confirm {
+			if err := l.Confirm(t.Context(), marks); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := counterValue(t, registry, "hostmeter_log_alarms_total"); got != want {
+			t.Fatalf("%v alarms after batch %d, want %v", got, number, want)
+		}
+	}
+	f(0, false, 0)
+	f(57*time.Hour, false, 0)
+	f(time.Hour, false, 1)
+	f(time.Hour, false, 1)
+	f(time.Hour, true, 1)
+	if err := l.roll(); err != nil { // the age is a file's
+		t.Fatal(err)
+	}
+	f(time.Hour, false, 1)
+	f(59*time.Hour, false, 2)
+	if n := segmentFiles(t, cfg.Path); n != 2 {
+		t.Fatalf("%d segments: what is not confirmed is kept, however old", n)
+	}
+}
+
 func TestLock(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Path = t.TempDir()

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hostmeter/internal/stream/disk/files"
 )
 
 // run is what was written under one log id: a folder of segments, each behind the one before.
@@ -54,7 +56,7 @@ var (
 )
 
 const (
-	formatVersion = 1
+	formatVersion = 2 // of records, see record.go
 	maxShards     = 4096
 	maxHeader     = 64 + 8*maxShards + 1024
 	sealName      = "sealed"
@@ -103,7 +105,7 @@ func decodeHeader(b, magic []byte) (h header, length int64, err error) {
 		binary.LittleEndian.Uint32(b[size-4:]) != crc32.Checksum(b[:size-4], castagnoli) {
 		return header{}, 0, errHeader
 	}
-	if version != formatVersion {
+	if version == 0 || version > formatVersion {
 		return header{}, 0, fmt.Errorf("format %d: %w", version, ErrVersion)
 	}
 	shards := binary.LittleEndian.Uint32(b[48:])
@@ -143,10 +145,10 @@ func parseHex(name, suffix string) (uint64, bool) {
 }
 
 // writeWhole makes a new file durable under path: it is there whole, or not at all.
-func writeWhole(files fileSystem, path string, content []byte) error {
+func writeWhole(disk files.System, path string, content []byte) error {
 	temporary := path + ".new"
-	_ = files.Remove(temporary) // what an earlier attempt left
-	f, err := files.Create(temporary)
+	_ = disk.Remove(temporary) // what an earlier attempt left
+	f, err := disk.Create(temporary)
 	if err != nil {
 		return err
 	}
@@ -155,17 +157,17 @@ func writeWhole(files fileSystem, path string, content []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = files.Rename(temporary, path)
+		err = disk.Rename(temporary, path)
 	}
 	if err != nil {
-		_ = files.Remove(temporary)
+		_ = disk.Remove(temporary)
 		return err
 	}
-	return files.SyncDir(filepath.Dir(path))
+	return disk.SyncDir(filepath.Dir(path))
 }
 
 // readHeader reads the header of a file.
-func readHeader(f file, magic []byte) (header, int64, error) {
+func readHeader(f files.File, magic []byte) (header, int64, error) {
 	size, err := f.Size()
 	if err != nil {
 		return header{}, 0, err

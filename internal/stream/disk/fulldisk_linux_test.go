@@ -1,0 +1,88 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"hostmeter/internal/stream/disk/files"
+)
+
+// smallDisk mounts a file system of so many octets, which only root may.
+func smallDisk(t *testing.T, octets int) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := unix.Mount("hostmeter-test", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, fmt.Sprintf("size=%d,mode=0700", octets))
+	if err != nil {
+		what := fmt.Sprintf("a small file system cannot be mounted: %v", err)
+		if os.Getuid() == 0 && os.Getenv("CI") == "true" {
+			t.Fatal(what)
+		}
+		t.Skipf("NOT TESTED ON A REAL FULL DISK: %s; run it as root", what)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// TestFullDisk on a file system that really runs full, in the middle of a record, at several places.
+func TestFullFileSystem(t *testing.T) {
+	const size = 256 << 10
+	for _, leave := range []int{0, 4096, 8192, 20480} {
+		t.Run(fmt.Sprint(leave), func(t *testing.T) {
+			mount := smallDisk(t, size)
+			h := newHarness(t)
+			if err := h.log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h.files, h.cfg.Path, h.cfg.SegmentSize = files.OS{}, filepath.Join(mount, "log"), 16<<10
+			h.open()
+			defer func() { _ = h.log.Close() }()
+			for range 5 {
+				if err := h.append(300); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var free unix.Statfs_t
+			if err := unix.Statfs(mount, &free); err != nil {
+				t.Fatal(err)
+			}
+			ballast := filepath.Join(mount, "ballast")
+			if err := os.WriteFile(ballast, make([]byte, max(int(free.Bavail)*int(free.Bsize)-leave, 0)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused := 0
+			for n := range 60 {
+				if err := h.append(300 + 37*n); err != nil {
+					if !isNoSpace(err) {
+						t.Fatalf("got %v, want ENOSPC", err)
+					}
+					refused++
+				}
+			}
+			if refused == 0 {
+				t.Fatal("the disk never ran full: this test proves nothing")
+			}
+			h.check()
+			if err := os.Remove(ballast); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				if err := h.append(300); err != nil {
+					t.Fatalf("append after room was made: %v", err)
+				}
+			}
+			h.check()
+			h.kill()
+			h.check()
+			h.reopen()
+			h.check()
+		})
+	}
+}
