@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -203,6 +204,9 @@ func (c *Collector) recover(ctx context.Context) error {
 		if err := c.readBack(ctx, source); err != nil {
 			return fmt.Errorf("read back the positions of the sources: %w", err)
 		}
+	}
+	if failpoint.Fault(failpoint.ForgetPositions) {
+		c.state = newState()
 	}
 	c.restore(c.state.positions)
 	c.state.save(c.deps.StateDir, c.cfg.ID, c.deps.Clock.Now(), c.deps.Logger)

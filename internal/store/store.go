@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite"             // the "sqlite" driver of database/sql
 
 	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 )
 
 // Dialect is which kind of store this is.
@@ -167,13 +168,20 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f f
 	if err := f(&Tx{Now: db.clock.Now(), Dialect: db.dialect, tx: tx}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		if IsConflict(err) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	if !options.ReadOnly {
+		failpoint.Hit(failpoint.StoreCommitting)
 	}
-	return nil
+	err = tx.Commit()
+	if !options.ReadOnly {
+		failpoint.Hit(failpoint.StoreCommitted)
+		if failpoint.Fault(failpoint.StoreReply) {
+			err = errors.Join(err, errors.New("reply lost"))
+		}
+	}
+	if err != nil && !IsConflict(err) {
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	return err
 }
 
 // Exec runs a statement and returns the number of rows that it changed.

@@ -24,6 +24,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -181,10 +182,12 @@ func (l *Log) beginRun() error {
 func (l *Log) roll() error {
 	r := l.active
 	old := r.segments[len(r.segments)-1]
+	failpoint.Hit(failpoint.DiskRolling)
 	f, s, err := l.createSegment(r, old.number+1)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.DiskRolled)
 	_ = l.current.Close() // all of it is durable
 	l.current = f
 	l.mu.Lock()
@@ -221,6 +224,7 @@ func (l *Log) seal(r *run) error {
 	if r.sealed || len(r.segments) == 0 {
 		return nil
 	}
+	failpoint.Hit(failpoint.DiskSealing)
 	last := r.segments[len(r.segments)-1]
 	at := l.deps.Clock.Now()
 	content := header{logID: r.id, segment: last.number, at: at, size: last.size, next: r.next, collector: r.collector}.encode(sealMagic)

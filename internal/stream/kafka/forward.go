@@ -9,6 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -172,6 +173,10 @@ func (f *Forwarder) produce(ctx context.Context, partition int, messages []messa
 		})
 		if err == nil {
 			err = answer.Error
+			failpoint.Hit(failpoint.KafkaProduced)
+		}
+		if failpoint.Fault(failpoint.KafkaReply) {
+			err = errors.Join(err, errors.New("reply lost"))
 		}
 		if err != nil {
 			if shorter = f.checkTail(ctx, partition, *last, err); shorter != nil {
