@@ -1,0 +1,60 @@
+package faults_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// result is a row of the table of docs/reliability.md.
+type result struct {
+	Layer     string `json:"layer"`
+	Fault     string `json:"fault"`
+	Windows   int    `json:"windows"`
+	Runs      int    `json:"runs"` // faults that happened
+	Histories int    `json:"histories"`
+	SeedFirst uint64 `json:"seed_first"`
+	SeedLast  uint64 `json:"seed_last"`
+	Result    string `json:"result"`
+}
+
+type table struct {
+	mu   sync.Mutex
+	rows []result
+}
+
+var results table
+
+func (t *table) add(r result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows = append(t.rows, r)
+}
+
+// write writes the table where HOSTMETER_FAULTS_RESULTS says.
+func (t *table) write() error {
+	path := os.Getenv("HOSTMETER_FAULTS_RESULTS")
+	if path == "" {
+		return nil
+	}
+	text, err := json.MarshalIndent(t.rows, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := results.write(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if path, err := program(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
