@@ -2,12 +2,14 @@ package faults_test
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"syscall"
 	"testing"
 	"time"
 
 	"hostmeter/internal/failpoint"
+	"hostmeter/schemas"
 )
 
 var distributed = []fault{
@@ -33,29 +35,12 @@ func TestComponentsAreKilled(t *testing.T) {
 				}
 				defer w.close()
 				if f.windows == nil {
-					return told(w)(w.killEach())
+					return told(w)(w.killsAtRandom(4))
 				}
 				return told(w)(w.history(f.windows))
 			})
 		})
 	}
-}
-
-// killEach kills each component once, in an order of chance.
-func (w *world) killEach() (kills int, err error) {
-	if err := w.begin(); err != nil {
-		return 0, err
-	}
-	for _, i := range w.random.Perm(len(w.components)) {
-		if err := w.killAtRandom(w.components[i]); err != nil {
-			return kills, err
-		}
-		kills++
-		if err := w.again(w.components[i]); err != nil {
-			return kills, err
-		}
-	}
-	return kills, w.finish()
 }
 
 // TestAPausedAggregatorWakesUp stops an aggregator, at random and where it has read batches and not booked
@@ -114,7 +99,7 @@ func (w *world) pauses(n int) (pauses int, err error) {
 	return pauses, w.finish()
 }
 
-// TestRepliesAreLost has every third reply to a commit, or to a produce request, lost after its effect.
+// TestRepliesAreLost has a reply to a commit, or to a produce request, lost after its effect.
 func TestRepliesAreLost(t *testing.T) {
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
 	fault{name: "reply to a commit, and to a produce request, lost after its effect"}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
@@ -128,15 +113,24 @@ func TestRepliesAreLost(t *testing.T) {
 }
 
 func (w *world) losesReplies() (n int, err error) {
+	names, err := fs.Glob(schemas.Migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	migrations := len(names) // a transaction each, at every start
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
 	for range 3 {
-		for component, point := range map[string]failpoint.Point{"aggregate": failpoint.StoreReply, "collect": failpoint.KafkaReply} {
-			if err := w.running[component].end(syscall.SIGTERM); err != nil {
+		for _, c := range []struct {
+			component string
+			point     failpoint.Point
+			after     int // hits of the start
+		}{{"aggregate", failpoint.StoreReply, migrations + 1}, {"collect", failpoint.KafkaReply, 0}} {
+			if err := w.running[c.component].end(syscall.SIGTERM); err != nil {
 				return n, err
 			}
-			if err := w.start(component, at(point, "fault", 2+w.random.IntN(8))); err != nil {
+			if err := w.start(c.component, at(c.point, "fault", c.after+1+w.random.IntN(8))); err != nil {
 				return n, err
 			}
 			n++

@@ -22,6 +22,7 @@ type exporter struct {
 	samples  uint32
 	began    time.Time
 	sent     []datagram
+	taught   bool // it sends its templates no more
 }
 
 // datagram is what one datagram told of its address.
@@ -77,12 +78,12 @@ func (e *exporter) send(now time.Time, random *rand.Rand) {
 		e.sequence += uint32(records)
 	case "netflow9":
 		template := nf.Template9(256, nf.Field{ID: 8, Length: 4}, nf.Field{ID: 12, Length: 4}, nf.Field{ID: 1, Length: 4}, nf.Field{ID: 2, Length: 4}, nf.Field{ID: 22, Length: 4}, nf.Field{ID: 21, Length: 4})
-		b = nf.V9(e.sequence, 0, uptime, seconds, template, nf.Set(256, records9(records, meter, octets, packets, uptime-2000, uptime-1000)...))
+		b = nf.V9(e.sequence, 0, uptime, seconds, e.teach(template), nf.Set(256, records9(records, meter, octets, packets, uptime-2000, uptime-1000)...))
 		e.sequence++
 		d.units = 1
 	case "ipfix":
 		template := nf.TemplateIPFIX(256, nf.Field{ID: 8, Length: 4}, nf.Field{ID: 12, Length: 4}, nf.Field{ID: 1, Length: 4}, nf.Field{ID: 2, Length: 4}, nf.Field{ID: 150, Length: 4}, nf.Field{ID: 151, Length: 4})
-		b = nf.IPFIX(e.sequence, 0, seconds, template, nf.Set(256, records9(records, meter, octets, packets, seconds-2, seconds-1)...))
+		b = nf.IPFIX(e.sequence, 0, seconds, e.teach(template), nf.Set(256, records9(records, meter, octets, packets, seconds-2, seconds-1)...))
 		e.sequence += uint32(records)
 	case "sflow5":
 		length := 60 + octets%1400
@@ -105,6 +106,14 @@ func records9(n int, meter string, octets, packets int, first, last uint32) (out
 		out = append(out, nf.Address(meter), nf.Address("203.0.113.9"), nf.U32(uint32(octets)), nf.U32(uint32(packets)), nf.U32(first), nf.U32(last))
 	}
 	return out
+}
+
+// teach is the template, or nothing where the collector must know it.
+func (e *exporter) teach(template []byte) []byte {
+	if e.taught {
+		return nil
+	}
+	return template
 }
 
 // units is how much was sent, in the protocol's unit.

@@ -118,3 +118,22 @@ func beforeMonthEnd(random *rand.Rand) time.Duration {
 	end := time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 	return end.Sub(now) - time.Duration(random.IntN(50*60))*time.Second - 5*time.Second
 }
+
+// killsAtRandom kills components at random points, each before one is killed again.
+func (w *world) killsAtRandom(n int) (kills int, err error) {
+	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	for kills < n {
+		for _, i := range w.random.Perm(len(w.components)) {
+			if err := w.killAtRandom(w.components[i]); err != nil {
+				return kills, err
+			}
+			kills++
+			if err := w.again(w.components[i]); err != nil {
+				return kills, err
+			}
+		}
+	}
+	return kills, w.finish()
+}

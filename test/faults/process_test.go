@@ -57,15 +57,19 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// start starts a command of hostmeter in an environment, with files as its descriptors 3 and up.
-func start(env []string, files []*os.File, args ...string) (*process, error) {
+// start starts a command of hostmeter in an environment. A socket is handed over as a service manager does it
+// (sd_listen_fds(3)).
+func start(env []string, socket *os.File, args ...string) (*process, error) {
 	path, err := program()
 	if err != nil {
 		return nil, err
 	}
 	p := &process{component: args[0], cmd: exec.Command(path, args...), said: &output{}, ended: make(chan struct{})}
+	if socket != nil {
+		p.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"`, "sh", path}, args...)...)
+		p.cmd.ExtraFiles = []*os.File{socket}
+	}
 	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.ExtraFiles = files
 	p.cmd.Stdout, p.cmd.Stderr = p.said, p.said
 	if err := p.cmd.Start(); err != nil {
 		return nil, err

@@ -112,12 +112,10 @@ func (s *server) kill() error {
 		return err
 	}
 	return await(30*time.Second, func() error {
-		// Its children go after it, and free the port.
 		if err := syscall.Kill(s.pid, 0); err == nil {
-			if state, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.pid)); !bytes.Contains(state, []byte(") Z ")) {
-				return errors.New("it is still there")
-			}
+			return errors.New("it is still there")
 		}
+		// Its children go after it, and free the port.
 		conn, err := net.Dial("tcp", "127.0.0.1:"+s.port)
 		if err == nil {
 			_ = conn.Close()

@@ -23,8 +23,10 @@ type world struct {
 	ended                 []*process
 	exporters             []*exporter
 	random                *rand.Rand
-	step                  time.Duration // of the clock, against the machine's
+	step, furthest        time.Duration // of the clock, against the machine's: now, and at most so far
 	turn                  int
+	wrong                 []string // failure points of every start
+	activated             *os.File // the flows' socket, where the suite holds it
 }
 
 // hosts numbers the worlds of a run: their exporters send from 127.0.N.x.
@@ -108,6 +110,7 @@ func (w *world) now() time.Time { return time.Now().Add(w.step) }
 // stepClock moves the clock of all processes, at once.
 func (w *world) stepClock(by time.Duration) error {
 	w.step += by
+	w.furthest = max(w.furthest, w.step)
 	next := w.clock + ".new"
 	if err := os.WriteFile(next, fmt.Append(nil, int64(w.step)), 0o600); err != nil {
 		return err
@@ -126,7 +129,7 @@ func (w *world) command(args ...string) (string, error) {
 
 // start starts a component with failure points.
 func (w *world) start(component string, points ...string) error {
-	p, err := start(w.env(points...), nil, component, "-c", w.config)
+	p, err := start(w.env(append(points, w.wrong...)...), w.activated, component, "-c", w.config)
 	if err != nil {
 		return err
 	}
