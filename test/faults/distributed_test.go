@@ -25,6 +25,7 @@ var distributed = []fault{
 
 // TestComponentsAreKilled kills the components apart, on real Kafka and PostgreSQL.
 func TestComponentsAreKilled(t *testing.T) {
+	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
 	for i, f := range distributed {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -46,6 +47,7 @@ func TestComponentsAreKilled(t *testing.T) {
 // TestAPausedAggregatorWakesUp stops an aggregator, at random and where it has read batches and not booked
 // them, until another has booked these; then it wakes up.
 func TestAPausedAggregatorWakesUp(t *testing.T) {
+	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
 	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: make([]window, 1)}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
@@ -101,6 +103,7 @@ func (w *world) pauses(n int) (pauses int, err error) {
 
 // TestRepliesAreLost has a reply to a commit, or to a produce request, lost after its effect.
 func TestRepliesAreLost(t *testing.T) {
+	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
 	fault{name: "reply to a commit, and to a produce request, lost after its effect"}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
@@ -145,6 +148,7 @@ func (w *world) losesReplies() (n int, err error) {
 
 // TestServersFail kills, wipes and cuts off a broker and a database of the suite's own.
 func TestServersFail(t *testing.T) {
+	t.Parallel()
 	need(t, "HOSTMETER_TEST_KAFKA")
 	need(t, "HOSTMETER_TEST_POSTGRES")
 	broker := startServer(t, "kafka-up.sh")

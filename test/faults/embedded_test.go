@@ -10,6 +10,10 @@ import (
 	"hostmeter/internal/failpoint"
 )
 
+// ordinaryKills is how many kills an ordinary run makes at least, where it has its servers. A long run
+// (HOSTMETER_FAULTS_KILLS) makes so many times more histories.
+const ordinaryKills = 60
+
 // fault is a row of the suite's table: histories of one kind.
 type fault struct {
 	name    string
@@ -36,6 +40,7 @@ var embedded = []fault{
 
 // TestEmbeddedIsKilled kills hostmeter run at random points and in its windows.
 func TestEmbeddedIsKilled(t *testing.T) {
+	t.Parallel()
 	for i, f := range embedded {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			f.run(t, f.histories, func(dir string, random *rand.Rand) (int, error) {
@@ -74,6 +79,13 @@ func (f fault) run(t *testing.T, histories int, history func(dir string, random 
 			t.Fatalf("HOSTMETER_FAULTS_SEED: %v", err)
 		}
 		first, histories = seed, 1
+	}
+	if text := os.Getenv("HOSTMETER_FAULTS_KILLS"); text != "" {
+		kills, err := strconv.Atoi(text)
+		if err != nil {
+			t.Fatalf("HOSTMETER_FAULTS_KILLS: %v", err)
+		}
+		histories *= max(1, (kills+ordinaryKills-1)/ordinaryKills)
 	}
 	r := result{Layer: "processes", Fault: f.name, Windows: len(f.windows), SeedFirst: first, Result: "the laws hold"}
 	defer func() { results.add(r) }()

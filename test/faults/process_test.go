@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -179,22 +180,28 @@ func listening(address string) error {
 	return nil
 }
 
-// freePort returns an address of loopback that was free a moment ago.
-func freePort(network string) (string, error) {
-	if network == "udp" {
-		conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
+// ports numbers the ports of a run. They lie below those that the system gives to connections: else one of
+// these could take the port of a process that is down for a moment.
+var ports atomic.Int32
+
+// freePort returns an address of loopback that is free, and whose next port no other call returns.
+func freePort() (string, error) {
+	const first, count = 22000, 8000
+	for range count / 2 {
+		at := fmt.Sprintf("127.0.0.1:%d", first+(os.Getpid()*64+2*int(ports.Add(1)))%count)
+		conn, udpErr := net.ListenPacket("udp", at)
+		listener, tcpErr := net.Listen("tcp", at)
+		if udpErr == nil {
+			_ = conn.Close()
 		}
-		defer conn.Close()
-		return conn.LocalAddr().String(), nil
+		if tcpErr == nil {
+			_ = listener.Close()
+		}
+		if udpErr == nil && tcpErr == nil {
+			return at, nil
+		}
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
+	return "", errors.New("no port is free")
 }
 
 // need skips the test where a server is not there; in CI that is a failure.

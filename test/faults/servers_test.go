@@ -59,8 +59,7 @@ func startServer(t *testing.T, script string) *server {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &server{script: script, dir: filepath.Join(dir, "server")}
-	// Kafka wants the next port too.
-	at, err := freePort("tcp")
+	at, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 
 // TestMigrationsAreKilled kills hostmeter run while it makes its ledger, and again while it goes on with that.
 func TestMigrationsAreKilled(t *testing.T) {
+	t.Parallel()
 	fault{name: "SIGKILL of hostmeter run in a migration", windows: make([]window, 2)}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random)})
 		if err != nil {
@@ -54,20 +55,26 @@ func (w *world) migrates() (kills int, err error) {
 }
 
 // TestTheClockSteps moves the clock of a running process by up to 40 days, forward and back, with a kill
-// between the steps: nothing is in two months or in none.
+// between the steps: nothing is in two months or in none. The ledger begins before all of them: a month before
+// its first is never closed.
 func TestTheClockSteps(t *testing.T) {
+	t.Parallel()
 	fault{name: "clock steps of an hour to 40 days, forward and back, and SIGKILL"}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random)})
 		if err != nil {
 			return 0, err
 		}
 		defer w.close()
+
 		return told(w)(w.steps())
 	})
 }
 
 func (w *world) steps() (steps int, err error) {
 	if err := w.begin(); err != nil {
+		return 0, err
+	}
+	if err := w.stepClock(45 * 24 * time.Hour); err != nil {
 		return 0, err
 	}
 	sizes := []time.Duration{hour, -hour, 26 * hour, -26 * hour, 40 * 24 * hour, -40 * 24 * hour}
@@ -94,6 +101,7 @@ func (w *world) steps() (steps int, err error) {
 // alone; the process is killed then, or goes on. When there is room again nothing is missing but what the
 // kill cost.
 func TestTheDiskIsFull(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("NOT TESTED: a file system of its own takes root")
 	}
@@ -201,6 +209,7 @@ func fill(path string) error {
 // test, holds the flows' socket: every datagram is counted, also those of exporters that do not send
 // their templates again.
 func TestAPlannedRestartLosesNothing(t *testing.T) {
+	t.Parallel()
 	fault{name: "restart under load with the socket held by the service manager: nothing lost"}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random)})
 		if err != nil {

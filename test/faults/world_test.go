@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -52,23 +53,23 @@ type setting struct {
 	store string // DSN; empty is SQLite
 	kafka string // broker; empty is everything in one process
 	begin time.Duration
-	more  string // further lines of the configuration, at its end
-	log   string // further keys of the log
+	// commit is for how long batches are gathered for a booking; 0 is 100 ms.
+	commit time.Duration
 }
 
 // newWorld writes the configuration and the inventory and binds the exporters. Nothing runs yet.
 func newWorld(dir string, random *rand.Rand, s setting) (*world, error) {
 	w := &world{dir: dir, random: random, running: map[string]*process{}, components: []string{"run"}}
 	var err1, err2 error
-	w.listen, err1 = freePort("tcp")
-	w.flows, err2 = freePort("udp")
+	w.listen, err1 = freePort()
+	w.flows, err2 = freePort()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	log := "{segment_size: 4KiB, retain: 0s" + s.log + "}"
+	log := "{segment_size: 4KiB, retain: 0s}"
 	if s.kafka != "" {
 		w.components = []string{"collect", "aggregate", "detect", "serve"}
-		log = fmt.Sprintf(`{segment_size: 4KiB, retain: 0s%s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d.", patience: 20s}}`, s.log, s.kafka, time.Now().UnixNano())
+		log = fmt.Sprintf(`{segment_size: 4KiB, retain: 0s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d.", patience: 20s}}`, s.kafka, time.Now().UnixNano())
 	}
 	w.ledger = s.store
 	if w.ledger == "" {
@@ -95,10 +96,10 @@ collector:
   exporters:
 %slog: %s
 ledger: {store: "%s", settle: 0s, grace: 0s}
-aggregator: {commit_every: 100ms, maintain_every: 200ms}
+aggregator: {commit_every: %s, maintain_every: 200ms}
 detector: {checkpoint: 1s}
 http: {listen: "%s"}
-%s`, dir, w.flows, &exporters, log, w.ledger, w.listen, s.more)
+`, dir, w.flows, &exporters, log, w.ledger, cmp.Or(s.commit, 100*time.Millisecond), w.listen)
 	err = errors.Join(os.WriteFile(w.config, []byte(text), 0o600),
 		os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory), 0o600), w.stepClock(s.begin))
 	return w, err
