@@ -59,7 +59,7 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 	c.pending = nil
 	c.parts.takeBack()
 	if c.recovers {
-		c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
+		c.saveState(at)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,7 @@ import (
 type state struct {
 	positions  map[positionKey]*schemas.SourcePosition
 	watermarks stream.Watermarks
+	written    stream.Watermarks // that the file has
 	saved      time.Time
 	failed     bool // the last save failed, and was told of
 }
@@ -94,6 +96,23 @@ func (s *state) save(dir, collector string, at time.Time, logger *slog.Logger) {
 		logger.Error("the positions of the sources cannot be saved", "err", err)
 	}
 	s.failed = err != nil
+	if err == nil {
+		s.written = maps.Clone(s.watermarks)
+	}
+}
+
+// keeper is a log that deletes what nobody needs.
+type keeper interface {
+	// Keep says how far the positions are saved: what is behind that is read back after a kill.
+	Keep(saved stream.Watermarks)
+}
+
+// saveState writes the positions if it is due, and tells the log.
+func (c *Collector) saveState(at time.Time) {
+	c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
+	if log, ok := c.deps.Log.(keeper); ok {
+		log.Keep(c.state.written)
+	}
 }
 
 func (s *state) forget(at time.Time) {
@@ -180,6 +199,7 @@ func (s *state) load(dir, collector string) error {
 		}
 		s.watermarks[stream.Key{Collector: collector, LogID: id, Shard: w.Shard}] = w.Index
 	}
+	s.written = maps.Clone(s.watermarks)
 	for _, p := range stored.Positions {
 		s.positions[positionKey{p.Source, p.Key}] = &schemas.SourcePosition{Source: p.Source, Key: p.Key, Values: p.Values, At: p.At}
 	}
@@ -209,7 +229,7 @@ func (c *Collector) recover(ctx context.Context) error {
 		c.state = newState()
 	}
 	c.restore(c.state.positions)
-	c.state.save(c.deps.StateDir, c.cfg.ID, c.deps.Clock.Now(), c.deps.Logger)
+	c.saveState(c.deps.Clock.Now())
 	return nil
 }
 

@@ -63,6 +63,7 @@ type Log struct {
 	runs      []*run // by id
 	active    *run   // nil until something is appended
 	confirmed stream.Watermarks
+	saved     stream.Watermarks // see Keep; nil where nobody says
 	size      int64
 	alarmed   bool
 	changed   chan struct{} // closed and replaced at each change

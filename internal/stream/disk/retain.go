@@ -66,7 +66,7 @@ func (l *Log) expire(need int64) (freed int64) {
 			if s.gone {
 				continue
 			}
-			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain || freed < need) {
+			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain && !l.keeps(r, s) || freed < need) {
 				s.gone = true
 				freed += s.size
 				paths = append(paths, s.path)
