@@ -88,7 +88,11 @@ func (f fault) run(t *testing.T, histories int, history func(dir string, random 
 		histories *= max(1, (kills+ordinaryKills-1)/ordinaryKills)
 	}
 	r := result{Layer: "processes", Fault: f.name, Windows: len(f.windows), SeedFirst: first, Result: "the laws hold"}
-	defer func() { results.add(r) }()
+	defer func() {
+		if err := results.add(r); err != nil {
+			t.Error(err)
+		}
+	}()
 	for seed := first; seed < first+uint64(histories); seed++ {
 		kills, err := history(t.TempDir(), rand.New(rand.NewPCG(seed, 6)))
 		r.Runs, r.Histories, r.SeedLast = r.Runs+kills, r.Histories+1, seed
