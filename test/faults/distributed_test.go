@@ -13,7 +13,7 @@ import (
 )
 
 var distributed = []fault{
-	{"SIGKILL of collect, aggregate, detect, serve at random points", nil, 3},
+	{"SIGKILL of collect, aggregate, detect, serve at random points", nil, 1},
 	{"SIGKILL of collect around sending to Kafka", []window{
 		{point: failpoint.KafkaProduced, component: "collect", hits: 6}, {point: failpoint.CollectorAppended, component: "collect", hits: 6},
 		{point: failpoint.DiskSynced, component: "collect", hits: 6}, {point: failpoint.DiskDeleting, component: "collect", hits: 2}}, 1},

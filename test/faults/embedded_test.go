@@ -12,7 +12,7 @@ import (
 
 // ordinaryKills is how many kills an ordinary run makes at least, where it has its servers. A long run
 // (HOSTMETER_FAULTS_KILLS) makes so many times more histories.
-const ordinaryKills = 60
+const ordinaryKills = 50
 
 // fault is a row of the suite's table: histories of one kind.
 type fault struct {
@@ -23,7 +23,7 @@ type fault struct {
 }
 
 var embedded = []fault{
-	{"SIGKILL of hostmeter run at random points", nil, 3},
+	{"SIGKILL of hostmeter run at random points", nil, 2},
 	{"SIGKILL of hostmeter run around an append to the log", []window{
 		{point: failpoint.DiskWritten, hits: 6}, {point: failpoint.DiskSynced, hits: 6}, {point: failpoint.CollectorAppended, hits: 6}}, 1},
 	{"SIGKILL of hostmeter run where a segment of the log begins, ends, goes", []window{
