@@ -37,9 +37,11 @@ const (
 	// saveEvery is how often the file is written while the log can be read back.
 	saveEvery = 10 * time.Second
 	// logsMost bounds the runs of the log whose last batches are remembered, positionAge how long
-	// a position is kept that does not move.
-	logsMost    = 64
-	positionAge = 30 * 24 * time.Hour
+	// a position is kept that does not move, where there are more than positionsMost: with fewer it costs
+	// nothing, and a clock that is set forward by a month makes nobody forgotten.
+	logsMost      = 64
+	positionAge   = 30 * 24 * time.Hour
+	positionsMost = 50_000
 	// recoverDeadline bounds reading the log back.
 	recoverDeadline = time.Minute
 )
@@ -117,6 +119,9 @@ func (c *Collector) saveState(at time.Time) {
 
 func (s *state) forget(at time.Time) {
 	for key, p := range s.positions {
+		if len(s.positions) <= positionsMost {
+			break
+		}
 		if at.Sub(time.Unix(0, p.GetAt())) > positionAge {
 			delete(s.positions, key)
 		}
