@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // database makes a database for one world and returns its DSN.
@@ -58,6 +60,12 @@ func startServer(t *testing.T, script string) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if os.Getuid() == 0 { // a disk of its own, which can be filled
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=700m,mode=755"); err != nil {
+			t.Fatalf("mount a file system: %v", err)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	}
 	s := &server{script: script, dir: filepath.Join(dir, "server")}
 	at, err := freePort()
 	if err != nil {
@@ -122,6 +130,28 @@ func (s *server) kill() error {
 		}
 		return nil
 	})
+}
+
+// alive says whether the server runs.
+func (s *server) alive() bool { return syscall.Kill(s.pid, 0) == nil }
+
+// filler is the file that fills the server's disk.
+func (s *server) filler() string { return filepath.Join(filepath.Dir(s.dir), "filler") }
+
+// fillDisk leaves the server no octet to write to.
+func (s *server) fillDisk() error { return fill(s.filler()) }
+
+// freeDisk gives the room back, and starts the server again, as an operator does where it has given up.
+func (s *server) freeDisk() error {
+	if err := os.Remove(s.filler()); err != nil {
+		return err
+	}
+	if s.alive() {
+		if err := s.kill(); err != nil {
+			return err
+		}
+	}
+	return s.start()
 }
 
 // wipe forgets all that the killed server had.
