@@ -111,6 +111,7 @@ case $MODE in
   soak)
     server postgres postgres && export HOSTMETER_TEST_POSTGRES="postgres://meter:meter@127.0.0.1:$PORT/meter?sslmode=disable"
     server kafka kafka && export HOSTMETER_TEST_KAFKA=127.0.0.1:$((PORT + 1))
+    report_missing
     HOSTMETER_FAULTS_KILLS=${2:-300} HOSTMETER_FAULTS_RESULTS=$PWD/test/faults/processes.json \
       go test -tags libvirt_dlopen -count=1 -timeout 6h -v ./test/faults
     ;;

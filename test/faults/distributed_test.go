@@ -51,7 +51,7 @@ func TestComponentsAreKilled(t *testing.T) {
 func TestAPausedAggregatorWakesUp(t *testing.T) {
 	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
-	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: make([]window, 1)}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
+	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: []window{{point: failpoint.LedgerTaking}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
 		if err != nil {
 			return 0, err
@@ -107,7 +107,8 @@ func (w *world) pauses(n int) (pauses int, err error) {
 func TestRepliesAreLost(t *testing.T) {
 	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
-	fault{name: "reply to a commit, and to a produce request, lost after its effect"}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
+	fault{name: "reply to a commit, and to a produce request, lost after its effect",
+		windows: []window{{point: failpoint.StoreReply}, {point: failpoint.KafkaReply}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
 		if err != nil {
 			return 0, err

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 
 	"hostmeter/internal/failpoint"
@@ -68,6 +69,15 @@ func told(w *world) func(int, error) (int, error) {
 	}
 }
 
+// points names the windows of a fault.
+func (f fault) points() string {
+	names := make([]string, len(f.windows))
+	for i, w := range f.windows {
+		names[i] = string(w.point)
+	}
+	return strings.Join(names, ", ")
+}
+
 // run runs histories of a fault, each from a seed, and writes the outcome down. A history that fails says
 // how it is repeated.
 func (f fault) run(t *testing.T, histories int, history func(dir string, random *rand.Rand) (int, error)) {
@@ -87,7 +97,7 @@ func (f fault) run(t *testing.T, histories int, history func(dir string, random 
 		}
 		histories *= max(1, (kills+ordinaryKills-1)/ordinaryKills)
 	}
-	r := result{Layer: "processes", Fault: f.name, Windows: len(f.windows), SeedFirst: first, Result: "the laws hold"}
+	r := result{Layer: "processes", Fault: f.name, Windows: f.points(), SeedFirst: first, Result: "exact"}
 	defer func() {
 		if err := results.add(r); err != nil {
 			t.Error(err)

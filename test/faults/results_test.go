@@ -14,8 +14,8 @@ import (
 type result struct {
 	Layer     string `json:"layer"`
 	Fault     string `json:"fault"`
-	Windows   int    `json:"windows"`
-	Runs      int    `json:"runs"` // faults that happened
+	Windows   string `json:"windows"` // the failure points; none where the moment is left to chance
+	Runs      int    `json:"runs"`    // faults that happened
 	Histories int    `json:"histories"`
 	SeedFirst uint64 `json:"seed_first"`
 	SeedLast  uint64 `json:"seed_last"`

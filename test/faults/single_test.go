@@ -20,7 +20,8 @@ import (
 // TestMigrationsAreKilled kills hostmeter run while it makes its ledger, and again while it goes on with that.
 func TestMigrationsAreKilled(t *testing.T) {
 	t.Parallel()
-	fault{name: "SIGKILL of hostmeter run in a migration", windows: make([]window, 2)}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
+	fault{name: "SIGKILL of hostmeter run in a migration",
+		windows: []window{{point: failpoint.StoreMigrating}, {point: failpoint.StoreMigrated}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random)})
 		if err != nil {
 			return 0, err
