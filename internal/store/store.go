@@ -159,12 +159,21 @@ func (db *DB) isolation() sql.IsolationLevel {
 	return sql.LevelDefault // SQLite has one level, and it is the strictest
 }
 
+// limitPause ends a writing transaction whose process says nothing for so long: one that is paused or hangs
+// would keep others from the rows that it has written for as long as it is there.
+const limitPause = `SET LOCAL idle_in_transaction_session_timeout = '30s'`
+
 func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f func(tx *Tx) error) error {
 	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if db.dialect == PostgreSQL && !options.ReadOnly {
+		if _, err := tx.ExecContext(ctx, limitPause); err != nil {
+			return fmt.Errorf("begin transaction: %w", err)
+		}
+	}
 	if err := f(&Tx{Now: db.clock.Now(), Dialect: db.dialect, tx: tx}); err != nil {
 		return err
 	}

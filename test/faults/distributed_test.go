@@ -46,37 +46,45 @@ func TestComponentsAreKilled(t *testing.T) {
 	}
 }
 
-// TestAPausedAggregatorWakesUp stops an aggregator, at random and where it has read batches and not booked
-// them, until another has booked these; then it wakes up.
+// TestAPausedAggregatorWakesUp stops an aggregator, where it has read batches and not booked them and inside a
+// transaction, whose rows the database gives free after a while, until another has booked these batches; then
+// it wakes up.
 func TestAPausedAggregatorWakesUp(t *testing.T) {
 	t.Parallel()
 	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
-	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: []window{{point: failpoint.LedgerTaking}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
+	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: []window{{point: failpoint.LedgerTaking}, {point: failpoint.StoreCommitting}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
 		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
 		if err != nil {
 			return 0, err
 		}
 		defer w.close()
-		return told(w)(w.pauses(2))
+		return told(w)(w.pauses())
 	})
 }
 
-func (w *world) pauses(n int) (pauses int, err error) {
+func (w *world) pauses() (pauses int, err error) {
+	migrations, err := countMigrations()
+	if err != nil {
+		return 0, err
+	}
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
-	for range n {
+	for _, pause := range []struct {
+		point failpoint.Point
+		after int // hits of the start
+	}{{failpoint.LedgerTaking, 0}, {failpoint.StoreCommitting, migrations + 1}} {
 		// The one that books now is told to pause in its window; the one that runs beside it takes over.
 		if err := w.running["aggregate"].end(syscall.SIGTERM); err != nil {
 			return pauses, err
 		}
-		if err := w.start("aggregate", at(failpoint.LedgerTaking, "stop", 1+w.random.IntN(5))); err != nil {
+		if err := w.start("aggregate", at(pause.point, "stop", pause.after+1+w.random.IntN(5))); err != nil {
 			return pauses, err
 		}
 		paused := w.running["aggregate"]
 		w.sendWhile(15_000, paused.stopped)
 		if !paused.stopped() {
-			return pauses, fmt.Errorf("the aggregator did not come by %s", failpoint.LedgerTaking)
+			return pauses, fmt.Errorf("the aggregator did not come by %s", pause.point)
 		}
 		w.running["paused"] = paused
 		if err := w.start("aggregate"); err != nil {
@@ -84,7 +92,7 @@ func (w *world) pauses(n int) (pauses int, err error) {
 		}
 		w.ended = w.ended[:len(w.ended)-1]
 		w.sendSome(100)
-		if err := await(90*time.Second, func() error {
+		if err := await(150*time.Second, func() error {
 			b, err := w.readBooks()
 			if err != nil {
 				return err
@@ -118,12 +126,17 @@ func TestRepliesAreLost(t *testing.T) {
 	})
 }
 
-func (w *world) losesReplies() (n int, err error) {
+// countMigrations is how many transactions a start has before any other, but for one.
+func countMigrations() (int, error) {
 	names, err := fs.Glob(schemas.Migrations, "migrations/*.sql")
+	return len(names), err
+}
+
+func (w *world) losesReplies() (n int, err error) {
+	migrations, err := countMigrations()
 	if err != nil {
 		return 0, err
 	}
-	migrations := len(names) // a transaction each, at every start
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
