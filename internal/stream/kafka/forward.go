@@ -199,6 +199,10 @@ func (f *Forwarder) checkTail(ctx context.Context, partition int, last int64, ca
 	if errors.Is(cause, kafkago.UnknownTopicOrPartition) {
 		return fmt.Errorf("partition %d: %w: %w", partition, cause, errShorter)
 	}
+	// The client refuses what is for a topic that is not there, with an error that is none of Kafka's.
+	if _, err := f.to.partitions(ctx); errors.Is(err, kafkago.UnknownTopicOrPartition) {
+		return fmt.Errorf("partition %d: %w: %w", partition, err, errShorter)
+	}
 	if last < 0 {
 		return nil
 	}
