@@ -9,6 +9,7 @@ CHECKS      ?= 100000
 SEEDS       ?= 200
 HISTORIES   ?= 100000
 SEED        ?= 1
+KILLS       ?= 300
 
 # Everywhere the same, so that a build and the tests share what is compiled.
 export GOFLAGS += -trimpath
@@ -19,7 +20,7 @@ export CGO_ENABLED := 0
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties oracle bench bench-ledger generate check-generated clean sim reliability catchup
+.PHONY: help build demo test test-unit test-real test-influx2 soak sim reliability catchup lint fuzz properties oracle bench bench-ledger generate check-generated clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,9 @@ test-real: ## real exporters, libvirt, Kafka, PostgreSQL, InfluxDB, a browser: i
 
 test-influx2: ## the series against InfluxDB 2.7 (its first build takes about 10 minutes and needs cargo)
 	deploy/testbed/test.sh influx2
+
+soak: ## real processes, brokers, databases are killed KILLS times (default 300: about half an hour); the table goes to test/faults
+	deploy/testbed/test.sh soak $(KILLS)
 
 lint: check-generated ## formatting, vet, staticcheck, shellcheck, and whether generated code is stale
 	deploy/testbed/lint.sh

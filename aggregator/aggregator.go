@@ -19,6 +19,7 @@ import (
 
 	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -94,6 +95,7 @@ func (a *Aggregator) Ledger() *ledger.Ledger { return a.deps.Ledger }
 // Errors: those of ledger.Book. What could not be confirmed is no error: it is confirmed later.
 func (a *Aggregator) Process(ctx context.Context, batches []*schemas.Batch) error {
 	const attempts = 3
+	failpoint.Hit(failpoint.LedgerTaking)
 	begin := time.Now()
 	booked, err := a.deps.Ledger.Book(ctx, batches)
 	for i := 1; store.IsConflict(err) && i < attempts; i++ {
@@ -107,6 +109,7 @@ func (a *Aggregator) Process(ctx context.Context, batches []*schemas.Batch) erro
 		a.deps.Logger.Error("batches were refused and parked; hostmeter doctor shows them", "batches", booked.Refused)
 	}
 	a.confirm(ctx, booked.Watermarks)
+	failpoint.Hit(failpoint.LedgerConfirmed)
 	a.tell()
 	return nil
 }

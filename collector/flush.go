@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostmeter/collector/tally"
+	"hostmeter/internal/failpoint"
 	"hostmeter/schemas"
 )
 
@@ -53,11 +54,12 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 		c.metrics.flushErrors.Inc()
 		return fmt.Errorf("append %d batches to the log: %w", len(c.pending), err)
 	}
+	failpoint.Hit(failpoint.CollectorAppended)
 	c.state.took(c.pending)
 	c.pending = nil
 	c.parts.takeBack()
 	if c.recovers {
-		c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
+		c.saveState(at)
 	}
 	return nil
 }

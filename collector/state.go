@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -23,6 +25,7 @@ import (
 type state struct {
 	positions  map[positionKey]*schemas.SourcePosition
 	watermarks stream.Watermarks
+	written    stream.Watermarks // that the file has
 	saved      time.Time
 	failed     bool // the last save failed, and was told of
 }
@@ -34,9 +37,11 @@ const (
 	// saveEvery is how often the file is written while the log can be read back.
 	saveEvery = 10 * time.Second
 	// logsMost bounds the runs of the log whose last batches are remembered, positionAge how long
-	// a position is kept that does not move.
-	logsMost    = 64
-	positionAge = 30 * 24 * time.Hour
+	// a position is kept that does not move, where there are more than positionsMost: with fewer it costs
+	// nothing, and a clock that is set forward by a month makes nobody forgotten.
+	logsMost      = 64
+	positionAge   = 30 * 24 * time.Hour
+	positionsMost = 50_000
 	// recoverDeadline bounds reading the log back.
 	recoverDeadline = time.Minute
 )
@@ -93,10 +98,30 @@ func (s *state) save(dir, collector string, at time.Time, logger *slog.Logger) {
 		logger.Error("the positions of the sources cannot be saved", "err", err)
 	}
 	s.failed = err != nil
+	if err == nil {
+		s.written = maps.Clone(s.watermarks)
+	}
+}
+
+// keeper is a log that deletes what nobody needs.
+type keeper interface {
+	// Keep says how far the positions are saved: what is behind that is read back after a kill.
+	Keep(saved stream.Watermarks)
+}
+
+// saveState writes the positions if it is due, and tells the log.
+func (c *Collector) saveState(at time.Time) {
+	c.state.save(c.deps.StateDir, c.cfg.ID, at, c.deps.Logger)
+	if log, ok := c.deps.Log.(keeper); ok {
+		log.Keep(c.state.written)
+	}
 }
 
 func (s *state) forget(at time.Time) {
 	for key, p := range s.positions {
+		if len(s.positions) <= positionsMost {
+			break
+		}
 		if at.Sub(time.Unix(0, p.GetAt())) > positionAge {
 			delete(s.positions, key)
 		}
@@ -180,6 +205,7 @@ func (s *state) load(dir, collector string) error {
 		}
 		s.watermarks[stream.Key{Collector: collector, LogID: id, Shard: w.Shard}] = w.Index
 	}
+	s.written = maps.Clone(s.watermarks)
 	for _, p := range stored.Positions {
 		s.positions[positionKey{p.Source, p.Key}] = &schemas.SourcePosition{Source: p.Source, Key: p.Key, Values: p.Values, At: p.At}
 	}
@@ -205,8 +231,11 @@ func (c *Collector) recover(ctx context.Context) error {
 			return fmt.Errorf("read back the positions of the sources: %w", err)
 		}
 	}
+	if failpoint.Fault(failpoint.ForgetPositions) {
+		c.state = newState()
+	}
 	c.restore(c.state.positions)
-	c.state.save(c.deps.StateDir, c.cfg.ID, c.deps.Clock.Now(), c.deps.Logger)
+	c.saveState(c.deps.Clock.Now())
 	return nil
 }
 

@@ -26,6 +26,7 @@ import (
 	"hostmeter/detector/rule"
 	"hostmeter/detector/rules"
 	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -285,6 +286,7 @@ func (d *Detector) Checkpoint(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("checkpoint of the detector: %w", err)
 	}
+	failpoint.Hit(failpoint.DetectorSaved)
 	changed := len(d.actions) > 0
 	for _, s := range d.bySubject {
 		s.dirty, s.closed = false, false

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -41,6 +42,7 @@ func (l *Ledger) Book(ctx context.Context, batches []*schemas.Batch) (Booked, er
 		return b.run(ctx, batches)
 	})
 	if err == nil {
+		failpoint.Hit(failpoint.LedgerBooked)
 		err = l.step("committed")
 	}
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -123,6 +124,9 @@ func (l *Ledger) sealSome(ctx context.Context, now time.Time, sealed *Sealed) (m
 	if err != nil {
 		l.memory.forget()
 		return false, err
+	}
+	if hours > 0 {
+		failpoint.Hit(failpoint.LedgerSealed)
 	}
 	sealed.Hours += hours
 	for part, version := range before {

@@ -10,6 +10,7 @@ import (
 
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/inventory"
 	"hostmeter/internal/store"
 )
@@ -51,7 +52,13 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 		return Closed{}, fmt.Errorf("close periods: %w", err)
 	}
 	if len(c.bodies) > 0 || c.booking > c.head.booking || owners.Version > c.head.version || !slices.Equal(c.waited, c.waits) {
+		if len(c.bodies) > 0 {
+			failpoint.Hit(failpoint.LedgerClosing)
+		}
 		err = l.db.Update(ctx, func(tx *store.Tx) error { return c.write(ctx, tx) })
+		if len(c.bodies) > 0 {
+			failpoint.Hit(failpoint.LedgerClosed)
+		}
 	}
 	if err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/inventory"
 	"hostmeter/internal/store"
 	"hostmeter/schemas"
@@ -53,6 +54,9 @@ func (l *Ledger) emitOnce(ctx context.Context, inv *inventory.Inventory) (int, e
 		})
 		if err != nil {
 			return total, fmt.Errorf("tell usage records of %s: %w", day.Format(time.DateOnly), err)
+		}
+		if n > 0 {
+			failpoint.Hit(failpoint.LedgerTold)
 		}
 		total += n
 	}

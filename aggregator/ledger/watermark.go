@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -116,7 +117,7 @@ func (m *mark) write(ctx context.Context, tx *store.Tx, key stream.Key) error {
 func (b *booking) writeMarks(ctx context.Context) error {
 	for _, key := range sortedKeys(b.marks) {
 		m := b.marks[key]
-		if m.index == m.expected {
+		if m.index == m.expected || failpoint.Fault(failpoint.ForgetWatermark) {
 			continue
 		}
 		if err := m.write(ctx, b.tx, key); err != nil {

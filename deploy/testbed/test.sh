@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# test.sh unit|real|all|influx2     run the tests, with real servers where this machine can have them
+# test.sh unit|real|all|influx2|soak     run the tests, with real servers where this machine can have them
 #
 #   unit     what needs nothing but Go; says which servers were not there
 #   real     only the packages that talk to real servers
 #   all      everything; the default of `make test`
 #   influx2  the series against InfluxDB 2.7 (built from source: about 10 minutes the first time)
+#   soak N   the fault suite's processes with at least N kills; its table is test/faults/processes.json
 #
 # Servers are installed by install.sh, started with fresh data in a folder of their own on loopback
 # ports, and stopped at the end. With CI=true a server that is missing is a failure; else the tests
@@ -107,8 +108,15 @@ case $MODE in
     [ ${#missing[@]} -eq 0 ] || exit 1
     go_test -v ./aggregator/series/...
     ;;
+  soak)
+    server postgres postgres && export HOSTMETER_TEST_POSTGRES="postgres://meter:meter@127.0.0.1:$PORT/meter?sslmode=disable"
+    server kafka kafka && export HOSTMETER_TEST_KAFKA=127.0.0.1:$((PORT + 1))
+    report_missing
+    HOSTMETER_FAULTS_KILLS=${2:-300} HOSTMETER_FAULTS_RESULTS=$PWD/test/faults/processes.json \
+      go test -tags libvirt_dlopen -count=1 -timeout 6h -v ./test/faults
+    ;;
   *)
-    sed -n '2,13p' "$0"
+    sed -n '2,14p' "$0"
     exit 2
     ;;
 esac

@@ -15,6 +15,7 @@ import (
 	"hostmeter/detector/incident"
 	"hostmeter/internal/auth"
 	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/inventory"
 	"hostmeter/internal/mail"
 	"hostmeter/internal/store"
@@ -39,7 +40,7 @@ func OpenDesk(ctx context.Context, path string) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openDesk(ctx, cfg, clock.Real{})
+	return openDesk(ctx, cfg, failpoint.Clock())
 }
 
 func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {

@@ -14,7 +14,7 @@ import (
 
 	"hostmeter/collector"
 	"hostmeter/collector/udp"
-	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 )
 
 // process runs one configuration after the other: it begins anew with what the file says then when
@@ -84,7 +84,7 @@ func (p *process) runOne(ctx context.Context, cfg Config, hangups <-chan os.Sign
 	if err != nil {
 		return false, wrong(fmt.Errorf("telemetry.%w", err), "")
 	}
-	a := New(cfg, p.parts, clock.Real{}, logger)
+	a := New(cfg, p.parts, failpoint.Clock(), logger)
 	a.sockets = p.sockets
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

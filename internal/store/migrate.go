@@ -10,6 +10,7 @@ import (
 	"sort"
 	"strings"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/schemas"
 )
 
@@ -52,6 +53,7 @@ func (db *DB) MigrateTo(ctx context.Context, last string) error {
 		if err := db.migrateOne(ctx, name); err != nil {
 			return fmt.Errorf("migration %s: %w", name, err)
 		}
+		failpoint.Hit(failpoint.StoreMigrated)
 	}
 	return db.refuseNewer(ctx, known)
 }
@@ -104,6 +106,7 @@ func (db *DB) migrateOne(ctx context.Context, name string) error {
 				return fmt.Errorf("%s: %w", firstLine(statement), err)
 			}
 		}
+		failpoint.Hit(failpoint.StoreMigrating)
 		_, err = tx.Exec(ctx, `INSERT INTO migration (name, applied_at) VALUES (?, ?)`, name, tx.Now.UnixNano())
 		return err
 	})

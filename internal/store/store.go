@@ -24,6 +24,7 @@ import (
 	_ "modernc.org/sqlite"             // the "sqlite" driver of database/sql
 
 	"hostmeter/internal/clock"
+	"hostmeter/internal/failpoint"
 )
 
 // Dialect is which kind of store this is.
@@ -159,23 +160,40 @@ func (db *DB) isolation() sql.IsolationLevel {
 	return sql.LevelDefault // SQLite has one level, and it is the strictest
 }
 
+// limitPause ends a writing transaction whose process says nothing for so long: one that is paused or hangs
+// would keep others from the rows that it has written for as long as it is there. Closing a month computes for a
+// while between what it reads and what it writes.
+const limitPause = `SET LOCAL idle_in_transaction_session_timeout = '2min'`
+
 func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f func(tx *Tx) error, replied func() error) error {
 	tx, err := pool.BeginTx(ctx, options)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after a commit
+	if db.dialect == PostgreSQL && !options.ReadOnly {
+		if _, err := tx.ExecContext(ctx, limitPause); err != nil {
+			return fmt.Errorf("begin transaction: %w", err)
+		}
+	}
 	if err := f(&Tx{Now: db.clock.Now(), Dialect: db.dialect, tx: tx}); err != nil {
 		return err
 	}
-	if err := tx.Commit(); err != nil {
-		if IsConflict(err) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	if !options.ReadOnly {
+		failpoint.Hit(failpoint.StoreCommitting)
 	}
-	if replied == nil {
-		return nil
+	err = tx.Commit()
+	if !options.ReadOnly {
+		failpoint.Hit(failpoint.StoreCommitted)
+		if failpoint.Fault(failpoint.StoreReply) {
+			err = errors.Join(err, errors.New("reply lost"))
+		}
+	}
+	if err != nil && !IsConflict(err) {
+		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	if err != nil || replied == nil {
+		return err
 	}
 	return replied()
 }

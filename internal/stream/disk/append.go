@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/schemas"
 )
 
@@ -162,7 +163,9 @@ func (l *Log) write(group []*request) error {
 		end, err = l.writeOut(end)
 	}
 	if err == nil {
+		failpoint.Hit(failpoint.DiskWritten)
 		err = l.current.Sync()
+		failpoint.Hit(failpoint.DiskSynced)
 	}
 	if err != nil {
 		l.abandon(err)

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"time"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/files"
 	"hostmeter/schemas"
@@ -64,6 +65,7 @@ type Log struct {
 	runs      []*run // by id
 	active    *run   // nil until something is appended
 	confirmed stream.Watermarks
+	saved     stream.Watermarks // see Keep; nil where nobody says
 	size      int64
 	alarmed   bool
 	accounted time.Time
@@ -184,10 +186,12 @@ func (l *Log) beginRun() error {
 func (l *Log) roll() error {
 	r := l.active
 	old := r.segments[len(r.segments)-1]
+	failpoint.Hit(failpoint.DiskRolling)
 	f, s, err := l.createSegment(r, old.number+1)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.DiskRolled)
 	_ = l.current.Close() // all of it is durable
 	l.current = f
 	l.mu.Lock()
@@ -224,6 +228,7 @@ func (l *Log) seal(r *run) error {
 	if r.sealed || len(r.segments) == 0 {
 		return nil
 	}
+	failpoint.Hit(failpoint.DiskSealing)
 	last := r.segments[len(r.segments)-1]
 	at := l.deps.Clock.Now()
 	content := header{logID: r.id, segment: last.number, at: at, size: last.size, next: r.next, collector: r.collector}.encode(sealMagic)

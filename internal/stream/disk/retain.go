@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 )
 
@@ -65,7 +66,7 @@ func (l *Log) expire(need int64) (freed int64) {
 			if s.gone {
 				continue
 			}
-			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain || freed < need) {
+			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain && !l.keeps(r, s) || freed < need) {
 				s.gone = true
 				freed += s.size
 				paths = append(paths, s.path)
@@ -88,6 +89,9 @@ func (l *Log) expire(need int64) (freed int64) {
 
 // remove deletes files. One that cannot be deleted now is found again when the log is next opened.
 func (l *Log) remove(paths, folders []string) {
+	if len(paths) > 0 {
+		failpoint.Hit(failpoint.DiskDeleting)
+	}
 	for _, folder := range folders {
 		paths = append(paths, folder+"/"+sealName, folder)
 	}
@@ -103,6 +107,9 @@ func (l *Log) remove(paths, folders []string) {
 func (l *Log) isConfirmed(r *run, s *segment) bool {
 	if !s.closed || s == r.segments[len(r.segments)-1] && !r.sealed {
 		return false
+	}
+	if failpoint.Fault(failpoint.DeleteUnconfirmed) {
+		return true
 	}
 	return !l.holdsUnconfirmed(r, s)
 }

@@ -232,3 +232,31 @@ func TestConfigNamesTheKey(t *testing.T) {
 	f(func(c *Config) { c.Retain = -time.Hour }, "retain: -1h0m0s is negative")
 	f(func(c *Config) { c.MaxSize = 1 }, "max_size: 1 bytes, want 0 (no bound) or at least four times segment_size (67108864)")
 }
+
+// A collector that is killed reads back what it has not saved elsewhere: that is not deleted because it is
+// confirmed and old, only where there is no other room.
+func TestWhatTheCollectorHasNotSavedIsKept(t *testing.T) {
+	now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	cfg := Config{Path: t.TempDir(), SegmentSize: 4096, MaxSize: 10 * 4096}
+	l := openWith(t, cfg, now, prometheus.NewRegistry())
+	defer func() { _ = l.Close() }()
+	saved := fill(t, l, 1, 2)
+	l.Keep(saved)
+	all := fill(t, l, 3, 6)
+	now.Advance(time.Hour)
+	files := func(want int) {
+		t.Helper()
+		if err := l.Confirm(t.Context(), all); err != nil {
+			t.Fatal(err)
+		}
+		if got := segmentFiles(t, cfg.Path); got != want {
+			t.Errorf("%d segments are left, want %d", got, want)
+		}
+	}
+	files(4)                          // 3 to 6
+	for n := uint64(7); n < 40; n++ { // the bound takes it, and refuses nothing
+		if err := l.Confirm(t.Context(), fill(t, l, n, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"google.golang.org/protobuf/proto"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -48,6 +49,7 @@ func (s *Source) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	if err != nil {
 		return fmt.Errorf("publish %d confirmations: %w", len(records), err)
 	}
+	failpoint.Hit(failpoint.KafkaPublished)
 	for key, index := range booked {
 		s.published.last[key] = max(s.published.last[key], index)
 	}

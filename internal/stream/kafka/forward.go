@@ -9,6 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"golang.org/x/sync/errgroup"
 
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
@@ -172,6 +173,10 @@ func (f *Forwarder) produce(ctx context.Context, partition int, messages []messa
 		})
 		if err == nil {
 			err = answer.Error
+			failpoint.Hit(failpoint.KafkaProduced)
+		}
+		if failpoint.Fault(failpoint.KafkaReply) {
+			err = errors.Join(err, errors.New("reply lost"))
 		}
 		if err != nil {
 			if shorter = f.checkTail(ctx, partition, *last, err); shorter != nil {
@@ -193,6 +198,10 @@ func (f *Forwarder) produce(ctx context.Context, partition int, messages []messa
 func (f *Forwarder) checkTail(ctx context.Context, partition int, last int64, cause error) error {
 	if errors.Is(cause, kafkago.UnknownTopicOrPartition) {
 		return fmt.Errorf("partition %d: %w: %w", partition, cause, errShorter)
+	}
+	// The client refuses what is for a topic that is not there, with an error that is none of Kafka's.
+	if _, err := f.to.partitions(ctx); errors.Is(err, kafkago.UnknownTopicOrPartition) {
+		return fmt.Errorf("partition %d: %w: %w", partition, err, errShorter)
 	}
 	if last < 0 {
 		return nil
