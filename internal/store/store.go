@@ -46,6 +46,8 @@ type DB struct {
 	dialect       Dialect
 	writer, views *sql.DB
 	clock         clock.Clock
+	// inMigration is called by tests' wish behind each statement of a migration; nil otherwise.
+	inMigration func(name string, statement int)
 }
 
 // Open opens dsn: "sqlite:PATH" (folders are made) or "postgres://…". It does not migrate.
