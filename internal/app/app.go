@@ -66,7 +66,8 @@ type App struct {
 	collector  *collector.Collector
 	aggregator *aggregator.Aggregator
 	unclosed   map[statement.Problem]bool // that afterSeal met the last time
-	handover   *export.Handover           // nil where nothing is handed over
+	prunedAt   time.Time
+	handover   *export.Handover // nil where nothing is handed over
 	detector   *detector.Detector
 	sender     *notify.Sender
 	series     *series.Sink

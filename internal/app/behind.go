@@ -47,7 +47,8 @@ func (a *App) openAggregator(ctx context.Context) error {
 	return err
 }
 
-// afterSeal tells billing systems what was sealed, and closes the periods that are due. What cannot be
+// afterSeal tells billing systems what was sealed, closes the periods that are due, and takes what has reached its
+// age. What cannot be
 // closed or adjusted is logged when it is first met: it is tried again each minute.
 func (a *App) afterSeal(ctx context.Context) error {
 	closed, err := a.desk.afterSeal(ctx)
@@ -62,7 +63,7 @@ func (a *App) afterSeal(ctx context.Context) error {
 		}
 	}
 	a.unclosed = met
-	return nil
+	return a.pruneIfDue(ctx)
 }
 
 func (d *Desk) afterSeal(ctx context.Context) (ledger.Closed, error) {
