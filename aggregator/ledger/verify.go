@@ -6,13 +6,15 @@ import (
 	"math"
 	"math/big"
 	"strings"
+	"time"
 
 	"hostmeter/internal/store"
 )
 
 // Finding is one way in which the books do not add up.
 type Finding struct {
-	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "accounts".
+	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "exporters", "accounts"; of
+	// VerifyOwned "services", "feed", "periods".
 	Law string
 	// Text names the row and both figures.
 	Text string
@@ -26,14 +28,22 @@ type Finding struct {
 //   - chain: statements are numbered without a hole, each has the hash of what it says and of the one before it, and the
 //     columns beside it say the same.
 //   - statements: each is what its bookings, owners, contract and price make, octet by octet.
+//   - exporters: what an exporter's account counted is booked once, at both ends, in transit or left out; nothing
+//     held, dropped or lost is less than nothing in all.
 //   - accounts: what the exporters' accounts booked, octets_once + 2 octets_both, stands at the meters, in
 //     plus out, late entries included. Tallies and accounts of one flush travel in different shards:
 //     this law holds when all of a flush is booked, and is checked only where settled says so. A refused
 //     batch or a gap breaks it, and should.
 func (l *Ledger) Verify(ctx context.Context, settled bool) (findings []Finding, err error) {
+	return l.VerifySince(ctx, settled, time.Time{})
+}
+
+// VerifySince is Verify that reads hours and days, the most of the books, from a time on; zero is the beginning.
+func (l *Ledger) VerifySince(ctx context.Context, settled bool, since time.Time) (findings []Finding, err error) {
+	first, _ := dayBounds(since, time.Time{})
 	err = l.db.View(ctx, func(tx *store.Tx) error {
-		v := &verifier{}
-		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements}
+		v := &verifier{firstDay: first}
+		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements, v.exporters}
 		if settled {
 			laws = append(laws, v.accounts)
 		}
@@ -53,7 +63,8 @@ const maxFindings = 100
 
 type verifier struct {
 	findings []Finding
-	found    int // of the law at work
+	found    int   // of the law at work
+	firstDay int64 // days before it are not read
 }
 
 func (v *verifier) find(law, format string, args ...any) {
@@ -80,7 +91,7 @@ func (v *verifier) slots(ctx context.Context, tx *store.Tx) error {
 
 // slotsOf reads the rows of one table; those before pruned may have no slots any more.
 func (v *verifier) slotsOf(ctx context.Context, tx *store.Tx, name string, t *table, pruned int64) error {
-	rows, err := tx.Query(ctx, "SELECT hour, "+t.keys[0]+", "+t.sums[0]+", "+t.sums[1]+", slots FROM "+name)
+	rows, err := tx.Query(ctx, "SELECT hour, "+t.keys[0]+", "+t.sums[0]+", "+t.sums[1]+", slots FROM "+name+" WHERE hour >= ?", v.firstDay*24)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
@@ -128,9 +139,9 @@ func (v *verifier) days(ctx context.Context, tx *store.Tx) error {
 		differs[i] = "SUM(" + name + ") <> 0"
 	}
 	rows, err := tx.Query(ctx, "SELECT day, meter, class, CAST(SUM(in_octets) AS BIGINT), CAST(SUM(out_octets) AS BIGINT) FROM ("+
-		"SELECT hour / 24 AS day, meter, class, "+columns(names)+" FROM usage_hour WHERE hour < ?"+
-		" UNION ALL SELECT day, meter, class, "+strings.Join(negative, ", ")+" FROM usage_day) AS d"+
-		" GROUP BY day, meter, class HAVING "+strings.Join(differs, " OR ")+" ORDER BY day, meter, class", s.daysThrough*24)
+		"SELECT hour / 24 AS day, meter, class, "+columns(names)+" FROM usage_hour WHERE hour >= ? AND hour < ?"+
+		" UNION ALL SELECT day, meter, class, "+strings.Join(negative, ", ")+" FROM usage_day WHERE day >= ?) AS d"+
+		" GROUP BY day, meter, class HAVING "+strings.Join(differs, " OR ")+" ORDER BY day, meter, class", v.firstDay*24, s.daysThrough*24, v.firstDay)
 	if err != nil {
 		return fmt.Errorf("compare days with hours: %w", err)
 	}

@@ -217,52 +217,6 @@ func (d *Desk) VerifyStatements(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// Verify adds up the whole ledger again and prints what does not agree.
-func (d *Desk) Verify(ctx context.Context, asJSON bool, w io.Writer) error {
-	findings, err := d.ledger.Verify(ctx, true)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		if err := printJSON(w, findings); err != nil {
-			return err
-		}
-	}
-	if len(findings) > 0 {
-		for _, f := range findings {
-			if !asJSON {
-				fmt.Fprintf(w, "%s: %s\n", f.Law, f.Text)
-			}
-		}
-		return fmt.Errorf("%d things do not add up", len(findings))
-	}
-	if asJSON {
-		return nil
-	}
-	if _, err := fmt.Fprintln(w, "everything adds up"); err != nil {
-		return err
-	}
-	return d.writeGone(ctx, w)
-}
-
-// writeGone says of what verify could not speak: what retention has taken.
-func (d *Desk) writeGone(ctx context.Context, w io.Writer) error {
-	gone, err := d.ledger.Gone(ctx)
-	if err != nil {
-		return err
-	}
-	if !gone.Hours.IsZero() {
-		fmt.Fprintf(w, "hours before %s have reached their age and are gone: statements of then are checked by their chain alone\n", gone.Hours.Format(time.DateOnly))
-	}
-	if gone.Slots.After(gone.Hours) {
-		fmt.Fprintf(w, "slots of five minutes before %s have reached their age and are gone: hours of then are added up, not divided\n", gone.Slots.Format(time.DateOnly))
-	}
-	if gone.Statements > 0 {
-		fmt.Fprintf(w, "statements number 1 to %d have reached their age and are gone: the chain begins behind them\n", gone.Statements)
-	}
-	return nil
-}
-
 // writeUsageRecords writes the whole feed as JSON lines.
 func (d *Desk) writeUsageRecords(ctx context.Context, w io.Writer) error {
 	encoder := json.NewEncoder(w)

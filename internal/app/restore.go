@@ -113,7 +113,11 @@ func (d *Desk) afterRestore(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := d.Verify(ctx, false, w); err != nil {
+	findings, err := d.findings(ctx, time.Time{}, false)
+	if err != nil {
+		return err
+	}
+	if err := d.writeFindings(ctx, findings, false, w); err != nil {
 		return &HintError{Err: fmt.Errorf("the restored ledger: %w", err), Hint: "keep it, and try an earlier backup"}
 	}
 	through, _, err := d.ledger.SealedThrough(ctx)
