@@ -265,7 +265,8 @@ func (p *pruning) take(ctx context.Context, tx *store.Tx, table, where string, a
 }
 
 // eachDay calls f with [from, to) until to is the end: f takes what is in it and remembers that. The first span
-// begins at the beginning of time, for rows that came late for days that have gone; a dry run is one span.
+// begins at the beginning of time, for rows that came late for days that have gone; a dry run is one span. Where no
+// row is left to take, nothing is remembered.
 func (p *pruning) eachDay(ctx context.Context, at, end int64, done *Pruned, f func(tx *store.Tx, from, to int64) (int64, error)) error {
 	defer func() {
 		if at != math.MinInt64 {
@@ -276,24 +277,27 @@ func (p *pruning) eachDay(ctx context.Context, at, end int64, done *Pruned, f fu
 		return nil
 	}
 	from := int64(0)
-	if p.dryRun {
-		at = end
-		return p.l.db.View(ctx, func(tx *store.Tx) (err error) {
-			done.Rows, err = f(tx, from, end)
-			return err
-		})
-	}
+	begin := max(at, 0)
 	for at < end {
-		to := end
-		err := p.l.db.View(ctx, func(tx *store.Tx) error { // over days without a row at once
-			hour, found, err := firstRow(ctx, tx, max(at, 0), end)
-			if found {
-				to = min((hour/24+1)*24, end)
+		to, found := end, false
+		err := p.l.db.View(ctx, func(tx *store.Tx) (err error) { // over days without a row at once
+			var hour int64
+			if hour, found, err = firstRow(ctx, tx, max(at, 0), end); err != nil || !found {
+				return err
+			}
+			to = min((hour/24+1)*24, end)
+			if p.dryRun {
+				to = end
+				done.Rows, err = f(tx, from, end)
 			}
 			return err
 		})
-		if err != nil {
+		if err != nil || !found && max(at, 0) == begin { // nothing is there to take
 			return err
+		}
+		if p.dryRun {
+			at = end
+			return nil
 		}
 		var rows int64
 		if err := p.l.retry(ctx, func(tx *store.Tx) (err error) {
