@@ -209,8 +209,15 @@ func (p *pruning) slots(ctx context.Context) error {
 		if p.dryRun {
 			return n, nil
 		}
-		return n, setState(ctx, tx, "slots_pruned", to)
+		return n, raiseState(ctx, tx, "slots_pruned", to)
 	})
+}
+
+// raiseState writes a number, unless another process has written a greater one.
+func raiseState(ctx context.Context, tx *store.Tx, name string, value int64) error {
+	_, err := tx.Exec(ctx, `INSERT INTO ledger_state (name, value) VALUES (?, ?)
+		ON CONFLICT (name) DO UPDATE SET value = CASE WHEN ledger_state.value < excluded.value THEN excluded.value ELSE ledger_state.value END`, name, value)
+	return err
 }
 
 // tablesOfHours have rows of hours, which go together.
@@ -247,7 +254,7 @@ func (p *pruning) hours(ctx context.Context) error {
 		if p.dryRun {
 			return n, nil
 		}
-		return n, setState(ctx, tx, "hours_pruned", to)
+		return n, raiseState(ctx, tx, "hours_pruned", to)
 	})
 }
 

@@ -201,7 +201,7 @@ func (a *App) behindTheLog() []func(context.Context) error {
 		runs = append(runs, a.series.Run)
 	}
 	if a.detector != nil {
-		runs = append(runs, a.detector.Run, a.sender.Run)
+		runs = append(runs, a.detector.Run)
 	}
 	if a.server != nil {
 		runs = append(runs, a.server.Run)

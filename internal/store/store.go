@@ -210,7 +210,7 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f f
 		err = db.committed()
 	}
 	if err != nil {
-		if IsConflict(err) {
+		if IsConflict(err) || options.ReadOnly { // nothing was to take effect
 			return err
 		}
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
