@@ -40,13 +40,15 @@ type Config struct {
 	Slot time.Duration `yaml:"slot"`
 	// Checkpoint is how often state and position are written.
 	Checkpoint time.Duration `yaml:"checkpoint"`
+	// Lease is how long an active detector may not be heard of before one that stands by takes over.
+	Lease time.Duration `yaml:"lease"`
 	// Silence is how long a collector may say nothing before it no longer holds event time back.
 	Silence time.Duration `yaml:"silence"`
 }
 
 // DefaultConfig has five-minute slots and the shipped rules.
 func DefaultConfig() Config {
-	return Config{Slot: 5 * time.Minute, Checkpoint: time.Minute, Silence: 15 * time.Minute}
+	return Config{Slot: 5 * time.Minute, Checkpoint: time.Minute, Lease: 30 * time.Second, Silence: 15 * time.Minute}
 }
 
 // Validate names the key that is wrong.
@@ -58,6 +60,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("slot: %s is not whole minutes", c.Slot)
 	case c.Checkpoint < time.Second:
 		return fmt.Errorf("checkpoint: %s is shorter than 1s", c.Checkpoint)
+	case c.Lease < 3*time.Second:
+		return fmt.Errorf("lease: %s is shorter than 3s", c.Lease)
 	case c.Silence < time.Minute:
 		return fmt.Errorf("silence: %s is shorter than 1m", c.Silence)
 	}
@@ -78,6 +82,11 @@ type Deps struct {
 	Owner func(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string)
 	// Reseller tells a customer's reseller. Optional.
 	Reseller func(ctx context.Context, customer string) string
+	// Standby has Run wait until no other detector is active, and again when one has taken over. Without it Run takes
+	// over at once, as is right for the only one there can be.
+	Standby bool
+	// WhileActive runs beside the detector as long as it is the active one. Optional.
+	WhileActive func(ctx context.Context) error
 	// Receivers are the names that are notified (notify.Config.Receivers).
 	Receivers []string
 }
@@ -99,6 +108,8 @@ type Detector struct {
 
 	opened     bool
 	generation int64
+	expect     *int64    // the generation that Open takes over from; nil is any
+	renewedAt  time.Time // the lease
 	progress   *progress
 	position   stream.Watermarks // processed
 	bySubject  map[string]*subject
@@ -184,6 +195,7 @@ func (d *Detector) Open(ctx context.Context) error {
 	d.progress = newProgress()
 	d.position, d.bySubject, d.byShard = stream.Watermarks{}, map[string]*subject{}, map[uint32]map[string]*subject{}
 	d.owners, d.shortAt, d.openSites, d.removed = map[string]owner{}, map[uint32]int64{}, map[string]site{}, nil
+	d.actions, d.lastFront = nil, nil
 	d.mu.Lock()
 	d.saved = stream.Watermarks{}
 	err := d.load(ctx)
@@ -192,7 +204,7 @@ func (d *Detector) Open(ctx context.Context) error {
 		return fmt.Errorf("open detector: %w", err)
 	}
 	d.opened = true
-	d.savedAt, d.tickedAt = d.deps.Clock.Now(), d.deps.Clock.Now()
+	d.savedAt, d.tickedAt, d.renewedAt = d.deps.Clock.Now(), d.deps.Clock.Now(), d.deps.Clock.Now()
 	d.showIncidents(ctx)
 	return nil
 }
@@ -299,6 +311,7 @@ func (d *Detector) Checkpoint(ctx context.Context) error {
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.mu.Unlock()
+	d.renewedAt = d.savedAt
 	d.metrics.checkpoint.Observe(time.Since(began).Seconds())
 	d.metrics.subjects.Set(float64(len(d.bySubject)))
 	if changed {

@@ -12,6 +12,7 @@ type metrics struct {
 	refused    prometheus.Counter
 	late       *prometheus.CounterVec
 	subjects   prometheus.Gauge
+	active     prometheus.Gauge
 	incidents  *prometheus.GaugeVec
 	checkpoint prometheus.Histogram
 }
@@ -28,6 +29,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help: "Tallies and readings for cells that were closed, by what became of them."}, []string{"outcome"}),
 		subjects: prometheus.NewGauge(prometheus.GaugeOpts{Name: "hostmeter_detector_subjects",
 			Help: "Meters and owners that conditions are kept for."}),
+		active: prometheus.NewGauge(prometheus.GaugeOpts{Name: "hostmeter_detector_active",
+			Help: "1 where this detector is the active one, 0 where it stands by."}),
 		incidents: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "hostmeter_detector_incidents",
 			Help: "Incidents by rule and state."}, []string{"rule", "state"}),
 		checkpoint: prometheus.NewHistogram(prometheus.HistogramOpts{Name: "hostmeter_detector_checkpoint_seconds",
@@ -36,7 +39,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	if r == nil {
 		return m
 	}
-	for _, c := range []prometheus.Collector{m.batches, m.gapBatches, m.refused, m.late, m.subjects, m.incidents, m.checkpoint} {
+	for _, c := range []prometheus.Collector{m.batches, m.gapBatches, m.refused, m.late, m.subjects, m.active, m.incidents, m.checkpoint} {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			panic(err) // two metrics of one name in the program

@@ -20,13 +20,62 @@ const (
 	patienceMin = time.Second
 )
 
-// Run opens, reads the log until ctx is done, and checkpoints.
+// Run opens, reads the log until ctx is done, and checkpoints. With Deps.Standby it stands by while another detector
+// is active, and begins again where that one stopped.
 //
-// Errors: ErrSuperseded, those of the log. A store that does not answer is tried again.
+// Errors: ErrSuperseded (not with Standby), those of the log. A store that does not answer is tried again.
 func (d *Detector) Run(ctx context.Context) error {
+	for {
+		if d.deps.Standby {
+			if err := d.standBy(ctx); err != nil {
+				return ended(ctx, err)
+			}
+			d.deps.Logger.Info("this detector is the active one", "generation", d.generation)
+		}
+		err := d.runActive(ctx)
+		if !d.deps.Standby || !errors.Is(err, ErrSuperseded) {
+			return err
+		}
+		d.opened = false // nothing of what is in memory is this one's any more
+		d.deps.Logger.Warn("another detector has taken over; this one stands by")
+	}
+}
+
+// ended turns the end of ctx into no error.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// runActive runs until ctx is done or another detector has taken over, with what runs beside it.
+func (d *Detector) runActive(ctx context.Context) error {
 	if err := d.Open(ctx); err != nil {
 		return err
 	}
+	d.metrics.active.Set(1)
+	defer d.metrics.active.Set(0)
+	if d.deps.WhileActive == nil {
+		return d.read(ctx)
+	}
+	beside, stop := context.WithCancel(ctx)
+	var both sync.WaitGroup
+	var failed error
+	both.Go(func() {
+		if err := d.deps.WhileActive(beside); err != nil && beside.Err() == nil {
+			failed = err
+			stop()
+		}
+	})
+	err := d.read(beside)
+	stop()
+	both.Wait()
+	return errors.Join(err, failed)
+}
+
+// read reads the log until ctx is done, and checkpoints.
+func (d *Detector) read(ctx context.Context) error {
 	reader, err := d.deps.Source.OpenReader(ctx, "detector", maps.Clone(d.position))
 	if err != nil {
 		return fmt.Errorf("detector: open the log: %w", err)
@@ -45,7 +94,7 @@ func (d *Detector) Run(ctx context.Context) error {
 	if errors.Is(err, ErrSuperseded) {
 		return err
 	}
-	return errors.Join(err, d.Checkpoint(closing))
+	return errors.Join(err, d.Checkpoint(closing), d.release(closing))
 }
 
 type reading struct {
@@ -99,6 +148,9 @@ func (d *Detector) loop(ctx context.Context, read <-chan reading, ticks <-chan s
 			err = d.Tick(ctx)
 		case <-d.wake:
 			err = d.checkpointIfDue(ctx)
+		}
+		if err == nil {
+			err = d.renew(ctx)
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:

@@ -17,10 +17,16 @@ func (d *Detector) load(ctx context.Context) error {
 		var exporters []byte
 		err := tx.QueryRow(ctx, `SELECT generation, exporters FROM detector_lease WHERE id = 1`).Scan(&d.generation, &exporters)
 		if errors.Is(err, sql.ErrNoRows) {
+			if d.expect != nil && *d.expect != 0 {
+				return errHeld
+			}
 			d.generation = 1
 			_, err = tx.Exec(ctx, `INSERT INTO detector_lease (id, generation, holder, renewed_at, exporters) VALUES (1, 1, ?, ?, ?)`,
 				d.holder, tx.Now.UnixNano(), []byte{})
 		} else if err == nil {
+			if d.expect != nil && *d.expect != d.generation {
+				return errHeld
+			}
 			d.generation++
 			_, err = tx.Exec(ctx, `UPDATE detector_lease SET generation = ?, holder = ?, renewed_at = ? WHERE id = 1`,
 				d.generation, d.holder, tx.Now.UnixNano())

@@ -93,7 +93,12 @@ func (j journal) enter(ctx context.Context, receiver string, from, to int64, cha
 		if err := moveCursor(ctx, tx, receiver, Statements, from, to); err != nil {
 			return err
 		}
+		restored, err := restoredAt(ctx, tx)
+		if err != nil {
+			return err
+		}
 		for _, c := range charges {
+			c.doubtAfter(restored)
 			_, err := tx.Exec(ctx, `INSERT INTO handover_charge (receiver, number, charge, statement, revision, customer, service, amount, currency,
 				description, period_to, state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error)
 				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', 0, 0, '', ?)`,

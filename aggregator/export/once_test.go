@@ -99,7 +99,9 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 // empty takes out what the run before has put in.
-func empty(r *rapid.T, db *store.DB) {
+func empty(r *rapid.T, db *store.DB) { emptyHandover(r, db) }
+
+func emptyHandover(t interface{ Fatal(args ...any) }, db *store.DB) {
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
 		for _, table := range []string{"handover_charge", "handover_cursor", "handover_receiver", "handover_event"} {
 			if _, err := tx.Exec(context.Background(), "DELETE FROM "+table); err != nil {
@@ -109,7 +111,7 @@ func empty(r *rapid.T, db *store.DB) {
 		return nil
 	})
 	if err != nil {
-		r.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

@@ -415,16 +415,19 @@ func (b *booking) writeRefused(ctx context.Context) error {
 }
 
 // state is what ledger_state holds. sealedThrough and daysThrough are math.MinInt64 where nothing is
-// sealed.
+// sealed, slotsPruned and hoursPruned where nothing has gone.
 type state struct {
-	parts, sealedThrough, daysThrough, booking, guestBooking int64
+	parts, sealedThrough, daysThrough, booking, guestBooking      int64
+	slotsPruned, hoursPruned, prunedBookings, prunedGuestBookings int64
 }
 
 func readState(ctx context.Context, tx *store.Tx) (state, error) {
-	s := state{sealedThrough: math.MinInt64, daysThrough: math.MinInt64}
+	s := state{sealedThrough: math.MinInt64, daysThrough: math.MinInt64, slotsPruned: math.MinInt64, hoursPruned: math.MinInt64}
 	fields := map[string]*int64{
 		"parts": &s.parts, "sealed_through": &s.sealedThrough, "days_through": &s.daysThrough,
 		"booking": &s.booking, "guest_booking": &s.guestBooking,
+		"slots_pruned": &s.slotsPruned, "hours_pruned": &s.hoursPruned,
+		"pruned_bookings": &s.prunedBookings, "pruned_guest_bookings": &s.prunedGuestBookings,
 	}
 	rows, err := tx.Query(ctx, `SELECT name, value FROM ledger_state`)
 	if err != nil {

@@ -50,8 +50,14 @@ type evidenceReader struct {
 	exporters map[exporterSpan]exporterEvidence
 }
 
-// each calls yield with the evidence of each service and period of which keep keeps a row.
+// each calls yield with the evidence of each service and period of which keep keeps a row, and of which
+// retention has taken no hour.
 func (r *evidenceReader) each(ctx context.Context, rows []statements.Row, keep func(statements.Row) bool, yield func(statements.Evidence, error) bool) {
+	state, err := readState(ctx, r.tx)
+	if err != nil {
+		yield(statements.Evidence{}, fmt.Errorf("evidence: %w", err))
+		return
+	}
 	if r.meters == nil {
 		if err := r.readMeters(ctx, rows); err != nil {
 			yield(statements.Evidence{}, fmt.Errorf("evidence: %w", err))
@@ -61,7 +67,7 @@ func (r *evidenceReader) each(ctx context.Context, rows []statements.Row, keep f
 	for len(rows) > 0 {
 		n, kept := 0, false
 		for n < len(rows) && rows[n].Service == rows[0].Service && rows[n].PeriodFrom.Equal(rows[0].PeriodFrom) {
-			kept = kept || keep(rows[n])
+			kept = kept || keep(rows[n]) && rows[n].PeriodFrom.Unix() >= keptFrom(state.hoursPruned)
 			n++
 		}
 		if kept {

@@ -211,7 +211,7 @@ func scanUsage(rows *sql.Rows, withSlots bool, before ...any) (at int64, row Usa
 		return 0, row, fmt.Errorf("read usage: %w", err)
 	}
 	if withSlots {
-		s, err := unpackSlots(packed)
+		s, err := readSlots(packed, uint64(row.In.Octets), uint64(row.Out.Octets))
 		if err != nil {
 			return 0, row, fmt.Errorf("usage of %s: %w", row.Meter, err)
 		}
@@ -310,7 +310,7 @@ func scanGuest(rows *sql.Rows) (row GuestRow, hour int64, err error) {
 	if err := rows.Scan(&hour, &row.Guest, &row.CPU, &row.Capacity, &row.Steal, &packed); err != nil {
 		return row, 0, err
 	}
-	s, err := unpackSlots(packed)
+	s, err := readSlots(packed, uint64(row.CPU), uint64(row.Capacity))
 	if err != nil {
 		return row, 0, fmt.Errorf("guest %s: %w", row.Guest, err)
 	}

@@ -49,6 +49,9 @@ type attribution struct {
 	witness   func(part)
 	unowned   func(meter schemas.MeterID, class string, in, out Usage)
 	unownedIn rating.Period
+	// other, where it is set, is called with the rest: of meters of another kind than the owner is billed by, of
+	// owners that have no target then, and of nobody outside unownedIn.
+	other func(meter schemas.MeterID, in, out Usage)
 }
 
 // segment is a span of one meter: a target's, unowned and asked for, or neither.
@@ -197,12 +200,16 @@ func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Us
 			s.note(g.target, row.Meter)
 		case string(row.Meter.Kind()) == g.target.contract.Bills.Value:
 			s.add(p)
+		case s.other != nil:
+			s.other(row.Meter, in, out)
 		}
 		if s.witness != nil {
 			s.witness(p)
 		}
 	case g.unowned:
 		s.unowned(row.Meter, row.Class, in, out)
+	case s.other != nil:
+		s.other(row.Meter, in, out)
 	}
 }
 

@@ -157,7 +157,7 @@ func TestVerifyFindsWhatDoesNotAddUp(t *testing.T) {
 			truncate(t, db)
 			l := New(db, DefaultConfig())
 			b := testBatch("c", 1, 0, 1, testTally(meterIn(0, 0), 0, 500, 40))
-			b.Accounts = []*schemas.ExporterAccount{{Exporter: "e", Protocol: "ipfix", Hour: start.Unix() / 3600, OctetsOnce: 400, OctetsBoth: 75}}
+			b.Accounts = []*schemas.ExporterAccount{{Exporter: "e", Protocol: "ipfix", Hour: start.Unix() / 3600, Octets: 475, OctetsOnce: 400, OctetsBoth: 75}}
 			mustBook(t, l, b)
 			if _, err := l.Seal(ctx, start.Add(60*24*time.Hour)); err != nil {
 				t.Fatal(err)
@@ -192,6 +192,8 @@ func TestVerifyFindsWhatDoesNotAddUp(t *testing.T) {
 		f("bookings", `UPDATE late_entry SET hour = hour + 100000`)
 		f("accounts", `UPDATE exporter_hour SET octets_once = octets_once - 1`)
 		f("accounts", `UPDATE exporter_hour SET protocol = 'libvirt'`)
+		f("exporters", `UPDATE exporter_hour SET octets_transit = octets_transit + 1`)
+		f("exporters", `UPDATE exporter_hour SET counts = '{"held/records/sampling": -1}'`)
 	})
 }
 

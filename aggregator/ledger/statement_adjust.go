@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -37,7 +38,11 @@ func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpa
 	if len(spans) == 0 {
 		return nil
 	}
-	touched, err := toldOf(ctx, tx, c.owners, spans)
+	state, err := readState(ctx, tx)
+	if err != nil {
+		return err
+	}
+	touched, err := toldOf(ctx, tx, c.owners, spans, state.slotsPruned)
 	if err != nil || len(touched) == 0 {
 		return err
 	}
@@ -216,8 +221,9 @@ func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f f
 	return rows.Err()
 }
 
-// toldOf returns what was said about the closed periods that share an instant with any span.
-func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans []changedSpan) ([]*told, error) {
+// toldOf returns what was said about the closed periods that share an instant with any span. Those that begin
+// before pruned, of whose hours retention has taken something, cannot be computed again and stay as they are.
+func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans []changedSpan, pruned int64) ([]*told, error) {
 	earliest := spans[0].From
 	for _, span := range spans {
 		earliest = earlier(earliest, span.From)
@@ -228,7 +234,7 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 		key := fmt.Sprint(s.Body.Contract.Service, s.Body.Period.From.UnixNano())
 		t := by[key]
 		if t == nil {
-			if !overlapsAny(s.Body.Contract.Service, s.Body.Period, spans) {
+			if s.Body.Period.From.Unix() < keptFrom(pruned) || !overlapsAny(s.Body.Contract.Service, s.Body.Period, spans) {
 				return nil
 			}
 			contract, err := thaw(s.Body.Contract)
@@ -244,6 +250,14 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 		return nil
 	})
 	return list, err
+}
+
+// keptFrom is the Unix time of an hour before which everything is pruned.
+func keptFrom(pruned int64) int64 {
+	if pruned == math.MinInt64 {
+		return math.MinInt64
+	}
+	return hourTime(pruned).Unix()
 }
 
 func overlapsAny(service string, p rating.Period, spans []changedSpan) bool {

@@ -139,16 +139,20 @@ func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(State
 	return rows.Err()
 }
 
-// VerifyStatements reads the whole chain and returns how many statements are in it.
+// VerifyStatements reads the whole chain, from the first statement that retention has left, and returns how many statements are in it.
 //
 // Errors: ErrChain where a row is missing, or says something else than when it was written.
 func (l *Ledger) VerifyStatements(ctx context.Context) (n int64, err error) {
 	err = l.db.View(ctx, func(tx *store.Tx) error {
-		previous := ""
+		var first int64
+		var previous string
+		if err := tx.QueryRow(ctx, `SELECT pruned_number, pruned_hash FROM statement_head WHERE id = 1`).Scan(&first, &previous); err != nil {
+			return fmt.Errorf("read the beginning of the chain: %w", err)
+		}
 		n = 0
 		err := readChain(ctx, tx, StatementQuery{}, func(s Statement, body string) error {
 			n++
-			if s.Number != n || s.Previous != previous || s.Hash != chainHash(previous, body) {
+			if s.Number != first+n || s.Previous != previous || s.Hash != chainHash(previous, body) {
 				return fmt.Errorf("statement number %d: %w", s.Number, ErrChain)
 			}
 			previous = s.Hash
@@ -158,7 +162,7 @@ func (l *Ledger) VerifyStatements(ctx context.Context) (n int64, err error) {
 			return err
 		}
 		head, err := readHead(ctx, tx)
-		if err == nil && (head.number != n || head.hash != previous) {
+		if err == nil && (head.number != first+n || head.hash != previous) {
 			err = fmt.Errorf("%d statements, of which the last should be number %d: %w", n, head.number, ErrChain)
 		}
 		return err

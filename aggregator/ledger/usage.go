@@ -24,7 +24,7 @@ type Usage struct {
 	// was sampled. Variances add.
 	VarianceKiB2 uint64
 	// Slots are the octets of each five minutes of the hour; they add up to Octets. In a day's row
-	// they are all 0.
+	// they are all 0; where retention has taken them, they are even parts of Octets.
 	Slots [SlotsPerHour]uint64
 }
 
@@ -132,6 +132,19 @@ func (s *slots) pack(dst []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// readSlots is unpackSlots for rows that may have lost their slots to retention: the sums are then divided evenly
+// among them.
+func readSlots(data []byte, first, second uint64) (s slots, err error) {
+	if len(data) > 0 {
+		return unpackSlots(data)
+	}
+	for i := range uint64(SlotsPerHour) {
+		s[0][i] = portion(first, i+1, SlotsPerHour) - portion(first, i, SlotsPerHour)
+		s[1][i] = portion(second, i+1, SlotsPerHour) - portion(second, i, SlotsPerHour)
+	}
+	return s, nil
 }
 
 // unpackSlots reads what pack wrote. Errors: ErrCorrupt.

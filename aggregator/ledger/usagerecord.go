@@ -74,6 +74,17 @@ func (l *Ledger) UsageRecords(ctx context.Context, after int64, limit int) (reco
 	return records, err
 }
 
+// LastUsageRecord returns the number of the last record; 0 where there is none.
+func (l *Ledger) LastUsageRecord(ctx context.Context) (seq int64, err error) {
+	err = l.db.View(ctx, func(tx *store.Tx) error {
+		return tx.QueryRow(ctx, `SELECT last_seq FROM usage_record_head WHERE id = 1`).Scan(&seq)
+	})
+	if err != nil {
+		err = fmt.Errorf("read the end of the feed: %w", err)
+	}
+	return seq, err
+}
+
 func scanRecord(rows *sql.Rows) (r UsageRecord, err error) {
 	var periodFrom, periodTo, from, to, recordedAt int64
 	var covered string

@@ -129,7 +129,11 @@ func (e *emission) plan(ctx context.Context, tx *store.Tx) (err error) {
 			e.days[day] = nil
 		}
 	}
-	return err
+	state, stateErr := readState(ctx, tx)
+	maps.DeleteFunc(e.days, func(day time.Time, _ map[schemas.MeterID]bool) bool { // what retention has taken is told for good
+		return day.Unix() < keptFrom(state.slotsPruned)
+	})
+	return errors.Join(err, stateErr)
 }
 
 // planSealed takes the days of newly sealed hours: whole ones, and of the last the part that ends at

@@ -18,12 +18,16 @@ import (
 // chain checks that the statements are those that were written: their numbers, their hashes, and the columns that
 // stand beside a body.
 func (v *verifier) chain(ctx context.Context, tx *store.Tx) error {
+	var last int64
+	var previous string
+	if err := tx.QueryRow(ctx, `SELECT pruned_number, pruned_hash FROM statement_head WHERE id = 1`).Scan(&last, &previous); err != nil {
+		return fmt.Errorf("read the beginning of the chain: %w", err)
+	}
 	rows, err := tx.Query(ctx, `SELECT number, statement, revision, kind, customer, service, period_from, period_to, body, previous_hash, hash FROM statement ORDER BY number`)
 	if err != nil {
 		return fmt.Errorf("read statements: %w", err)
 	}
 	defer rows.Close()
-	last, previous := int64(0), ""
 	for rows.Next() {
 		var number, from, to int64
 		var revision int
@@ -76,9 +80,14 @@ func (v *verifier) statements(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	// Read whole first: a query inside another one would need a second connection.
+	state, err := readState(ctx, tx)
+	if err != nil {
+		return err
+	}
+	from := max(keptFrom(state.slotsPruned), v.firstDay*24*3600) // what retention has taken cannot be computed again
 	var all []Statement
-	err := readChain(ctx, tx, StatementQuery{}, func(s Statement, text string) (err error) {
-		if s.Body, err = readBody(text); err == nil { // one that cannot be read is named already
+	err = readChain(ctx, tx, StatementQuery{}, func(s Statement, text string) (err error) {
+		if s.Body, err = readBody(text); err == nil && s.Body.Period.From.Unix() >= from { // one that cannot be read is named already
 			all = append(all, s)
 		}
 		return nil

@@ -78,7 +78,7 @@ Start here:
 	root.AddCommand(
 		newRun(), newCollect(), newAggregate(), newDetect(), newServe(), newDemo(),
 		newReplay(), newBacktest(), newImport(), newVirtualizor(), newUsage(), newGuests(), newStatement(), newAddresses(), newNotices(), newHandover(), newApproval(), newCredit(), newErase(), newAudit(), newIncidents(), newExporters(),
-		newVerify(), newDoctor(), newConfig(), newUser(), newToken(), newVersion(),
+		newVerify(), newBackup(), newRestore(), newPrune(), newDoctor(), newConfig(), newUser(), newToken(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {
 		markUsage(cmd)

@@ -10,7 +10,7 @@
 # Servers are installed by install.sh, started with fresh data in a folder of their own on loopback
 # ports, and stopped at the end. With CI=true a server that is missing is a failure; else the tests
 # that need it are left out and named at the end.
-# Environment: HOSTMETER_TEST_PORTS (first of ten ports, default 39100), GOTESTFLAGS.
+# Environment: HOSTMETER_TEST_PORTS (first of ten ports, default 39100), GOTESTFLAGS, KAFKA_VERSION (4.3.1; 4.1.1 works too).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 MODE=${1:-all}
@@ -45,7 +45,7 @@ server() {
   return 1
 }
 postgres() { $BED/install.sh postgres && $BED/pg-up.sh "$STATE/pg" "$PORT"; }
-kafka() { $BED/install.sh kafka && $BED/kafka-up.sh "$STATE/kafka" $((PORT + 1)); }
+kafka() { $BED/install.sh kafka && KAFKA_SECURE_PORT=$((PORT + 7)) $BED/kafka-up.sh "$STATE/kafka" $((PORT + 1)); }
 influx() { INFLUX_VERSION=$1 $BED/influx-up.sh "$STATE/influx" $((PORT + 3)); }
 libvirt() { $BED/install.sh libvirt && mkdir -p "$STATE/lv" && $BED/libvirt-up.sh up --state "$STATE/lv" --netns hmlv --spin 1 --halt 2 --talk 1; }
 netlab() { $BED/install.sh netlab && [ "$(id -u)" = 0 ] && ip netns add hmprobe && ip netns del hmprobe; }
@@ -64,7 +64,8 @@ start_influx() { # version
 }
 start_servers() {
   server postgres postgres && export HOSTMETER_TEST_POSTGRES="postgres://meter:meter@127.0.0.1:$PORT/meter?sslmode=disable" || true
-  server kafka kafka && export HOSTMETER_TEST_KAFKA=127.0.0.1:$((PORT + 1)) || true
+  server kafka kafka && export HOSTMETER_TEST_KAFKA=127.0.0.1:$((PORT + 1)) \
+    HOSTMETER_TEST_KAFKA_SECURE=127.0.0.1:$((PORT + 7)) HOSTMETER_TEST_KAFKA_CA=$STATE/kafka/ca.pem || true
   start_influx "${INFLUX_VERSION:-1.8.3}"
   if server libvirt libvirt; then
     HOSTMETER_TEST_LIBVIRT=$($BED/libvirt-up.sh env --state "$STATE/lv" --netns hmlv | sed -n 's/^URI=//p' | tr -d "\"'")

@@ -66,7 +66,8 @@ type App struct {
 	collector  *collector.Collector
 	aggregator *aggregator.Aggregator
 	unclosed   map[statement.Problem]bool // that afterSeal met the last time
-	handover   *export.Handover           // nil where nothing is handed over
+	prunedAt   time.Time
+	handover   *export.Handover // nil where nothing is handed over
 	detector   *detector.Detector
 	sender     *notify.Sender
 	series     *series.Sink
@@ -200,7 +201,7 @@ func (a *App) behindTheLog() []func(context.Context) error {
 		runs = append(runs, a.series.Run)
 	}
 	if a.detector != nil {
-		runs = append(runs, a.detector.Run, a.sender.Run)
+		runs = append(runs, a.detector.Run)
 	}
 	if a.server != nil {
 		runs = append(runs, a.server.Run)

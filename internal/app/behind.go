@@ -47,7 +47,8 @@ func (a *App) openAggregator(ctx context.Context) error {
 	return err
 }
 
-// afterSeal tells billing systems what was sealed, and closes the periods that are due. What cannot be
+// afterSeal tells billing systems what was sealed, closes the periods that are due, and takes what has reached its
+// age. What cannot be
 // closed or adjusted is logged when it is first met: it is tried again each minute.
 func (a *App) afterSeal(ctx context.Context) error {
 	closed, err := a.desk.afterSeal(ctx)
@@ -62,7 +63,7 @@ func (a *App) afterSeal(ctx context.Context) error {
 		}
 	}
 	a.unclosed = met
-	return nil
+	return a.pruneIfDue(ctx)
 }
 
 func (d *Desk) afterSeal(ctx context.Context) (ledger.Closed, error) {
@@ -100,13 +101,18 @@ func (d *Desk) reseller(ctx context.Context, customer string) string {
 
 func (a *App) openDetector(context.Context) error {
 	var err error
+	a.sender, err = notify.New(a.cfg.Notify, notify.Deps{DB: a.desk.db, Clock: a.clock, Logger: a.logger, Metrics: a.registry})
+	if err != nil {
+		return err
+	}
 	a.detector, err = detector.New(a.cfg.Detector, detector.Deps{
 		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
 		Owner: a.desk.owner, Reseller: a.desk.reseller, Receivers: a.cfg.Notify.Receivers(),
+		// In one process with the collector there can be no other. Who is not active sends nothing.
+		Standby: a.parts != All, WhileActive: a.sender.Run,
 	})
 	if err != nil {
 		return wrong(fmt.Errorf("detector.rules: %w", err), "docs/reference/rules.md lists the keys")
 	}
-	a.sender, err = notify.New(a.cfg.Notify, notify.Deps{DB: a.desk.db, Clock: a.clock, Logger: a.logger, Metrics: a.registry})
-	return err
+	return nil
 }

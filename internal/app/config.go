@@ -39,6 +39,7 @@ type Config struct {
 	Collector  collector.Config    `yaml:"collector"`
 	Log        StreamConfig        `yaml:"log"`
 	Ledger     ledger.Config       `yaml:"ledger"`
+	Retention  RetentionConfig     `yaml:"retention"`
 	Aggregator aggregator.Config   `yaml:"aggregator"`
 	Handover   export.Config       `yaml:"handover"`
 	Addresses  utilisation.Terms   `yaml:"addresses"`
@@ -64,6 +65,13 @@ type StreamConfig struct {
 	Kafka       *kafka.Config `yaml:"kafka"`
 }
 
+// RetentionConfig says how long what is kept, but for the log, which has log.retain.
+type RetentionConfig struct {
+	ledger.Retention `yaml:",inline"`
+	// Incidents are resolved incidents, with what became of them and their notifications.
+	Incidents config.Age `yaml:"incidents"`
+}
+
 // DefaultConfig returns the settings of an empty file.
 func DefaultConfig() Config {
 	c := Config{
@@ -72,6 +80,7 @@ func DefaultConfig() Config {
 		Collector:  collector.DefaultConfig(),
 		Log:        StreamConfig{Config: disk.DefaultConfig()},
 		Ledger:     ledger.DefaultConfig(),
+		Retention:  RetentionConfig{Retention: ledger.DefaultRetention(), Incidents: config.Age{Years: 2}},
 		Aggregator: aggregator.DefaultConfig(),
 		Handover:   export.DefaultConfig(),
 		Addresses:  utilisation.DefaultTerms(),
@@ -132,6 +141,7 @@ func (c Config) Validate() error {
 		{"collector", c.Collector.Validate},
 		{"log", c.Log.Config.Validate},
 		{"ledger", c.Ledger.Validate},
+		{"retention", c.Retention.Validate},
 		{"aggregator", c.Aggregator.Validate},
 		{"handover", c.Handover.Validate},
 		{"addresses", c.Addresses.Validate},

@@ -217,31 +217,6 @@ func (d *Desk) VerifyStatements(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// Verify adds up the whole ledger again and prints what does not agree.
-func (d *Desk) Verify(ctx context.Context, asJSON bool, w io.Writer) error {
-	findings, err := d.ledger.Verify(ctx, true)
-	if err != nil {
-		return err
-	}
-	if asJSON {
-		if err := printJSON(w, findings); err != nil {
-			return err
-		}
-	}
-	if len(findings) > 0 {
-		for _, f := range findings {
-			if !asJSON {
-				fmt.Fprintf(w, "%s: %s\n", f.Law, f.Text)
-			}
-		}
-		return fmt.Errorf("%d things do not add up", len(findings))
-	}
-	if !asJSON {
-		_, err = fmt.Fprintln(w, "everything adds up")
-	}
-	return err
-}
-
 // writeUsageRecords writes the whole feed as JSON lines.
 func (d *Desk) writeUsageRecords(ctx context.Context, w io.Writer) error {
 	encoder := json.NewEncoder(w)

@@ -58,6 +58,7 @@ func (d *Desk) checks() []doctor.Check {
 		{Name: "exporters", Run: d.checkExporters},
 		{Name: "inventory", Run: d.checkInventory},
 		{Name: "ledger", Run: d.checkLedger},
+		{Name: "books", Run: d.checkBooks},
 		{Name: "people", Run: d.checkUsers},
 		{Name: "handover", Run: d.checkHandover},
 	}

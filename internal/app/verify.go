@@ -3,9 +3,120 @@ package app
 import (
 	"context"
 	"fmt"
+	"io"
+	"slices"
+	"time"
 
+	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/doctor"
 )
+
+// Verify adds up the whole ledger again and prints what does not agree.
+func (d *Desk) Verify(ctx context.Context, asJSON bool, w io.Writer) error {
+	findings, err := d.findings(ctx, time.Time{}, true)
+	if err != nil {
+		return err
+	}
+	return d.writeFindings(ctx, findings, asJSON, w)
+}
+
+func (d *Desk) writeFindings(ctx context.Context, findings []ledger.Finding, asJSON bool, w io.Writer) error {
+	if asJSON {
+		if err := printJSON(w, findings); err != nil {
+			return err
+		}
+	}
+	if len(findings) > 0 {
+		for _, f := range findings {
+			if !asJSON {
+				fmt.Fprintf(w, "%s: %s\n", f.Law, f.Text)
+			}
+		}
+		return &HintError{Err: fmt.Errorf("%d things do not add up", len(findings)), Hint: "keep a copy (\"hostmeter backup FILE\"), and report it as a fault of hostmeter; docs/explanation/ledger.md says what each law means"}
+	}
+	if asJSON {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w, "everything adds up"); err != nil {
+		return err
+	}
+	return d.writeGone(ctx, w)
+}
+
+// Tallies and accounts of one flush travel in different shards, so that those of a live ledger agree only between
+// flushes: it is looked at so often, with a pause in between, before that is a finding.
+const (
+	flushLooks = 6
+	flushPause = 700 * time.Millisecond
+)
+
+// findings are all that does not add up, from a time on where since is not zero. settled: accounts and meters have
+// to agree too, which they do not in a copy that was made within a flush.
+func (d *Desk) findings(ctx context.Context, since time.Time, settled bool) ([]ledger.Finding, error) {
+	findings, err := d.ledger.VerifySince(ctx, settled, since)
+	for look := 1; err == nil && look < flushLooks && onlyAccounts(findings); look++ {
+		if err := d.clock.Sleep(ctx, flushPause); err != nil {
+			return nil, err
+		}
+		findings, err = d.ledger.VerifySince(ctx, true, since)
+	}
+	if err != nil {
+		return nil, err
+	}
+	owned, err := d.ledger.VerifyOwned(ctx, d.inventory, since, d.clock.Now())
+	if err != nil {
+		return nil, err
+	}
+	findings = slices.Concat([]ledger.Finding{}, findings, owned)
+	return findings, nil
+}
+
+// onlyAccounts says that nothing else is wrong than what a flush under way makes wrong.
+func onlyAccounts(findings []ledger.Finding) bool {
+	for _, f := range findings {
+		if f.Law != "accounts" {
+			return false
+		}
+	}
+	return len(findings) > 0
+}
+
+// writeGone says of what verify could not speak: what retention has taken.
+func (d *Desk) writeGone(ctx context.Context, w io.Writer) error {
+	gone, err := d.ledger.Gone(ctx)
+	if err != nil {
+		return err
+	}
+	if !gone.Hours.IsZero() {
+		fmt.Fprintf(w, "hours before %s have reached their age and are gone: statements of then are checked by their chain alone\n", gone.Hours.Format(time.DateOnly))
+	}
+	if gone.Slots.After(gone.Hours) {
+		fmt.Fprintf(w, "slots of five minutes before %s have reached their age and are gone: hours of then are added up, not divided\n", gone.Slots.Format(time.DateOnly))
+	}
+	if gone.Statements > 0 {
+		fmt.Fprintf(w, "statements number 1 to %d have reached their age and are gone: the chain begins behind them\n", gone.Statements)
+	}
+	return nil
+}
+
+// doctorReads is how much of the hours the doctor adds up again; verify reads all.
+const doctorReads = 40 * 24 * time.Hour
+
+// checkBooks adds up the newest part of the ledger again.
+func (d *Desk) checkBooks(ctx context.Context) (out []doctor.Finding) {
+	findings, err := d.findings(ctx, d.clock.Now().Add(-doctorReads), true)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	const most = 10
+	for _, f := range findings[:min(len(findings), most)] {
+		out = append(out, doctor.Finding{Level: doctor.Fault, Text: f.Law + ": " + f.Text})
+	}
+	if len(findings) > 0 {
+		return append(out, doctor.Finding{Level: doctor.Fault, Text: fmt.Sprintf("%d things do not add up", len(findings)), Hint: "\"hostmeter verify\" reads the whole ledger and prints all of them"})
+	}
+	return []doctor.Finding{{Level: doctor.Good, Text: "the last 40 days add up (\"hostmeter verify\" reads all)"}}
+}
 
 // checkLedger looks for what was set aside and for gaps.
 func (d *Desk) checkLedger(ctx context.Context) []doctor.Finding {

@@ -30,3 +30,9 @@ func IsDuplicate(err error) bool {
 	}
 	return lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
+
+// isNotDatabase says that a file is not SQLite's, or is damaged.
+func isNotDatabase(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && (lite.Code()&0xff == sqlite3.SQLITE_NOTADB || lite.Code()&0xff == sqlite3.SQLITE_CORRUPT)
+}

@@ -2,12 +2,11 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 
 	"hostmeter/internal/failpoint"
@@ -18,23 +17,38 @@ import (
 var ErrNewer = errors.New("ledger was written by a newer hostmeter")
 
 // Migrate brings the schema up to date, each migration in a transaction of its own that also
-// remembers it: a killed migration is run again from its beginning.
+// remembers it: a killed migration is run again from its beginning. A newer ledger is refused before
+// anything is changed.
 //
 // Several processes may call it at once: one migrates, the others wait for it.
 //
 // Errors: ErrNewer, the driver's.
-func (db *DB) Migrate(ctx context.Context) error { return db.MigrateTo(ctx, "") }
+func (db *DB) Migrate(ctx context.Context) error { return db.migrate(ctx, schemas.Migrations, "") }
 
 // MigrateTo is Migrate up to and including the migrations whose number is not above last, as "0078"; all where it
 // is empty. It is for tests of what a migration does to a ledger from before it.
 func (db *DB) MigrateTo(ctx context.Context, last string) error {
+	return db.migrate(ctx, schemas.Migrations, last)
+}
+
+// MigrateWith is Migrate with the files migrations/*.sql of a folder instead of the program's own: those of an
+// earlier version, where the way from it is tested.
+func (db *DB) MigrateWith(ctx context.Context, migrations fs.FS) error {
+	return db.migrate(ctx, migrations, "")
+}
+
+func (db *DB) migrate(ctx context.Context, migrations fs.FS, last string) error {
 	unlock, err := db.lockMigrations(ctx)
 	if err != nil {
 		return fmt.Errorf("wait for other processes' migrations: %w", err)
 	}
 	defer unlock()
-	names, err := migrationNames()
+	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
+		return err
+	}
+	slices.Sort(names)
+	if err := db.refuseNewer(ctx, names); err != nil {
 		return err
 	}
 	err = db.Update(ctx, func(tx *Tx) error {
@@ -44,18 +58,57 @@ func (db *DB) MigrateTo(ctx context.Context, last string) error {
 	if err != nil {
 		return fmt.Errorf("make the table of migrations: %w", err)
 	}
-	known := make(map[string]bool, len(names))
 	for _, name := range names {
-		known[name] = true
 		if number := path.Base(name)[:4]; last != "" && number > last {
 			continue
 		}
-		if err := db.migrateOne(ctx, name); err != nil {
+		text, err := fs.ReadFile(migrations, name)
+		if err != nil {
+			return err
+		}
+		if err := db.migrateOne(ctx, name, string(text), names); err != nil {
 			return fmt.Errorf("migration %s: %w", name, err)
 		}
 		failpoint.Hit(failpoint.StoreMigrated)
 	}
-	return db.refuseNewer(ctx, known)
+	return nil
+}
+
+// refuseNewer looks at a ledger that may have no table of migrations yet, and changes nothing.
+func (db *DB) refuseNewer(ctx context.Context, known []string) error {
+	return db.View(ctx, func(tx *Tx) error {
+		there := `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'migration'`
+		if db.dialect == PostgreSQL {
+			there = `SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'migration'`
+		}
+		var n int64
+		if err := tx.QueryRow(ctx, there).Scan(&n); err != nil || n == 0 {
+			return err
+		}
+		_, err := applied(ctx, tx, known)
+		return err
+	})
+}
+
+// applied returns the names of the migrations that a ledger has. Errors: ErrNewer where one is not known.
+func applied(ctx context.Context, tx *Tx, known []string) (map[string]bool, error) {
+	rows, err := tx.Query(ctx, `SELECT name FROM migration ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	has := map[string]bool{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(known, name) {
+			return nil, fmt.Errorf("%s is not known here: %w", name, ErrNewer)
+		}
+		has[name] = true
+	}
+	return has, rows.Err()
 }
 
 // migrationLock is the key of PostgreSQL's advisory lock, "hostmete" in ASCII.
@@ -81,54 +134,25 @@ func (db *DB) lockMigrations(ctx context.Context) (unlock func(), err error) {
 	}, nil
 }
 
-func migrationNames() ([]string, error) {
-	names, err := fs.Glob(schemas.Migrations, "migrations/*.sql")
-	sort.Strings(names)
-	return names, err
-}
-
-func (db *DB) migrateOne(ctx context.Context, name string) error {
-	text, err := fs.ReadFile(schemas.Migrations, name)
-	if err != nil {
-		return err
-	}
+// migrateOne runs a migration where it has not been. A newer process may have migrated since it was looked
+// for, so it is looked for again.
+func (db *DB) migrateOne(ctx context.Context, name, text string, known []string) error {
 	return db.Update(ctx, func(tx *Tx) error {
-		var applied int64
-		err := tx.QueryRow(ctx, `SELECT applied_at FROM migration WHERE name = ?`, name).Scan(&applied)
-		if err == nil {
-			return nil
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
+		has, err := applied(ctx, tx, known)
+		if err != nil || has[name] {
 			return err
 		}
-		for _, statement := range statements(tx.dialectText(string(text))) {
+		for i, statement := range statements(tx.dialectText(text)) {
 			if _, err := tx.Exec(ctx, statement); err != nil {
 				return fmt.Errorf("%s: %w", firstLine(statement), err)
+			}
+			if db.inMigration != nil {
+				db.inMigration(name, i)
 			}
 		}
 		failpoint.Hit(failpoint.StoreMigrating)
 		_, err = tx.Exec(ctx, `INSERT INTO migration (name, applied_at) VALUES (?, ?)`, name, tx.Now.UnixNano())
 		return err
-	})
-}
-
-func (db *DB) refuseNewer(ctx context.Context, known map[string]bool) error {
-	return db.View(ctx, func(tx *Tx) error {
-		rows, err := tx.Query(ctx, `SELECT name FROM migration ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var name string
-			if err := rows.Scan(&name); err != nil {
-				return err
-			}
-			if !known[name] {
-				return fmt.Errorf("%s is not known here: %w", name, ErrNewer)
-			}
-		}
-		return rows.Err()
 	})
 }
 

@@ -4,7 +4,7 @@
 // One SQL text serves both: placeholders are `?`, types are BIGINT, TEXT and {{blob}}, upserts are
 // INSERT … ON CONFLICT … DO UPDATE, times are BIGINT nanoseconds since the Unix epoch, UTC.
 // It promises that a transaction which returned without error is durable: SQLite runs with
-// synchronous=FULL in WAL mode, read back at start. It does not retry: a caller whose transaction
+// synchronous=FULL in WAL mode, and PostgreSQL with fsync and synchronous_commit, read back at start. It does not retry: a caller whose transaction
 // failed, or ended with ErrUnknownOutcome, decides what that means.
 package store
 
@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ const (
 // ErrUnknownOutcome is returned when the reply to a commit was lost: it may have happened.
 var ErrUnknownOutcome = errors.New("commit may or may not have taken effect")
 
-// ErrUnsafe is returned when SQLite does not run with the durability that money needs.
+// ErrUnsafe is returned when a store does not run with the durability that money needs.
 var ErrUnsafe = errors.New("store is not durable")
 
 // DB is an open store. It is safe for concurrent use.
@@ -48,6 +49,8 @@ type DB struct {
 	writer, views *sql.DB
 	clock         clock.Clock
 	faults        Faults
+	// inMigration is called by tests' wish behind each statement of a migration; nil otherwise.
+	inMigration func(name string, statement int)
 }
 
 // Open opens dsn: "sqlite:PATH" (folders are made) or "postgres://…". It does not migrate.
@@ -88,15 +91,45 @@ func (db *DB) openSQLite(ctx context.Context, path string) error {
 		return err
 	}
 	db.views.SetMaxOpenConns(4)
-	var journal, synchronous string
-	if err := db.writer.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal); err != nil {
-		return fmt.Errorf("open ledger %s: %w", path, err)
+	for _, pool := range []*sql.DB{db.writer, db.views} {
+		if err := readBack(ctx, pool, durableSQLite); err != nil {
+			return fmt.Errorf("open ledger %s: %w", path, err)
+		}
 	}
-	if err := db.writer.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous); err != nil {
-		return fmt.Errorf("open ledger %s: %w", path, err)
+	return nil
+}
+
+// durability is a setting that a store is asked for when it is opened, and the answers that are good.
+type durability struct {
+	name, query string
+	want        []string
+}
+
+// With less, a commit that returned may be gone after a power cut: SQLite's NORMAL in WAL mode, and PostgreSQL's
+// synchronous_commit=off. What was handed to a billing system by then would be handed over again.
+var (
+	durableSQLite = []durability{
+		{"journal_mode", "PRAGMA journal_mode", []string{"wal"}},
+		{"synchronous", "PRAGMA synchronous", []string{"2", "3"}}, // FULL, EXTRA
+		{"foreign_keys", "PRAGMA foreign_keys", []string{"1"}},
 	}
-	if journal != "wal" || synchronous != "2" {
-		return fmt.Errorf("ledger %s has journal_mode=%s synchronous=%s, want wal and 2: %w", path, journal, synchronous, ErrUnsafe)
+	durablePostgreSQL = []durability{
+		{"fsync", "SHOW fsync", []string{"on"}},
+		{"full_page_writes", "SHOW full_page_writes", []string{"on"}},
+		{"synchronous_commit", "SHOW synchronous_commit", []string{"on", "local", "remote_write", "remote_apply"}},
+	}
+)
+
+// readBack asks for settings, and refuses a store that runs with another one.
+func readBack(ctx context.Context, pool *sql.DB, settings []durability) error {
+	for _, s := range settings {
+		var got string
+		if err := pool.QueryRowContext(ctx, s.query).Scan(&got); err != nil {
+			return fmt.Errorf("read %s: %w", s.name, err)
+		}
+		if !slices.Contains(s.want, got) {
+			return fmt.Errorf("%w: %s is %s, and has to be %s", ErrUnsafe, s.name, got, s.want[0])
+		}
 	}
 	return nil
 }
@@ -111,6 +144,9 @@ func (db *DB) openPostgreSQL(ctx context.Context, dsn string) error {
 	db.views = db.writer
 	if err := db.writer.PingContext(ctx); err != nil {
 		return fmt.Errorf("connect to %s: %w", redact(dsn), err)
+	}
+	if err := readBack(ctx, db.writer, durablePostgreSQL); err != nil {
+		return fmt.Errorf("%s: %w", redact(dsn), err)
 	}
 	return nil
 }
@@ -189,7 +225,7 @@ func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f f
 			err = errors.Join(err, errors.New("reply lost"))
 		}
 	}
-	if err != nil && !IsConflict(err) {
+	if err != nil && !IsConflict(err) && !options.ReadOnly { // of what only reads, nothing was to take effect
 		err = fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	}
 	if err != nil || replied == nil {

@@ -29,6 +29,7 @@ type reader struct {
 	holes    map[stream.Key]hole
 
 	messages   chan fetched
+	grown      chan int        // the topic has more partitions than are read
 	ctx        context.Context // of the partitions' goroutines
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
@@ -54,6 +55,9 @@ type hole struct {
 	offset    int64
 	index     uint64
 	until     time.Time
+	// ends, where it is not nil, are the ends of the partitions that had not been read when the patience was over: the
+	// missing batches may lie before them, as where a key has moved to another partition.
+	ends map[int]int64
 }
 
 // OpenReader implements stream.Source. It waits for the brokers until ctx is done.
@@ -66,6 +70,7 @@ func (s *Source) OpenReader(ctx context.Context, consumer string, after stream.W
 		source: s, consumer: consumer, last: maps.Clone(after),
 		holes:      make(map[stream.Key]hole),
 		messages:   make(chan fetched, 64),
+		grown:      make(chan int),
 		partitions: make([]place, partitions),
 	}
 	if r.last == nil {
@@ -75,6 +80,7 @@ func (s *Source) OpenReader(ctx context.Context, consumer string, after stream.W
 	for partition := range partitions {
 		r.follow(partition, kafkago.FirstOffset)
 	}
+	r.wg.Go(func() { r.watchPartitions(partitions) })
 	return r, nil
 }
 
@@ -88,7 +94,7 @@ func (r *reader) Close() error {
 // Next implements stream.Reader.
 func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, err error) {
 	for {
-		if gap := r.expired(time.Now()); gap != nil {
+		if gap := r.expired(ctx, time.Now()); gap != nil {
 			return nil, gap
 		}
 		wake, stop := r.wake()
@@ -104,6 +110,12 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 				return batches, nil
 			}
 		case <-wake:
+		case n := <-r.grown:
+			stop()
+			for partition := len(r.partitions); partition < n; partition++ {
+				r.partitions = append(r.partitions, place{})
+				r.follow(partition, kafkago.FirstOffset)
+			}
 		case <-ctx.Done():
 			stop()
 			return nil, ctx.Err()
@@ -136,14 +148,32 @@ func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
 		return batches
 	case b.GetIndex() == last+1:
 		r.last[key] = b.GetIndex()
-		delete(r.holes, key)
+		r.fill(key, m.Partition)
 		return append(batches, b)
 	default:
 		if _, waiting := r.holes[key]; !waiting {
-			r.holes[key] = hole{m.Partition, m.Offset, b.GetIndex(), time.Now().Add(r.source.config.Patience)}
+			r.holes[key] = hole{partition: m.Partition, offset: m.Offset, index: b.GetIndex(), until: time.Now().Add(r.source.config.Patience)}
 			r.source.deps.Logger.Warn("batches are missing on kafka, waiting for them to be sent again", "key", key.String(), "from", last+1, "to", b.GetIndex()-1)
 		}
 		return batches
+	}
+}
+
+// fill is called when a batch has come that was waited for, in a partition. What came behind the hole was dropped. It
+// comes again where it was sent to the same partition, for then it is sent again in order; else the key has moved to
+// another partition, and that one is read again from there once it is its turn.
+func (r *reader) fill(key stream.Key, partition int) {
+	h, waiting := r.holes[key]
+	switch {
+	case !waiting:
+	case h.partition == partition:
+		delete(r.holes, key)
+	case r.last[key]+1 < h.index:
+		h.until, h.ends = time.Now().Add(r.source.config.Patience), nil
+		r.holes[key] = h
+	default:
+		delete(r.holes, key)
+		r.follow(h.partition, min(h.offset, r.partitions[h.partition].next))
 	}
 }
 
@@ -162,10 +192,16 @@ func (r *reader) known(m kafkago.Message) bool {
 	return false
 }
 
-// expired returns a gap that nobody filled in time, and begins to read again what came behind it.
-func (r *reader) expired(now time.Time) error {
+// expired returns a gap that nobody filled in time, and begins to read again what came behind it. Before it does,
+// what lay unread in any partition when the patience was over has to have been read.
+func (r *reader) expired(ctx context.Context, now time.Time) error {
 	for key, h := range r.holes {
 		if now.Before(h.until) {
+			continue
+		}
+		if r.behind(ctx, &h) {
+			h.until = now.Add(min(max(r.source.config.Patience, time.Millisecond), time.Second))
+			r.holes[key] = h
 			continue
 		}
 		delete(r.holes, key)
@@ -176,6 +212,48 @@ func (r *reader) expired(now time.Time) error {
 		return gap
 	}
 	return nil
+}
+
+// behind says whether a missing batch may still be among what has not been read.
+func (r *reader) behind(ctx context.Context, h *hole) bool {
+	if h.ends == nil {
+		next := make([]int64, len(r.partitions))
+		for i := range r.partitions {
+			next[i] = r.partitions[i].next
+		}
+		ends, err := r.source.unread(ctx, next)
+		if err != nil {
+			r.source.deps.Logger.Warn("it is not known yet whether batches are missing in kafka", "err", err)
+			return true
+		}
+		h.ends = ends
+	}
+	for partition, end := range h.ends {
+		if r.partitions[partition].next < end {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAtPartitions is how often it is looked whether the topic has got more partitions.
+const lookAtPartitions = 10 * time.Second
+
+// watchPartitions tells Next where there are more partitions than known.
+func (r *reader) watchPartitions(known int) {
+	for r.source.deps.Clock.Sleep(r.ctx, r.source.lookAtPartitions) == nil {
+		n, err := r.source.partitions(r.ctx)
+		if err != nil || n <= known {
+			continue // the readers of the partitions tell what is wrong
+		}
+		select {
+		case r.grown <- n:
+			r.source.deps.Logger.Info("the topic has more partitions", "topic", r.source.batchesTopic(), "partitions", n, "before", known)
+			known = n
+		case <-r.ctx.Done():
+			return
+		}
+	}
 }
 
 // wake returns a channel that speaks when the next hole is due; stop must be called.

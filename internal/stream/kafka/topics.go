@@ -35,6 +35,8 @@ type Source struct {
 	transport *kafkago.Transport
 	dialer    *kafkago.Dialer
 	published published
+	// lookAtPartitions is the constant, which tests make shorter.
+	lookAtPartitions time.Duration
 }
 
 var _ stream.Source = (*Source)(nil)
@@ -69,7 +71,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		config: cfg, deps: deps, metrics: newMetrics(deps.Metrics), transport: transport,
 		client:    &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: requestTimeout, Transport: transport},
 		dialer:    &kafkago.Dialer{ClientID: "hostmeter", Timeout: 5 * time.Second, DualStack: true, TLS: encryption, SASLMechanism: mechanism},
-		published: published{last: make(stream.Watermarks)},
+		published: published{last: make(stream.Watermarks)}, lookAtPartitions: lookAtPartitions,
 	}, nil
 }
 
@@ -84,10 +86,11 @@ func (s *Source) confirmationsTopic() string {
 	return s.config.TopicPrefix + schemas.TopicConfirmations
 }
 
-// EnsureTopics makes the topics that are missing. Topics that are there are left as they are.
+// EnsureTopics makes the topics that are missing, where this component may. Topics that are there are left as they
+// are.
 func (s *Source) EnsureTopics(ctx context.Context) error {
 	size := strconv.FormatInt(int64(s.config.MaxMessage)+1024, 10)
-	answer, err := s.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{
+	topics := []kafkago.TopicConfig{
 		{
 			Topic: s.batchesTopic(), NumPartitions: s.config.Partitions, ReplicationFactor: s.config.Replication,
 			ConfigEntries: []kafkago.ConfigEntry{
@@ -99,12 +102,14 @@ func (s *Source) EnsureTopics(ctx context.Context) error {
 			Topic: s.confirmationsTopic(), NumPartitions: 1, ReplicationFactor: s.config.Replication,
 			ConfigEntries: []kafkago.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}},
 		},
-	}})
+	}
+	answer, err := s.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: topics})
 	if err != nil {
 		return fmt.Errorf("create topics: %w", err)
 	}
 	for topic, err := range answer.Errors {
-		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+		// Who may not make them finds them made, or what needs them says that they are not there.
+		if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) && !errors.Is(err, kafkago.TopicAuthorizationFailed) {
 			return fmt.Errorf("create topic %s: %w", topic, err)
 		}
 	}
@@ -159,6 +164,29 @@ func (s *Source) retry(ctx context.Context, what string, do func() error) error 
 			return err
 		}
 	}
+}
+
+// unread returns the partitions that hold messages from next on; next is -2 where nothing was read. Where an answer
+// is missing, nothing is known and it is an error.
+func (s *Source) unread(ctx context.Context, next []int64) (ends map[int]int64, err error) {
+	var requests []kafkago.OffsetRequest
+	for partition := range next {
+		requests = append(requests, kafkago.FirstOffsetOf(partition), kafkago.LastOffsetOf(partition))
+	}
+	answer, err := s.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{s.batchesTopic(): requests}})
+	if err != nil {
+		return nil, fmt.Errorf("list offsets of %s: %w", s.batchesTopic(), err)
+	}
+	ends = map[int]int64{}
+	for _, p := range answer.Topics[s.batchesTopic()] {
+		if p.Error != nil {
+			return nil, fmt.Errorf("list offsets of %s[%d]: %w", s.batchesTopic(), p.Partition, p.Error)
+		}
+		if p.Partition < len(next) && p.FirstOffset < p.LastOffset && next[p.Partition] < p.LastOffset {
+			ends[p.Partition] = p.LastOffset
+		}
+	}
+	return ends, nil
 }
 
 // endOffsets returns the offset behind the last message of each partition.
