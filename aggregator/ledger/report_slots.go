@@ -24,8 +24,8 @@ func (s *slottedAccount) note(meter schemas.MeterID) {
 }
 
 // slotted bounds what is in memory: a month of slots is a fifth of a megabyte an account, and a query has a list of
-// meters.
-const (
+// meters. Tests make them smaller.
+var (
 	slottedAccounts = 1000
 	slottedMeters   = 500
 )
