@@ -59,11 +59,12 @@ func drawBatch(t *rapid.T, key stream.Key, index uint64) *schemas.Batch {
 		})
 	}
 	for range rapid.IntRange(0, 1).Draw(t, "accounts") {
+		octets := rapid.Uint64Range(0, 1e12).Draw(t, "octets") // counted, and at no meter
 		b.Accounts = append(b.Accounts, &schemas.ExporterAccount{
 			Exporter: fmt.Sprintf("192.0.2.%d", key.Shard), Protocol: "netflow9", Hour: start.Unix()/3600 + rapid.Int64Range(0, 1).Draw(t, "hour"),
 			MinutesObserved: 1 << rapid.IntRange(0, 59).Draw(t, "observed"),
-			Datagrams:       rapid.Uint64Range(0, 100).Draw(t, "datagrams"), Octets: rapid.Uint64Range(0, 1e12).Draw(t, "octets"),
-			Held: []*schemas.Count{{Unit: "records", Reason: "no_template", Count: rapid.Int64Range(-1, 1).Draw(t, "held")}},
+			Datagrams:       rapid.Uint64Range(0, 100).Draw(t, "datagrams"), Octets: octets, OctetsTransit: octets,
+			Held: []*schemas.Count{{Unit: "records", Reason: "no_template", Count: rapid.Int64Range(0, 1).Draw(t, "held")}},
 			Lost: []*schemas.Count{{Unit: "datagrams", Count: rapid.Int64Range(0, 3).Draw(t, "lost")}},
 		})
 	}

@@ -274,7 +274,7 @@ func TestTheSameTrafficAgreesWhoeverOwnsIt(t *testing.T) {
 	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
 		runs, compared := 0, 0
 		rapid.Check(t, func(t *rapid.T) {
-			if runs++; runs > worldsAtMost()/4 { // a month of every kind of meter takes its time
+			if runs++; runs > worldsAtMost() {
 				return
 			}
 			emptyWorld(t, db)
