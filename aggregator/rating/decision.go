@@ -2,6 +2,7 @@ package rating
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -71,9 +72,17 @@ func (c Contract) decided(p Period) (decided Contract, waived bool) {
 	return c, waived
 }
 
+// allDecisions are those about the service, and those about the pool that it is in.
+func (c Contract) allDecisions() []Decision {
+	if c.Pool == nil || len(c.Pool.Decisions) == 0 {
+		return c.Decisions
+	}
+	return slices.Concat(c.Pool.Decisions, c.Decisions)
+}
+
 // ExcludedAt says which directions are excluded in the slot that contains an instant.
 func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
-	for _, d := range c.Decisions {
+	for _, d := range c.allDecisions() {
 		if d.Kind == DecideExclude && !at.Before(d.From) && at.Before(d.Until) {
 			in = in || d.Direction != Out
 			out = out || d.Direction != In
@@ -85,7 +94,7 @@ func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
 // Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.
 func (c Contract) Cuts() []time.Time {
 	var cuts []time.Time
-	for _, d := range c.Decisions {
+	for _, d := range c.allDecisions() {
 		if d.Kind == DecideExclude {
 			cuts = append(cuts, d.From, d.Until)
 		}

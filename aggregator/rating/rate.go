@@ -117,6 +117,8 @@ type Charge struct {
 	Hold string `json:"hold"`
 	// Rules are all that had a part in the charge.
 	Rules []Rule `json:"rules"`
+	// Pool is whose share of a pool's charge this is; nil where the service is in none.
+	Pool *PoolShare `json:"pool,omitempty"`
 }
 
 // Rate returns the charge of a contract for what was used in one of its periods.

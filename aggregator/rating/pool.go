@@ -1,0 +1,245 @@
+package rating
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shopspring/decimal"
+)
+
+// A pool is one allowance that several services share, over periods of its own. Its contract says what
+// counts, how much is free and what is charged beyond; the services' own contracts say none of that while
+// they are in it, and no overage of their own: what the pool uses is charged once.
+
+// InPool returns the contract by which a service's usage is counted in a pool: the pool's, with the
+// service's own names, span of life, kind of meter and decisions. Its quota, steps and partial stay too,
+// as its part of a pool whose quota is the sum of its members'.
+func (c Contract) InPool(pool Contract) Contract {
+	member := pool
+	member.Pool = &pool
+	member.Service, member.Customer, member.Plan = c.Service, c.Customer, c.Plan
+	member.Opened, member.Closed = c.Opened, c.Closed
+	member.Bills, member.Decisions = c.Bills, c.Decisions
+	member.Quota, member.Steps, member.Partial = c.Quota, c.Steps, c.Partial
+	fromPool(&member.Direction)
+	fromPool(&member.Block)
+	fromPool(&member.Grace)
+	fromPool(&member.BillInternal)
+	fromPool(&member.Free)
+	fromPool(&member.Sampled)
+	fromPool(&member.Missing)
+	fromPool(&member.SKU)
+	fromPool(&member.Place)
+	fromPool(&member.Currency)
+	fromPool(&member.Zone)
+	fromPool(&member.Period)
+	fromPool(&member.Rounding)
+	return member
+}
+
+func fromPool[T any](s *Setting[T]) {
+	if s.Level == FromContract {
+		s.Level = FromPool
+	}
+}
+
+// SumsQuotas says that a pool has no quota of its own, but the sum of its members'.
+func (c Contract) SumsQuotas() bool { return c.Quota.Value.Unit == "" }
+
+// PoolShare is the pool that a service was in, what all of it used, and the service's use of that. Used,
+// Excess and Quota are in Unit, BilledQuantity in the unit of the price.
+type PoolShare struct {
+	Pool     string `json:"pool"`
+	Customer string `json:"customer"` // whose the pool is
+	Members  int    `json:"members"`  // services that were in it
+	// Octets of OfOctets is the service's use of the pool's: what was charged is shared in this proportion.
+	Octets         int64           `json:"octets"`
+	OfOctets       int64           `json:"of_octets"`
+	Unlimited      bool            `json:"unlimited"`
+	Unit           Unit            `json:"unit"`
+	Quota          decimal.Decimal `json:"quota"`
+	Used           decimal.Decimal `json:"used"`
+	Excess         decimal.Decimal `json:"excess"`
+	BilledQuantity decimal.Decimal `json:"billed_quantity"`
+	Currency       string          `json:"currency"`
+	AmountExVAT    decimal.Decimal `json:"amount_ex_vat"`
+}
+
+// MarshalJSON writes the amount with all digits of its currency, and no quota, null, where there is none.
+func (s PoolShare) MarshalJSON() ([]byte, error) {
+	type plain PoolShare // without this method
+	out := struct {
+		plain
+		Quota       *decimal.Decimal `json:"quota"`
+		AmountExVAT string           `json:"amount_ex_vat"`
+	}{plain: plain(s), AmountExVAT: s.AmountExVAT.StringFixed(CurrencyDigits(s.Currency))}
+	if !s.Unlimited {
+		out.Quota = &s.Quota
+	}
+	return json.Marshal(out)
+}
+
+// MemberCharge is a service's share of its pool's charge.
+type MemberCharge struct {
+	Service string
+	Charge  Charge
+	Usage   Usage // the service's own
+}
+
+// PoolCharge is the charge of a pool for one of its periods, and its shares.
+type PoolCharge struct {
+	Charge Charge
+	Usage  Usage // of all members; without classes
+	// Members are in the order of their services.
+	Members []MemberCharge
+}
+
+// sharePlaces is how many places behind the point a shared quantity has at least: an octet of a TB.
+const sharePlaces = 12
+
+// RatePool returns the charge of a pool for one of its periods, from the accounts of all services that
+// were in it, at least one, and shares it among them. The order of the accounts changes nothing.
+//
+// What the members used is added up, slot by slot where a percentile counts, and rated as the usage of one
+// service would be. Excess, billed quantity and amount are then each shared in proportion to the members'
+// octets in the direction that counted (Shares has the rule; the amount is shared in the currency's smallest
+// unit), so that the shares add up to the charge exactly. A member's Used is its own; with a percentile
+// those do not add up to the pool's.
+//
+// A member whose own overage is waived by a decision is not charged its share; nobody else pays it. Errors:
+// those of Rate.
+func RatePool(accounts []*Account, prices []Price) (PoolCharge, error) {
+	accounts = slices.SortedFunc(slices.Values(accounts), func(a, b *Account) int { return strings.Compare(a.contract.Service, b.contract.Service) })
+	pool, p := *accounts[0].contract.Pool, accounts[0].period
+	if pool.SumsQuotas() {
+		pool.Quota, pool.Steps, pool.Partial.Value = Setting[Quantity]{Value: sumOfQuotas(accounts), Level: FromPool}, nil, PartialFull
+	}
+	whole := NewAccount(pool, p, accounts[0].until)
+	var out PoolCharge
+	for _, a := range accounts {
+		usage, err := a.Usage()
+		if err != nil {
+			return out, err
+		}
+		whole.merge(a)
+		out.Members = append(out.Members, MemberCharge{Service: a.contract.Service, Usage: usage})
+	}
+	var err error
+	if out.Usage, err = whole.Usage(); err != nil {
+		return out, err
+	}
+	if out.Charge, err = Rate(pool, p, out.Usage, prices); err != nil {
+		return out, fmt.Errorf("pool %s: %w", pool.Service, err)
+	}
+	return out, out.share(pool, accounts)
+}
+
+// sumOfQuotas adds up what the members have of the period. The unit is the first member's.
+func sumOfQuotas(accounts []*Account) Quantity {
+	sum := decimal.Zero
+	first := accounts[0].contract.Allowance(accounts[0].period)
+	for _, a := range accounts {
+		quota := a.contract.Allowance(a.period)
+		if quota.Unlimited {
+			return quota
+		}
+		sum = sum.Add(quota.Size())
+	}
+	return Quantity{Amount: first.Unit.of(sum), Unit: first.Unit}
+}
+
+// merge adds a member's account to its pool's.
+func (a *Account) merge(member *Account) {
+	a.overflow = a.overflow || member.overflow
+	a.sum(&a.usage.InOctets, member.usage.InOctets)
+	a.sum(&a.usage.OutOctets, member.usage.OutOctets)
+	a.sum(&a.usage.InVarianceKiB2, member.usage.InVarianceKiB2)
+	a.sum(&a.usage.OutVarianceKiB2, member.usage.OutVarianceKiB2)
+	a.sum(&a.usage.ExcludedInOctets, member.usage.ExcludedInOctets)
+	a.sum(&a.usage.ExcludedOutOctets, member.usage.ExcludedOutOctets)
+	for i, from := range member.slots {
+		slot := a.slotAt(member.first.Add(time.Duration(i) * SlotLength))
+		if slot == nil {
+			continue
+		}
+		a.sum(&slot.In, from.In)
+		a.sum(&slot.Out, from.Out)
+		slot.Missing = slot.Missing || from.Missing
+		_, err := fits(slot.In, slot.Out)
+		a.overflow = a.overflow || err != nil
+	}
+}
+
+// share fills in the members' charges.
+func (pc *PoolCharge) share(pool Contract, accounts []*Account) error {
+	whole, side := pc.Charge, pool.Direction.Value
+	if pc.Usage.Percentile != nil {
+		side = pc.Usage.Percentile.Side
+	}
+	side = pc.Usage.side(side)
+	weights := make([]uint64, len(accounts))
+	of, err := pc.Usage.Billable(side)
+	if err != nil {
+		return err
+	}
+	for i, m := range pc.Members {
+		if weights[i], err = m.Usage.Billable(side); err != nil {
+			return err
+		}
+	}
+	excess := Shares(whole.Excess, weights, sharePlaces)
+	billed := Shares(whole.BilledQuantity, weights, sharePlaces)
+	amounts := Shares(whole.AmountExVAT, weights, CurrencyDigits(whole.Currency))
+	for i, a := range accounts {
+		charge, err := memberCharge(a, pc.Members[i].Usage, pool, whole)
+		if err != nil {
+			return err
+		}
+		charge.Pool = &PoolShare{
+			Pool: pool.Service, Customer: pool.Customer, Members: len(accounts), Octets: int64(weights[i]), OfOctets: int64(of),
+			Unlimited: whole.Unlimited, Unit: whole.Unit, Quota: whole.Quota, Used: whole.Used, Excess: whole.Excess,
+			BilledQuantity: whole.BilledQuantity, Currency: whole.Currency, AmountExVAT: whole.AmountExVAT,
+		}
+		charge.Excess = excess[i]
+		switch _, waived := a.contract.decided(a.period); {
+		case whole.Kind == KindHeld:
+			charge.Kind, charge.Hold = KindHeld, fmt.Sprintf("pool %s: %s", pool.Service, whole.Hold)
+		case whole.Kind == KindNone || weights[i] == 0:
+		case waived:
+			charge.Kind = KindWaived
+		default:
+			charge.Kind, charge.BilledQuantity, charge.AmountExVAT = whole.Kind, billed[i], amounts[i]
+		}
+		pc.Members[i].Charge = charge
+	}
+	return nil
+}
+
+// memberCharge is a member's usage held against the pool's quota, and nothing charged yet.
+func memberCharge(a *Account, u Usage, pool Contract, whole Charge) (Charge, error) {
+	c := a.contract
+	own := c.Allowance(a.period)
+	rules := []Rule{{"pool", fmt.Sprintf("%s of customer %s", pool.Service, pool.Customer), FromPool}}
+	if pool.Quota.Level == FromPool {
+		rules = append(rules, Rule{"quota_in_pool", own.String(), c.Quota.Level})
+	}
+	c.Quota, c.Steps, c.Partial = pool.Quota, pool.Steps, pool.Partial
+	c.Opened, c.Closed = pool.Opened, pool.Closed
+	c.Steps = slices.Clone(c.Steps)
+	fromPool(&c.Quota)
+	fromPool(&c.Partial)
+	for i := range c.Steps {
+		fromPool(&c.Steps[i].Quota)
+	}
+	charge, _, err := measure(c, a.period, u)
+	if err != nil {
+		return charge, err
+	}
+	charge.Kind, charge.Hold, charge.Excess = KindNone, "", decimal.Zero
+	charge.PriceUnit, charge.UnitPrice, charge.PriceFrom = whole.PriceUnit, whole.UnitPrice, whole.PriceFrom
+	charge.Rules = append(rules, charge.Rules...)
+	return charge, nil
+}
