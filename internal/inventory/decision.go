@@ -90,7 +90,11 @@ func (c *change) checkDecision(d Decision, contract func(service string) (rating
 	}
 	of, ok := contract(d.Service)
 	if !ok {
-		fault("service", "service %q is not known", d.Service)
+		fault("service", "%q is neither a service nor a pool", d.Service)
+		return
+	}
+	if err := c.checkNotPooled(d, of); err != nil {
+		fault("service", "%v", err)
 		return
 	}
 	percentile := of.Direction.Value.IsPercentile()

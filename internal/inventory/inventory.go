@@ -65,12 +65,15 @@ type Provider struct {
 	Rules
 }
 
-// Customer is who pays. Reseller is the customer that sold to it, or empty.
+// Customer is who pays. Reseller is the customer that sold to it, or empty. RateBought is what a reseller
+// has bought for itself and all its customers together, or no quantity.
 type Customer struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Email    string `json:"email"`
 	Reseller string `json:"reseller"`
+
+	RateBought rating.Quantity `json:"rate_bought"`
 }
 
 // Plan is what services are sold as.
