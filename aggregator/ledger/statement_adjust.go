@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,36 +42,42 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	if err != nil {
 		return err
 	}
+	of := make(map[*account]*told, len(touched))
 	for i, account := range found.accounts {
-		if err := c.adjustOne(touched[i], account); err != nil {
-			c.waits = append(c.waits, waitingOf(account.target))
-			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: account.contract.Service,
-				Text: fmt.Sprintf("adjustment of statement %s: %v", touched[i].first.Row.Statement, err)})
+		of[account] = touched[i]
+	}
+	prices := func(a *account) []rating.Price {
+		if price := of[a].first.Price; price != nil {
+			return []rating.Price{*price}
+		}
+		return c.owners.Prices()
+	}
+	for _, rated := range rate(found.accounts, prices) {
+		if err := errors.Join(rated.err, rated.held()); err != nil {
+			for _, account := range rated.accounts {
+				c.waits = append(c.waits, waitingOf(account.target))
+			}
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated.subject(),
+				Text: fmt.Sprintf("adjustment of statement %s: %v", of[rated.accounts[0]].first.Row.Statement, err)})
+			continue
+		}
+		for _, line := range rated.lines {
+			c.adjustOne(of[line.account], line, prices(rated.accounts[0]))
 		}
 	}
 	return nil
 }
 
-func (c *closing) adjustOne(t *told, a *account) error {
-	prices := c.owners.Prices()
-	if t.first.Price != nil {
-		prices = []rating.Price{*t.first.Price}
-	}
-	row, usage, err := a.row(prices)
-	if err == nil && row.Kind == rating.KindHeld {
-		err = held(row)
-	}
-	if err != nil {
-		return err
-	}
-	row, differs := minus(row, t.sum)
+// adjustOne adds a revision where the line says something else than was told.
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price) {
+	row, differs := minus(line.row, t.sum)
 	if !differs {
-		return nil
+		return
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
-	c.bodies = append(c.bodies, c.body(a, row, usage, prices))
+	line.row = row
+	c.bodies = append(c.bodies, c.body(line, prices))
 	c.closed.Adjustments++
-	return nil
 }
 
 // minus returns what row says beyond what was told, and whether that is anything.
@@ -90,7 +98,8 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
 	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
-		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero()
+		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero() ||
+		row.Pool != nil && (!row.Excess.IsZero() || !row.BilledQuantity.IsZero()) // its share may change by another's usage
 	return row, differs
 }
 
@@ -170,19 +179,21 @@ func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f f
 	return rows.Err()
 }
 
-// toldOf returns what was said about the closed periods that share an instant with any span.
+// toldOf returns what was said about the closed periods that share an instant with any span, and about those
+// of the services that were in the same pools.
 func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans []changedSpan) ([]*told, error) {
 	earliest := spans[0].From
 	for _, span := range spans {
 		earliest = earlier(earliest, span.From)
 	}
 	var list []*told
-	by := map[string]*told{}
+	by, touched := map[string]*told{}, map[string]bool{}
 	err := readStatements(ctx, tx, StatementQuery{EndFrom: earliest}, func(s Statement) error {
 		key := fmt.Sprint(s.Body.Contract.Service, s.Body.Period.From.UnixNano())
 		t := by[key]
 		if t == nil {
-			if !overlapsAny(s.Body.Contract.Service, s.Body.Period, spans) {
+			concerned := overlapsAny(s.Body.Contract, s.Body.Period, spans)
+			if !concerned && s.Body.Contract.Pool == nil {
 				return nil
 			}
 			contract, err := thaw(s.Body.Contract)
@@ -190,19 +201,32 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
 			contract.Decisions = owners.DecisionsOn(contract.Service) // of all that it was closed with, these may change
+			if contract.Pool != nil {
+				contract.Pool.Decisions = owners.DecisionsOn(contract.Pool.Service)
+			}
 			t = &told{target: target{contract: contract, period: s.Body.Period}, first: s.Body}
+			touched[t.group()] = touched[t.group()] || concerned
 			by[key] = t
 			list = append(list, t)
 		}
 		t.sum, t.revision = plus(t.sum, s.Body.Row), s.Body.Row.Revision
 		return nil
 	})
-	return list, err
+	return slices.DeleteFunc(list, func(t *told) bool { return !touched[t.group()] }), err
 }
 
-func overlapsAny(service string, p rating.Period, spans []changedSpan) bool {
+// group names what is charged together with a period: its pool's, or itself.
+func (t *told) group() string {
+	id := "service " + t.contract.Service
+	if t.contract.Pool != nil {
+		id = "pool " + t.contract.Pool.Service
+	}
+	return fmt.Sprint(id, " ", t.period.From.UnixNano())
+}
+
+func overlapsAny(c rating.Contract, p rating.Period, spans []changedSpan) bool {
 	for _, span := range spans {
-		if p.Overlaps(span.From, span.To) && (span.service == "" || span.service == service) {
+		if p.Overlaps(span.From, span.To) && (span.service == "" || span.service == c.Service || c.Pool != nil && span.service == c.Pool.Service) {
 			return true
 		}
 	}
@@ -216,6 +240,13 @@ func thaw(c rating.Contract) (rating.Contract, error) {
 		return c, err
 	}
 	c.Schedule = rating.Schedule{Kind: c.Period.Value, Anchor: c.Opened, Zone: zone}
+	if c.Pool != nil {
+		pool, err := thaw(*c.Pool)
+		if err != nil {
+			return c, err
+		}
+		c.Pool, c.Schedule = &pool, pool.Schedule
+	}
 	return c, nil
 }
 

@@ -27,20 +27,7 @@ func runScenario(t *testing.T, s scenario.Scenario) {
 	owners := preview(t, s)
 	for _, line := range s.Lines {
 		contract, period := periodOf(t, owners, line)
-		account := rating.NewAccount(contract, period, period.To)
-		for _, u := range s.Usage {
-			if u.Service == line.Service {
-				book(account, u)
-			}
-		}
-		for _, span := range s.Unobserved {
-			account.Miss(span.From, span.Until)
-		}
-		usage, err := account.Usage()
-		if err != nil {
-			t.Fatal(err)
-		}
-		charge, err := rating.Rate(contract, period, usage, owners.Prices())
+		charge, usage, err := rate(s, owners, contract, period)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,6 +35,44 @@ func runScenario(t *testing.T, s scenario.Scenario) {
 			t.Errorf("%s from %s: %s", line.Service, line.From, difference)
 		}
 	}
+}
+
+func rate(s scenario.Scenario, owners *inventory.Snapshot, contract rating.Contract, period rating.Period) (rating.Charge, rating.Usage, error) {
+	if contract.Pool == nil {
+		usage, err := fill(s, contract, period).Usage()
+		if err != nil {
+			return rating.Charge{}, usage, err
+		}
+		charge, err := rating.Rate(contract, period, usage, owners.Prices())
+		return charge, usage, err
+	}
+	var accounts []*rating.Account
+	for _, service := range owners.Services() {
+		if other, p, err := owners.PeriodAt(service.ID, period.From); err == nil && other.Pool != nil && other.Pool.Service == contract.Pool.Service && p == period {
+			accounts = append(accounts, fill(s, other, p))
+		}
+	}
+	pool, err := rating.RatePool(accounts, owners.Prices())
+	for _, m := range pool.Members {
+		if m.Service == contract.Service {
+			return m.Charge, m.Usage, err
+		}
+	}
+	return rating.Charge{}, rating.Usage{}, err
+}
+
+// fill books a service's usage into an account.
+func fill(s scenario.Scenario, contract rating.Contract, period rating.Period) *rating.Account {
+	account := rating.NewAccount(contract, period, period.To)
+	for _, u := range s.Usage {
+		if u.Service == contract.Service {
+			book(account, u)
+		}
+	}
+	for _, span := range s.Unobserved {
+		account.Miss(span.From, span.Until)
+	}
+	return account
 }
 
 func preview(t *testing.T, s scenario.Scenario) *inventory.Snapshot {
@@ -74,8 +99,8 @@ func periodOf(t *testing.T, owners *inventory.Snapshot, line scenario.Line) (rat
 	if err != nil {
 		t.Fatal(err)
 	}
-	period := contract.Schedule.PeriodAt(first.In(contract.Schedule.Zone))
-	if contract, err = owners.Contract(line.Service, period.From); err != nil {
+	contract, period, err := owners.PeriodAt(line.Service, first.In(contract.Schedule.Zone))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return contract, period
@@ -121,6 +146,15 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 	got.Free = fmt.Sprintf("%d in, %d out", freeIn, freeOut)
 	if p := usage.Percentile; p != nil {
 		got.Slots = fmt.Sprintf("%d, %d missing", p.Slots, p.Missing)
+	}
+	if p := charge.Pool; p != nil {
+		quota := p.Quota.String() + " " + string(p.Unit)
+		if p.Unlimited {
+			quota = "unlimited"
+		}
+		got.Pool = fmt.Sprintf("%s, %d services, %s %s of %s, %s %s billed, %s %s", p.Pool, p.Members, p.Used, p.Unit, quota, p.BilledQuantity, cmp.Or(charge.PriceUnit, charge.Unit),
+			p.AmountExVAT.StringFixed(rating.CurrencyDigits(p.Currency)), p.Currency)
+		got.Share = fmt.Sprintf("%d of %d octets", p.Octets, p.OfOctets)
 	}
 	for _, rule := range charge.Rules {
 		got.Rules = append(got.Rules, rule.String())

@@ -146,9 +146,17 @@ func forecast(snapshot *inventory.Snapshot, row statement.Row, now time.Time) (u
 	if !known || !alsoKnown {
 		return nil, nil
 	}
-	contract, err := snapshot.Contract(row.Service, row.PeriodFrom)
+	contract, _, err := snapshot.PeriodAt(row.Service, row.PeriodFrom)
 	if err != nil {
 		return nil, nil
+	}
+	if contract.Pool != nil { // its overage is a share of what all members come to
+		used := row.Used
+		if row.InOctets+row.OutOctets > 0 {
+			share := decimal.NewFromUint64(in + out).Div(decimal.NewFromInt(row.InOctets + row.OutOctets))
+			used = used.Mul(share)
+		}
+		return &used, nil
 	}
 	charge, err := rating.Rate(contract, period, rating.Usage{InOctets: in, OutOctets: out}, snapshot.Prices())
 	if err != nil {

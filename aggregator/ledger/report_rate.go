@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"fmt"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/schemas"
+)
+
+// rated is what accounts are charged together: those of one pool in one of its periods, or one alone.
+type rated struct {
+	lines []ratedLine // none where err says why
+	// accounts are what was asked for, also where there are no lines.
+	accounts []*account
+	err      error
+}
+
+// ratedLine is a row and the usage that it was rated with.
+type ratedLine struct {
+	account *account
+	row     statements.Row
+	usage   rating.Usage
+}
+
+// subject names what is charged together: the pool, or the service.
+func (r rated) subject() string {
+	c := r.accounts[0].contract
+	if c.Pool != nil {
+		return c.Pool.Service
+	}
+	return c.Service
+}
+
+// held says what is held, where something is.
+func (r rated) held() error {
+	if len(r.lines) == 0 || r.lines[0].row.Kind != rating.KindHeld {
+		return nil
+	}
+	row, what := r.lines[0].row, "service "
+	if row.Pool != nil {
+		what = "pool "
+	}
+	return fmt.Errorf("%s%s: the period from %s is held: %s (import a decision about it)", what, r.subject(), row.PeriodFrom.Format(time.DateOnly), row.Hold)
+}
+
+// together puts accounts of one pool and period into one group, in the place of the first of them.
+func together(accounts []*account) [][]*account {
+	type poolPeriod struct {
+		pool string
+		from int64
+	}
+	at := map[poolPeriod]int{}
+	var groups [][]*account
+	for _, a := range accounts {
+		if a.contract.Pool == nil {
+			groups = append(groups, []*account{a})
+			continue
+		}
+		key := poolPeriod{a.contract.Pool.Service, a.period.From.UnixNano()}
+		i, known := at[key]
+		if !known {
+			i = len(groups)
+			at[key], groups = i, append(groups, nil)
+		}
+		groups[i] = append(groups[i], a)
+	}
+	return groups
+}
+
+// rate rates accounts; all members of a pool's period must be among them. prices are those for the first of
+// the accounts that are charged together.
+func rate(accounts []*account, prices func(*account) []rating.Price) []rated {
+	var out []rated
+	for _, group := range together(accounts) {
+		r := rated{accounts: group}
+		if r.lines, r.err = rateTogether(group, prices(group[0])); r.err != nil {
+			r.lines = nil
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) {
+	first := group[0]
+	if first.contract.Pool == nil {
+		usage, err := first.sums.Usage()
+		if err != nil {
+			return nil, err
+		}
+		charge, err := rating.Rate(first.contract, first.period, usage, prices)
+		if err != nil {
+			return nil, fmt.Errorf("service %s: %w", first.contract.Service, err)
+		}
+		return []ratedLine{{first, first.row(charge, usage), usage}}, nil
+	}
+	sums := make([]*rating.Account, len(group))
+	by := make(map[string]*account, len(group))
+	for i, a := range group {
+		sums[i], by[a.contract.Service] = a.sums, a
+	}
+	pool, err := rating.RatePool(sums, prices)
+	if err != nil {
+		return nil, err
+	}
+	var lines []ratedLine
+	for _, m := range pool.Members {
+		lines = append(lines, ratedLine{by[m.Service], by[m.Service].row(m.Charge, m.Usage), m.Usage})
+	}
+	return lines, nil
+}
+
+// row writes a charge as a line of the report.
+func (a *account) row(charge rating.Charge, usage rating.Usage) statements.Row {
+	zone := a.contract.Schedule.Zone
+	row := statements.Row{
+		Customer:            a.contract.Customer,
+		Service:             a.contract.Service,
+		Plan:                a.contract.Plan,
+		PeriodFrom:          a.period.From.In(zone),
+		PeriodTo:            a.period.To.In(zone),
+		TimeZone:            a.contract.Zone.Value,
+		Direction:           charge.Direction,
+		InOctets:            charge.InOctets,
+		OutOctets:           charge.OutOctets,
+		ExcludedInOctets:    charge.ExcludedInOctets,
+		ExcludedOutOctets:   charge.ExcludedOutOctets,
+		BillableOctets:      charge.BillableOctets,
+		StandardErrorOctets: charge.StandardErrorOctets,
+		Coverage:            a.coverage,
+		Unlimited:           charge.Unlimited,
+		Quota:               charge.Quota,
+		Unit:                charge.Unit,
+		Used:                charge.Used,
+		Excess:              charge.Excess,
+		BilledQuantity:      charge.BilledQuantity,
+		PriceUnit:           charge.PriceUnit,
+		UnitPrice:           charge.UnitPrice,
+		Currency:            charge.Currency,
+		AmountExVAT:         charge.AmountExVAT,
+		Kind:                charge.Kind,
+		RuleFrom:            charge.RuleFrom,
+		Missing:             a.missing,
+		BitsPerSecond:       charge.BitsPerSecond,
+		EstimatedOctets:     charge.EstimatedOctets,
+		Grace:               charge.Grace,
+		Hold:                charge.Hold,
+		Rules:               charge.Rules,
+		Classes:             usage.Classes,
+		Pool:                charge.Pool,
+	}
+	for _, class := range usage.Classes {
+		if class.Class == schemas.ClassInternal {
+			row.InternalInOctets, row.InternalOutOctets = int64(class.InOctets), int64(class.OutOctets)
+		}
+		if !class.Counted && a.contract.Bills.Value == string(schemas.KindAddress) {
+			row.FreeInOctets += int64(class.InOctets)
+			row.FreeOutOctets += int64(class.OutOctets)
+		}
+	}
+	if p := usage.Percentile; p != nil {
+		row.Slots, row.SlotsMissing = p.Slots, p.Missing
+	}
+	return row
+}
