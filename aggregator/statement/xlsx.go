@@ -108,7 +108,7 @@ func (r Row) typedCells() []cell {
 }
 
 // textColumns are those of the columns behind revision that hold no number.
-var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true}
+var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "pool": true, "pool_customer": true}
 
 // summary is the first sheet. Its numbers are formulas, with the values that they have.
 func (b *workbook) summary(report Report, evidence bool) {
