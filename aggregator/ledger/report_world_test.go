@@ -304,7 +304,7 @@ func emptyWorld(t failer, db *store.DB) {
 	t.Helper()
 	truncate(t, db)
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
-		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM service", "DELETE FROM customer",
+		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM pool_member", "DELETE FROM pool", "DELETE FROM service", "DELETE FROM customer",
 			"DELETE FROM plan", "DELETE FROM price", "DELETE FROM prefix", "DELETE FROM provider", "UPDATE inventory_state SET version = 0",
 			"UPDATE statement_head SET number = 0, hash = '', booking = 0, inventory_version = 0",
 			"UPDATE usage_record_head SET last_seq = 0, through = 0, booking = 0, inventory_version = 0"} {
