@@ -85,7 +85,7 @@ func (c Contract) Allowance(p Period) Quantity {
 	if rest.IsPositive() {
 		size = size.Add(decimal.NewFromInt(1))
 	}
-	return Quantity{Amount: last.Unit.of(size), Unit: last.Unit}
+	return Quantity{Amount: last.Unit.Of(size), Unit: last.Unit}
 }
 
 // quotaSpan is a part of a period with one quota.

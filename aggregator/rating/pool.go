@@ -124,7 +124,7 @@ func RatePool(accounts []*Account, prices []Price) (PoolCharge, error) {
 		if err != nil {
 			return out, err
 		}
-		whole.merge(a)
+		whole.Merge(a)
 		out.Members = append(out.Members, MemberCharge{Service: a.contract.Service, Usage: usage})
 	}
 	var err error
@@ -148,11 +148,12 @@ func sumOfQuotas(accounts []*Account) Quantity {
 		}
 		sum = sum.Add(quota.Size())
 	}
-	return Quantity{Amount: first.Unit.of(sum), Unit: first.Unit}
+	return Quantity{Amount: first.Unit.Of(sum), Unit: first.Unit}
 }
 
-// merge adds a member's account to its pool's.
-func (a *Account) merge(member *Account) {
+// Merge adds the account of another service: for what a pool, or a reseller, used in all. Slots add up one by one;
+// a class is counted as the other contract counts it.
+func (a *Account) Merge(member *Account) {
 	a.overflow = a.overflow || member.overflow
 	a.sum(&a.usage.InOctets, member.usage.InOctets)
 	a.sum(&a.usage.OutOctets, member.usage.OutOctets)

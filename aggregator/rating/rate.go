@@ -204,13 +204,13 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 			charge.BillableOctets = counted.IntPart()
 		}
 	}
-	charge.Used = charge.Unit.of(counted)
+	charge.Used = charge.Unit.Of(counted)
 	grace := c.Grace.Value.of(quota.Size())
-	charge.Grace = charge.Unit.of(grace)
+	charge.Grace = charge.Unit.Of(grace)
 	line := quota.Size().Add(grace) // what goes beyond it is charged for
 	if !quota.Unlimited && c.Sampled.Value == SampledHold && interval.holds(line) {
-		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.of(line), charge.Unit,
-			charge.Unit.of(interval.Low), charge.Unit.of(interval.High), charge.Unit)
+		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.Of(line), charge.Unit,
+			charge.Unit.Of(interval.Low), charge.Unit.Of(interval.High), charge.Unit)
 	}
 	excess := counted.Sub(quota.Size())
 	if c.Grace.Value.As == GraceAllowance {
@@ -218,7 +218,7 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	}
 	if !quota.Unlimited && counted.GreaterThan(line) && charge.Kind != KindHeld {
 		charge.Kind = KindOverage
-		charge.Excess = charge.Unit.of(excess)
+		charge.Excess = charge.Unit.Of(excess)
 	}
 	return charge, excess, nil
 }
@@ -230,7 +230,7 @@ func (c *Charge) hold(format string, args ...any) {
 // billed returns the quantity that an excess is charged as, in the unit of the price.
 func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal {
 	if !price.Begun {
-		return price.Per.of(excess)
+		return price.Per.Of(excess)
 	}
 	size := decimal.NewFromInt(price.Per.Size())
 	if block.Amount.IsPositive() {
@@ -240,7 +240,7 @@ func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal
 	if rest.IsPositive() {
 		blocks = blocks.Add(decimal.NewFromInt(1))
 	}
-	return price.Per.of(blocks.Mul(size))
+	return price.Per.Of(blocks.Mul(size))
 }
 
 // fits adds two counts of octets and refuses a sum that a signed difference could not hold.

@@ -36,6 +36,7 @@ type ExportOptions struct {
 	Month    string // empty is the last one that is over
 	Format   string
 	Customer string
+	Reseller string // with everybody that it sells to
 	Service  string
 	Output   string
 }
@@ -52,7 +53,7 @@ func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer}, w))
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Reseller: o.Reseller}, w))
 }
 
 // ExportFolder writes a PDF for each customer into the folder o.Output.
@@ -61,7 +62,7 @@ func (d *Desk) ExportFolder(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	return exportError(d.exportFolder(ctx, month, o.Output))
+	return exportError(d.exportFolder(ctx, httpapi.ReportQuery{Month: month, Reseller: o.Reseller}, o.Output))
 }
 
 // ExportEvidence writes what stands behind a service's charges as json, xlsx or pdf.

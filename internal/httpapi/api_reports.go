@@ -24,8 +24,8 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 	if s.deps.Backend.Reports == nil {
 		return unavailable("the report")
 	}
-	p := readParams(r, s.zone, "format", "customer")
-	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer")}
+	p := readParams(r, s.zone, "format", "customer", "reseller")
+	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer"), Reseller: p.text("reseller")}
 	if err := p.error(); err != nil {
 		return err
 	}
@@ -41,6 +41,9 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 		name = "statement-" + string(query.Month) + "-" + query.Customer
 	case query.Customer != "":
 		name += "-" + query.Customer
+	}
+	if query.Reseller != "" {
+		name += "-of-" + query.Reseller
 	}
 	return s.sendFile(w, r, who, name, extension, func(file io.Writer) error {
 		return s.deps.Backend.Reports.WriteReport(r.Context(), query, file)

@@ -45,7 +45,7 @@ type problemView struct {
 	Request       string
 }
 
-var pageNames = []string{"login", "finance", "noc", "incident", "meter", "admin", "problem"}
+var pageNames = []string{"login", "finance", "resellers", "noc", "incident", "meter", "admin", "problem"}
 
 func parsePages(zone *time.Location) (map[string]*template.Template, error) {
 	layout, err := template.New("layout.html").Funcs(pageFuncs(zone)).ParseFS(web.Files, "templates/layout.html", "templates/parts.html")
@@ -115,7 +115,7 @@ var assets = func() string {
 }()
 
 // titles of the pages; the incident's and the meter's are their own.
-var titles = map[string]string{"login": "Log in", "finance": "Finance", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem"}
+var titles = map[string]string{"login": "Log in", "finance": "Finance", "resellers": "Resellers", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem"}
 
 // render writes a page, whole or not at all.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, who auth.Identity, body any) {

@@ -42,6 +42,7 @@ var routes = []route{
 	{method: "GET", pattern: "/api/v1/summary", roles: forFinance, handle: (*Server).getSummary},
 	{method: "GET", pattern: "/api/v1/reports/{month}", roles: forFinance, handle: (*Server).getReport},
 	{method: "GET", pattern: "/api/v1/evidence", roles: forFinance, handle: (*Server).getEvidence},
+	{method: "GET", pattern: "/api/v1/resellers", roles: forFinance, handle: (*Server).getResellers},
 	{method: "GET", pattern: "/api/v1/statements", roles: forFinance, handle: (*Server).getStatements},
 	// The API: incidents and meters.
 	{method: "GET", pattern: "/api/v1/incidents", roles: forNOC, handle: (*Server).getIncidents},
@@ -55,12 +56,16 @@ var routes = []route{
 	// The API: inventory.
 	{method: "GET", pattern: "/api/v1/customers", roles: forBoth, handle: (*Server).getCustomers},
 	{method: "GET", pattern: "/api/v1/services", roles: forBoth, handle: (*Server).getServices},
+	{method: "GET", pattern: "/api/v1/pools", roles: forBoth, handle: (*Server).getPools},
+	{method: "GET", pattern: "/api/v1/pool-members", roles: forBoth, handle: (*Server).getPoolMembers},
 	{method: "GET", pattern: "/api/v1/plans", roles: forFinance, handle: (*Server).getPlans},
 	{method: "GET", pattern: "/api/v1/prices", roles: forFinance, handle: (*Server).getPrices},
 	{method: "GET", pattern: "/api/v1/prefixes", roles: forBoth, handle: (*Server).getPrefixes},
 	{method: "GET", pattern: "/api/v1/ownership", roles: forBoth, handle: (*Server).getOwnership},
 	{method: "PUT", pattern: "/api/v1/customers", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putCustomers},
 	{method: "PUT", pattern: "/api/v1/services", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putServices},
+	{method: "PUT", pattern: "/api/v1/pools", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPools},
+	{method: "PUT", pattern: "/api/v1/pool-members", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPoolMembers},
 	{method: "PUT", pattern: "/api/v1/plans", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPlans},
 	{method: "PUT", pattern: "/api/v1/prices", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrices},
 	{method: "PUT", pattern: "/api/v1/prefixes", roles: forAdmin, bodyMax: bodyBytesMax, handle: (*Server).putPrefixes},
@@ -79,6 +84,7 @@ var routes = []route{
 	// The pages.
 	{method: "GET", pattern: "/{$}", roles: forBoth, page: true, handle: (*Server).pageHome},
 	{method: "GET", pattern: "/finance", roles: forFinance, page: true, handle: (*Server).pageFinance},
+	{method: "GET", pattern: "/resellers", roles: forFinance, page: true, handle: (*Server).pageResellers},
 	{method: "GET", pattern: "/noc", roles: forNOC, page: true, handle: (*Server).pageNOC},
 	{method: "GET", pattern: "/incidents/{id}", roles: forNOC, page: true, handle: (*Server).pageIncident},
 	{method: "POST", pattern: "/incidents/{id}/ack", roles: forNOC, page: true, bodyMax: formBytesMax, handle: (*Server).formAck},

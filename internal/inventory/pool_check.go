@@ -70,7 +70,7 @@ func (c *change) checkMember(id string, m PoolMember, zones map[string]*time.Loc
 		fault("pool", "pool %q is not known", m.Pool)
 		return
 	}
-	if !c.sellsTo(pool.Customer, service.Customer) {
+	if !sellsTo(c.customers.rows, pool.Customer, service.Customer) {
 		fault("pool", "pool %s is of customer %s, who is neither %s, whose the service is, nor a reseller to it", m.Pool, pool.Customer, service.Customer)
 	}
 	own, wrong1 := c.history(service, nil, zones)
@@ -106,9 +106,9 @@ func (c *change) checkMember(id string, m PoolMember, zones map[string]*time.Loc
 	}
 }
 
-// sellsTo says whether customer is who a pool or a service is of, or a reseller above.
-func (c *change) sellsTo(reseller, customer string) bool {
-	for seen := map[string]bool{}; customer != "" && !seen[customer]; customer = c.customers.rows[customer].Reseller {
+// sellsTo says whether reseller is the customer itself, or a reseller above it.
+func sellsTo(customers map[string]Customer, reseller, customer string) bool {
+	for seen := map[string]bool{}; customer != "" && !seen[customer]; customer = customers[customer].Reseller {
 		if customer == reseller {
 			return true
 		}

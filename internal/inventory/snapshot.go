@@ -281,6 +281,11 @@ func (s *Snapshot) CustomerByID(id string) (Customer, bool) {
 	return customer, ok
 }
 
+// SellsTo says whether reseller is the customer itself, or a reseller above it.
+func (s *Snapshot) SellsTo(reseller, customer string) bool {
+	return sellsTo(s.customers, reseller, customer)
+}
+
 // Services returns all services by id. The slice is the snapshot's own: it is only read.
 func (s *Snapshot) Services() []Service { return s.ordered }
 
