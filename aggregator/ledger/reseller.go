@@ -59,7 +59,7 @@ func rollUp(ctx context.Context, tx *store.Tx, report *reporting) (statements.Re
 		return statements.Resellers{}, err
 	}
 	month := rating.Period{From: report.first.In(zone), To: report.next().In(zone)}
-	out := statements.Resellers{Month: report.report.Month, Provider: report.report.Provider, TimeZone: zoneOf(report.owners), From: month.From, To: month.To}
+	out := statements.Resellers{Month: report.report.Month, Provider: report.report.Provider, TimeZone: zoneOf(report.owners), From: month.From.In(zone), To: month.To.In(zone)}
 	sealed, _, err := sealedThrough(ctx, tx)
 	if err != nil {
 		return out, err

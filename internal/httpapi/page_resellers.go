@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/shopspring/decimal"
-
 	"hostmeter/internal/auth"
 )
 
@@ -26,7 +24,6 @@ type resellerView struct {
 	Name       string
 	UsedText   string
 	BoughtText string // empty where no rate is agreed
-	Bar        bar
 	Customers  []resoldView
 }
 
@@ -89,7 +86,6 @@ func newResellerView(one Reseller, names map[string]string) resellerView {
 	view := resellerView{Reseller: one, Name: names[one.Reseller], UsedText: usedText(one.Used, one.Unit)}
 	if one.RateBought != nil {
 		view.BoughtText = quantityText(*one.RateBought)
-		view.Bar = rateBar(one.Used, *one.RateBought)
 	}
 	for _, service := range one.Services {
 		if n := len(view.Customers); n == 0 || view.Customers[n-1].Customer != service.Customer {
@@ -100,11 +96,4 @@ func newResellerView(one Reseller, names map[string]string) resellerView {
 		group.Services = append(group.Services, service)
 	}
 	return view
-}
-
-// rateBar is a bar of what was used of a rate; what is far above it fills the bar.
-func rateBar(used, bought decimal.Decimal) bar {
-	u, b := used.InexactFloat64(), bought.InexactFloat64()
-	width := max(b, min(u, 1.5*b))
-	return bar{Used: percent(u, width), Forecast: percent(u, width), Quota: percent(b, width), Metered: true}
 }

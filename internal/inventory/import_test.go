@@ -139,6 +139,21 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f(decide("decision: revoke, revokes: d0"), "more.yaml:2: revokes: \"d0\" is no decision about service s1")
 		f("decisions:\n  - {id: d1, service: s1, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane}\n", "more.yaml:2: reason: missing")
 		f("decisions:\n  - {id: d1, service: s9, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane, reason: x}\n", "more.yaml:2: service: \"s9\" is neither a service nor a pool")
+		pools := func(member string) string {
+			return "pools:\n  - {pool: p1, customer: c1, place: london, opened: 2026-02-01}\n" + member
+		}
+		f("pools:\n  - {pool: s1, customer: c9, place: london, opened: 2026-02-01}\n", "more.yaml:2: pool: \"s1\" is a service already", "more.yaml:2: customer: customer \"c9\" is not known")
+		f("pools:\n  - {pool: p1, customer: c1, place: london, opened: 2026-02-02}\n", "more.yaml:2: opened: 2026-02-02 is not the first day of one of the pool's periods, as 2026-02-01 is")
+		f("pools:\n  - {pool: p1, customer: c1, place: mars, opened: 2026-02-01, quota: 1 TB}\n", "more.yaml:2: place: no price for (overage, mars, GBP)")
+		f("pools:\n  - {pool: p1, customer: c1, place: london, opened: 2026-02-01, bills: port}\n", "more.yaml:2: bills: not a column of pools")
+		f(pools("pool_members:\n  - {service: s9, pool: p1, from: 2026-03-01}\n"), "more.yaml:4: service: service \"s9\" is not known")
+		f(pools("pool_members:\n  - {service: s1, pool: p1, from: 2026-03-02, until: 2026-04-01}\n"), "more.yaml:4: from: 2026-03-02 is inside a period of pool p1: want its first day, 2026-03-01, or the next one's, 2026-04-01")
+		f(pools("pool_members:\n  - {service: s1, pool: p1, from: 2026-01-01}\n"), "more.yaml:4: from: pool p1 was opened on 2026-02-01")
+		f(pools("pool_members:\n  - {service: s1, pool: p1, from: 2026-03-01, until: 2026-02-01}\n"), "more.yaml:4: until: 2026-02-01 is before from")
+		f(pools("pool_members:\n  - {service: s1, pool: p1, from: 2026-03-01}\n  - {service: s1, pool: p1, from: 2026-04-01}\n"), "more.yaml:5: from: service s1 is in pool p1 from 2026-03-01 already")
+		f("customers: [{id: c2, name: X}]\npools:\n  - {pool: p1, customer: c2, place: london, opened: 2026-02-01}\npool_members:\n  - {service: s1, pool: p1, from: 2026-03-01}\n", "more.yaml:5: pool: pool p1 is of customer c2, who is neither c1")
+		f("pools:\n  - {pool: p1, customer: c1, place: london, opened: 2026-02-01, time_zone: Asia/Tokyo}\npool_members:\n  - {service: s1, pool: p1, from: 2026-03-01}\n", "more.yaml:4: pool: pool p1 has time_zone Asia/Tokyo, and the service")
+		f("customers: [{id: c1, name: X, rate_bought: 5 TB}]\n", "more.yaml:1: rate_bought: \"5 TB\": want a rate")
 		f("changes:\n  - {service: s1, at: 2026-05-12T00:00:00Z}\n", "more.yaml:2: plan: neither a plan nor a quota")
 		f("changes:\n  - {service: s9, at: 2026-05-12T00:00:00Z, quota: 20 TB}\n", "more.yaml:2: service: \"s9\" is neither a service nor a pool")
 		f("changes:\n  - {service: s1, at: 2026-05-12T00:00:00Z, plan: gold}\n", "more.yaml:2: plan: plan \"gold\" is not known")
