@@ -21,6 +21,7 @@ const unknownCoverage = -1
 type account struct {
 	*target
 	sums     *rating.Account
+	pool     *rating.Account // of all members, where the service is in one
 	coverage float64
 	missing  []string
 }
@@ -98,7 +99,14 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	return out, coverAccounts(ctx, tx, g, out.accounts)
+	if err := coverAccounts(ctx, tx, g, out.accounts); err != nil {
+		return gathered{}, err
+	}
+	of := pools{}
+	for _, account := range out.accounts {
+		of.merge(account, g.now)
+	}
+	return out, nil
 }
 
 // queriesFor reads only address meters where no contract bills by others.

@@ -45,12 +45,35 @@ func (r rated) held() error {
 	return fmt.Errorf("%s%s: the period from %s is held: %s (import a decision about it)", what, r.subject(), row.PeriodFrom.Format(time.DateOnly), row.Hold)
 }
 
+// poolPeriod is a period of a pool.
+type poolPeriod struct {
+	pool string
+	from int64 // nanoseconds
+}
+
+// poolPeriodOf returns the pool's period of a target that is in one.
+func poolPeriodOf(t *target) poolPeriod {
+	return poolPeriod{t.contract.Pool.Service, t.period.From.UnixNano()}
+}
+
+// pools are the accounts of what pools used.
+type pools map[poolPeriod]*rating.Account
+
+// merge adds a member's account, which is whole, to its pool's.
+func (p pools) merge(a *account, now time.Time) {
+	if a.contract.Pool == nil {
+		return
+	}
+	key := poolPeriodOf(a.target)
+	if p[key] == nil {
+		p[key] = rating.NewAccount(*a.contract.Pool, a.period, now)
+	}
+	p[key].Merge(a.sums)
+	a.pool = p[key]
+}
+
 // together puts accounts of one pool and period into one group, in the place of the first of them.
 func together(accounts []*account) [][]*account {
-	type poolPeriod struct {
-		pool string
-		from int64
-	}
 	at := map[poolPeriod]int{}
 	var groups [][]*account
 	for _, a := range accounts {
@@ -58,7 +81,7 @@ func together(accounts []*account) [][]*account {
 			groups = append(groups, []*account{a})
 			continue
 		}
-		key := poolPeriod{a.contract.Pool.Service, a.period.From.UnixNano()}
+		key := poolPeriodOf(a.target)
 		i, known := at[key]
 		if !known {
 			i = len(groups)
@@ -96,18 +119,24 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 		}
 		return []ratedLine{{first, first.row(charge, usage), usage}}, nil
 	}
-	sums := make([]*rating.Account, len(group))
-	by := make(map[string]*account, len(group))
-	for i, a := range group {
-		sums[i], by[a.contract.Service] = a.sums, a
+	used, err := first.pool.Usage()
+	if err != nil {
+		return nil, err
 	}
-	pool, err := rating.RatePool(sums, prices)
+	members := make([]rating.Member, len(group))
+	for i, a := range group {
+		members[i].Contract = a.contract
+		if members[i].Usage, err = a.sums.Usage(); err != nil {
+			return nil, err
+		}
+	}
+	pool, err := rating.RatePool(first.period, used, members, prices)
 	if err != nil {
 		return nil, err
 	}
 	var lines []ratedLine
-	for _, m := range pool.Members {
-		lines = append(lines, ratedLine{by[m.Service], by[m.Service].row(m.Charge, m.Usage), m.Usage})
+	for i, a := range group {
+		lines = append(lines, ratedLine{a, a.row(pool.Shares[i], members[i].Usage), members[i].Usage})
 	}
 	return lines, nil
 }

@@ -34,7 +34,6 @@ type ClassUsage struct {
 type Account struct {
 	contract Contract
 	period   Period
-	until    time.Time
 	usage    Usage
 	classes  map[string]*ClassUsage
 	first    time.Time // of slots
@@ -46,7 +45,7 @@ type Account struct {
 // slots that end after it are not there yet.
 func NewAccount(c Contract, p Period, until time.Time) *Account {
 	c, _ = c.decided(p)
-	a := &Account{contract: c, period: p, until: until, classes: map[string]*ClassUsage{}}
+	a := &Account{contract: c, period: p, classes: map[string]*ClassUsage{}}
 	if c.Direction.Value.IsPercentile() {
 		active := c.active(p)
 		a.first = SlotAfter(active.From)

@@ -82,73 +82,73 @@ func (s PoolShare) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// MemberCharge is a service's share of its pool's charge.
-type MemberCharge struct {
-	Service string
-	Charge  Charge
-	Usage   Usage // the service's own
+// Member is a service in a pool and what it used in one of the pool's periods.
+type Member struct {
+	Contract Contract // as InPool makes it
+	Usage    Usage
 }
 
-// PoolCharge is the charge of a pool for one of its periods, and its shares.
+// PoolCharge is the charge of a pool for one of its periods, and its shares, in the order of the members.
 type PoolCharge struct {
 	Charge Charge
-	Usage  Usage // of all members; without classes
-	// Members are in the order of their services.
-	Members []MemberCharge
+	Shares []Charge
 }
 
 // sharePlaces is how many places behind the point a shared quantity has at least: an octet of a TB.
 const sharePlaces = 12
 
-// RatePool returns the charge of a pool for one of its periods, from the accounts of all services that
-// were in it, at least one, and shares it among them. The order of the accounts changes nothing.
+// RatePool returns the charge of a pool for one of its periods, and shares it among all services that were in
+// it, at least one. The order of the members changes nothing but that of the shares.
 //
-// What the members used is added up, slot by slot where a percentile counts, and rated as the usage of one
-// service would be. Excess, billed quantity and amount are then each shared in proportion to the members'
+// used is what the members used together: the usage of an account of the pool, that of Contract.Pool, into which their accounts
+// were merged. It is rated as the usage of one service would be. Excess, billed quantity and amount are then each shared in proportion to the members'
 // octets in the direction that counted (Shares has the rule; the amount is shared in the currency's smallest
 // unit), so that the shares add up to the charge exactly. A member's Used is its own; with a percentile
 // those do not add up to the pool's.
 //
 // A member whose own overage is waived by a decision is not charged its share; nobody else pays it. Errors:
 // those of Rate.
-func RatePool(accounts []*Account, prices []Price) (PoolCharge, error) {
-	accounts = slices.SortedFunc(slices.Values(accounts), func(a, b *Account) int { return strings.Compare(a.contract.Service, b.contract.Service) })
-	pool, p := *accounts[0].contract.Pool, accounts[0].period
+func RatePool(p Period, used Usage, members []Member, prices []Price) (PoolCharge, error) {
+	order := make([]int, len(members))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return strings.Compare(members[a].Contract.Service, members[b].Contract.Service) })
+	sorted := make([]Member, len(members))
+	for i, at := range order {
+		sorted[i] = members[at]
+	}
+	pool := *sorted[0].Contract.Pool
 	if pool.SumsQuotas() {
-		pool.Quota, pool.Steps, pool.Partial.Value = Setting[Quantity]{Value: sumOfQuotas(accounts), Level: FromPool}, nil, PartialFull
+		pool.Quota, pool.Steps, pool.Partial.Value = Setting[Quantity]{Value: sumOfQuotas(p, sorted), Level: FromPool}, nil, PartialFull
 	}
-	whole := NewAccount(pool, p, accounts[0].until)
-	var out PoolCharge
-	for _, a := range accounts {
-		usage, err := a.Usage()
-		if err != nil {
-			return out, err
-		}
-		whole.Merge(a)
-		out.Members = append(out.Members, MemberCharge{Service: a.contract.Service, Usage: usage})
+	whole, err := Rate(pool, p, used, prices)
+	if err != nil {
+		return PoolCharge{}, fmt.Errorf("pool %s: %w", pool.Service, err)
 	}
-	var err error
-	if out.Usage, err = whole.Usage(); err != nil {
-		return out, err
+	shares, err := share(pool, p, whole, used, sorted)
+	if err != nil {
+		return PoolCharge{}, fmt.Errorf("pool %s: %w", pool.Service, err)
 	}
-	if out.Charge, err = Rate(pool, p, out.Usage, prices); err != nil {
-		return out, fmt.Errorf("pool %s: %w", pool.Service, err)
+	out := PoolCharge{Charge: whole, Shares: make([]Charge, len(members))}
+	for i, at := range order {
+		out.Shares[at] = shares[i]
 	}
-	return out, out.share(pool, accounts)
+	return out, nil
 }
 
 // sumOfQuotas adds up what the members have of the period. The unit is the first member's.
-func sumOfQuotas(accounts []*Account) Quantity {
+func sumOfQuotas(p Period, members []Member) Quantity {
 	sum := decimal.Zero
-	first := accounts[0].contract.Allowance(accounts[0].period)
-	for _, a := range accounts {
-		quota := a.contract.Allowance(a.period)
+	for _, m := range members {
+		quota := m.Contract.Allowance(p)
 		if quota.Unlimited {
 			return quota
 		}
 		sum = sum.Add(quota.Size())
 	}
-	return Quantity{Amount: first.Unit.Of(sum), Unit: first.Unit}
+	unit := members[0].Contract.Allowance(p).Unit
+	return Quantity{Amount: unit.Of(sum), Unit: unit}
 }
 
 // Merge adds the account of another service: for what a pool, or a reseller, used in all. Slots add up one by one;
@@ -174,38 +174,40 @@ func (a *Account) Merge(member *Account) {
 	}
 }
 
-// share fills in the members' charges.
-func (pc *PoolCharge) share(pool Contract, accounts []*Account) error {
-	whole, side := pc.Charge, pool.Direction.Value
-	if pc.Usage.Percentile != nil {
-		side = pc.Usage.Percentile.Side
+// share returns the members' charges.
+func share(pool Contract, p Period, whole Charge, used Usage, members []Member) ([]Charge, error) {
+	side := pool.Direction.Value
+	if used.Percentile != nil {
+		side = used.Percentile.Side
 	}
-	side = pc.Usage.side(side)
-	weights := make([]uint64, len(accounts))
-	of, err := pc.Usage.Billable(side)
+	side = used.side(side)
+	of, err := used.Billable(side)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for i, m := range pc.Members {
+	weights := make([]uint64, len(members))
+	for i, m := range members {
 		if weights[i], err = m.Usage.Billable(side); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	excess := Shares(whole.Excess, weights, sharePlaces)
 	billed := Shares(whole.BilledQuantity, weights, sharePlaces)
 	amounts := Shares(whole.AmountExVAT, weights, CurrencyDigits(whole.Currency))
-	for i, a := range accounts {
-		charge, err := memberCharge(a, pc.Members[i].Usage, pool, whole)
+	charges := make([]Charge, len(members))
+	for i, m := range members {
+		contract, waived := m.Contract.decided(p)
+		charge, err := memberCharge(contract, p, m.Usage, pool, whole)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		charge.Pool = &PoolShare{
-			Pool: pool.Service, Customer: pool.Customer, Members: len(accounts), Octets: int64(weights[i]), OfOctets: int64(of),
+			Pool: pool.Service, Customer: pool.Customer, Members: len(members), Octets: int64(weights[i]), OfOctets: int64(of),
 			Unlimited: whole.Unlimited, Unit: whole.Unit, Quota: whole.Quota, Used: whole.Used, Excess: whole.Excess,
 			BilledQuantity: whole.BilledQuantity, Currency: whole.Currency, AmountExVAT: whole.AmountExVAT,
 		}
 		charge.Excess = excess[i]
-		switch _, waived := a.contract.decided(a.period); {
+		switch {
 		case whole.Kind == KindHeld:
 			charge.Kind, charge.Hold = KindHeld, fmt.Sprintf("pool %s: %s", pool.Service, whole.Hold)
 		case whole.Kind == KindNone || weights[i] == 0:
@@ -214,28 +216,25 @@ func (pc *PoolCharge) share(pool Contract, accounts []*Account) error {
 		default:
 			charge.Kind, charge.BilledQuantity, charge.AmountExVAT = whole.Kind, billed[i], amounts[i]
 		}
-		pc.Members[i].Charge = charge
+		charges[i] = charge
 	}
-	return nil
+	return charges, nil
 }
 
 // memberCharge is a member's usage held against the pool's quota, and nothing charged yet.
-func memberCharge(a *Account, u Usage, pool Contract, whole Charge) (Charge, error) {
-	c := a.contract
-	own := c.Allowance(a.period)
+func memberCharge(c Contract, p Period, u Usage, pool Contract, whole Charge) (Charge, error) {
 	rules := []Rule{{"pool", fmt.Sprintf("%s of customer %s", pool.Service, pool.Customer), FromPool}}
 	if pool.Quota.Level == FromPool {
-		rules = append(rules, Rule{"quota_in_pool", own.String(), c.Quota.Level})
+		rules = append(rules, Rule{"quota_in_pool", c.Allowance(p).String(), c.Quota.Level})
 	}
-	c.Quota, c.Steps, c.Partial = pool.Quota, pool.Steps, pool.Partial
+	c.Quota, c.Steps, c.Partial = pool.Quota, slices.Clone(pool.Steps), pool.Partial
 	c.Opened, c.Closed = pool.Opened, pool.Closed
-	c.Steps = slices.Clone(c.Steps)
 	fromPool(&c.Quota)
 	fromPool(&c.Partial)
 	for i := range c.Steps {
 		fromPool(&c.Steps[i].Quota)
 	}
-	charge, _, err := measure(c, a.period, u)
+	charge, _, err := measure(c, p, u)
 	if err != nil {
 		return charge, err
 	}

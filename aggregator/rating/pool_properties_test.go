@@ -49,19 +49,30 @@ func drawPool(t *rapid.T) drawnPool {
 // charge rates the pool; order says which member's account is made first.
 func (d drawnPool) charge(t *rapid.T, order []int, parts [][]rating.Part) rating.PoolCharge {
 	t.Helper()
-	var accounts []*rating.Account
+	whole := rating.NewAccount(d.contract, d.period, d.until)
+	var members []rating.Member
 	for _, i := range order {
 		account := rating.NewAccount(d.members[i], d.period, d.until)
 		for _, part := range parts[i] {
 			account.Add(part)
 		}
-		accounts = append(accounts, account)
+		whole.Merge(account)
+		members = append(members, rating.Member{Contract: d.members[i], Usage: usageOf(t, account)})
 	}
-	pool, err := rating.RatePool(accounts, d.prices)
+	pool, err := rating.RatePool(d.period, usageOf(t, whole), members, d.prices)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return pool
+}
+
+func usageOf(t *rapid.T, account *rating.Account) rating.Usage {
+	t.Helper()
+	usage, err := account.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return usage
 }
 
 func (d drawnPool) order() []int {
@@ -78,12 +89,12 @@ func TestPoolUsageIsChargedOnceAndSharedWhole(t *testing.T) {
 		pool := d.charge(t, d.order(), d.parts)
 		excess, billed, amount := decimal.Zero, decimal.Zero, decimal.Zero
 		in, waived := int64(0), false
-		for _, m := range pool.Members {
-			excess, billed, amount = excess.Add(m.Charge.Excess), billed.Add(m.Charge.BilledQuantity), amount.Add(m.Charge.AmountExVAT)
-			in += m.Charge.InOctets
-			waived = waived || m.Charge.Kind == rating.KindWaived
-			if m.Charge.Pool == nil || !m.Charge.Pool.AmountExVAT.Equal(pool.Charge.AmountExVAT) || m.Charge.Pool.Octets == 0 && !m.Charge.AmountExVAT.IsZero() {
-				t.Fatalf("member %s: %+v of %+v", m.Service, m.Charge, pool.Charge)
+		for _, c := range pool.Shares {
+			excess, billed, amount = excess.Add(c.Excess), billed.Add(c.BilledQuantity), amount.Add(c.AmountExVAT)
+			in += c.InOctets
+			waived = waived || c.Kind == rating.KindWaived
+			if c.Pool == nil || !c.Pool.AmountExVAT.Equal(pool.Charge.AmountExVAT) || c.Pool.Octets == 0 && !c.AmountExVAT.IsZero() {
+				t.Fatalf("%+v of %+v", c, pool.Charge)
 			}
 		}
 		if in != pool.Charge.InOctets || !excess.Equal(pool.Charge.Excess) {
@@ -115,8 +126,12 @@ func TestPoolUsageOrderAndSplittingChangeNothing(t *testing.T) {
 				pieces[i] = append(pieces[i], rest, first)
 			}
 		}
-		if got := d.charge(t, rapid.Permutation(d.order()).Draw(t, "permuted members"), pieces); !reflect.DeepEqual(got, want) {
-			t.Fatalf("got %+v\nwant %+v", got, want)
+		order := rapid.Permutation(d.order()).Draw(t, "permuted members")
+		got := d.charge(t, order, pieces)
+		for i, at := range order {
+			if !reflect.DeepEqual(got.Shares[i], want.Shares[at]) || !reflect.DeepEqual(got.Charge, want.Charge) {
+				t.Fatalf("got %+v\nwant %+v", got, want)
+			}
 		}
 	})
 }
@@ -137,15 +152,11 @@ func TestPoolUsageOfOneMemberIsItsOwn(t *testing.T) {
 		for _, part := range d.parts[0] {
 			account.Add(part)
 		}
-		usage, err := account.Usage()
+		want, err := rating.Rate(alone, d.period, usageOf(t, account), d.prices)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want, err := rating.Rate(alone, d.period, usage, d.prices)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := pool.Members[0].Charge
+		got := pool.Shares[0]
 		if pool.Charge.Unit != want.Unit || got.Kind != want.Kind || !got.AmountExVAT.Equal(want.AmountExVAT) || !got.Excess.Equal(want.Excess) || !got.BilledQuantity.Equal(want.BilledQuantity) || !got.Quota.Equal(want.Quota) {
 			t.Fatalf("got %+v\nwant %+v", got, want)
 		}

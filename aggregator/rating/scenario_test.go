@@ -46,19 +46,34 @@ func rate(s scenario.Scenario, owners *inventory.Snapshot, contract rating.Contr
 		charge, err := rating.Rate(contract, period, usage, owners.Prices())
 		return charge, usage, err
 	}
-	var accounts []*rating.Account
+	whole := rating.NewAccount(*contract.Pool, period, period.To)
+	var members []rating.Member
+	at := 0
 	for _, service := range owners.Services() {
-		if other, p, err := owners.PeriodAt(service.ID, period.From); err == nil && other.Pool != nil && other.Pool.Service == contract.Pool.Service && p == period {
-			accounts = append(accounts, fill(s, other, p))
+		other, p, err := owners.PeriodAt(service.ID, period.From)
+		if err != nil || other.Pool == nil || other.Pool.Service != contract.Pool.Service || p != period {
+			continue
 		}
-	}
-	pool, err := rating.RatePool(accounts, owners.Prices())
-	for _, m := range pool.Members {
-		if m.Service == contract.Service {
-			return m.Charge, m.Usage, err
+		account := fill(s, other, p)
+		usage, err := account.Usage()
+		if err != nil {
+			return rating.Charge{}, usage, err
 		}
+		if service.ID == contract.Service {
+			at = len(members)
+		}
+		whole.Merge(account)
+		members = append(members, rating.Member{Contract: other, Usage: usage})
 	}
-	return rating.Charge{}, rating.Usage{}, err
+	used, err := whole.Usage()
+	if err != nil {
+		return rating.Charge{}, used, err
+	}
+	pool, err := rating.RatePool(period, used, members, owners.Prices())
+	if err != nil {
+		return rating.Charge{}, used, err
+	}
+	return pool.Shares[at], members[at].Usage, nil
 }
 
 // fill books a service's usage into an account.
