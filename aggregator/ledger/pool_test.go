@@ -69,6 +69,9 @@ func (w *world) sums() map[string]rating.Charge {
 	if _, err := w.ledger.VerifyStatements(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}
+	if findings, err := w.ledger.Verify(context.Background(), false); err != nil || len(findings) > 0 {
+		w.t.Errorf("verify: %+v, %v", findings, err)
+	}
 	w.checkPools(sums, last)
 	return sums
 }
@@ -145,6 +148,17 @@ func TestLateUsageOfOneMemberAdjustsAll(t *testing.T) {
 			t.Fatalf("waived: %+v", a)
 		}
 		w.sums()
+		// Another share than what was computed is found, whatever its hash.
+		err := db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE statement SET body = REPLACE(body, '"amount_ex_vat":"0.50"', '"amount_ex_vat":"0.51"') WHERE service = 'b' AND revision = 2`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) == 0 || findings[0].Law != "pools" {
+			t.Fatalf("tampered: %+v, %v", findings, err)
+		}
 	})
 }
 

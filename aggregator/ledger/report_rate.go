@@ -22,6 +22,8 @@ type ratedLine struct {
 	account *account
 	row     statements.Row
 	usage   rating.Usage
+	// poolUsage is what the pool used, where the service is in one.
+	poolUsage *rating.Usage
 }
 
 // subject names what is charged together: the pool, or the service.
@@ -117,7 +119,7 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 		if err != nil {
 			return nil, fmt.Errorf("service %s: %w", first.contract.Service, err)
 		}
-		return []ratedLine{{first, first.row(charge, usage), usage}}, nil
+		return []ratedLine{{account: first, row: first.row(charge, usage), usage: usage}}, nil
 	}
 	used, err := first.pool.Usage()
 	if err != nil {
@@ -136,7 +138,7 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 	}
 	var lines []ratedLine
 	for i, a := range group {
-		lines = append(lines, ratedLine{a, a.row(pool.Shares[i], members[i].Usage), members[i].Usage})
+		lines = append(lines, ratedLine{account: a, row: a.row(pool.Shares[i], members[i].Usage), usage: members[i].Usage, poolUsage: &used})
 	}
 	return lines, nil
 }

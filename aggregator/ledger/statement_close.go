@@ -171,7 +171,7 @@ func (c *closing) body(line ratedLine, prices []rating.Price) StatementBody {
 	a := line.account
 	body := StatementBody{
 		FormatVersion: statements.FormatVersion, RatingVersion: rating.Version,
-		Row: line.row, Contract: a.contract, Period: a.period, Usage: line.usage,
+		Row: line.row, Contract: a.contract, Period: a.period, Usage: line.usage, PoolUsage: line.poolUsage,
 		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed,
 	}
 	if price, ok := rating.PriceFor(a.contract, a.period, prices); ok {

@@ -24,6 +24,7 @@ type Finding struct {
 //   - slots: a row's slots add up to its octets.
 //   - days: a derived day is the sum of its hours.
 //   - bookings: late entries are numbered without a hole, and lie in sealed hours.
+//   - pools: the shares of a pool's members are those that their statements' usage, contracts and price make.
 //   - accounts: what the exporters' accounts booked, octets_once + 2 octets_both, stands at the meters, in
 //     plus out, late entries included. Tallies and accounts of one flush travel in different shards:
 //     this law holds when all of a flush is booked, and is checked only where settled says so. A refused
@@ -31,7 +32,7 @@ type Finding struct {
 func (l *Ledger) Verify(ctx context.Context, settled bool) (findings []Finding, err error) {
 	err = l.db.View(ctx, func(tx *store.Tx) error {
 		v := &verifier{}
-		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings}
+		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.pools}
 		if settled {
 			laws = append(laws, v.accounts)
 		}
