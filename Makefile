@@ -7,6 +7,7 @@ BIN         := bin/hostmeter
 FUZZTIME    ?= 10s
 CHECKS      ?= 100000
 LEDGER_CHECKS ?= 1000
+SEEDS       ?= 200
 
 # Everywhere the same, so that a build and the tests share what is compiled.
 export GOFLAGS += -trimpath
@@ -17,7 +18,7 @@ export CGO_ENABLED := 0
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties bench generate check-generated clean
+.PHONY: help build demo test test-unit test-real test-influx2 lint fuzz properties oracle bench bench-ledger generate check-generated clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,8 +54,15 @@ properties: ## the properties of money, CHECKS random cases each (100000; LEDGER
 	go test -timeout 2h -v -run 'Revisions' ./aggregator/ledger -rapid.checks=$(CHECKS)
 	go test -timeout 2h -v -run 'WhateverComesBetween|ReversalCancel|PermutedInput' ./aggregator/ledger -rapid.checks=$(LEDGER_CHECKS)
 
+oracle: ## what an oracle bills that shares no code: SEEDS months at the ledger (default 200), three demos through the wire
+	go test -tags $(TAGS) -timeout 2h -v -run TestOracleAgrees ./aggregator/ledger -oracle.seeds=$(SEEDS)
+	go test -tags $(TAGS) -timeout 2h -v -run TestDemoReportEqualsTheOracle ./internal/app -oracle.seeds=3
+
 bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md (FULL=1: an hour)
 	benchmarks/compare.sh $(BIN)
+
+bench-ledger: ## figures of the ledger: booking, a month's size, closing; into benchmarks/RESULTS.md (minutes; needs Kafka and PostgreSQL for one way)
+	benchmarks/ledger.sh
 
 generate: ## code from schemas/*.proto
 	go run ./schemas/generate

@@ -57,6 +57,9 @@ func (b *biller) round(ctx context.Context, byHand bool) error {
 	if err := b.enter(ctx); err != nil {
 		return err
 	}
+	if err := b.drop(ctx); err != nil {
+		return err
+	}
 	receiver, held, err := b.journal.hold(ctx, receiverWHMCS, b.holder, b.holdFor())
 	if err != nil {
 		return err
@@ -115,6 +118,23 @@ func (b *biller) enter(ctx context.Context) error {
 	}
 }
 
+// drop settles the charges that a person has waived before they were sent.
+func (b *biller) drop(ctx context.Context) error {
+	list, err := b.journal.charges(ctx, `receiver = ? AND state IN ('pending', 'parked') AND attempts = 0
+		AND EXISTS (SELECT 1 FROM statement_approval AS a WHERE a.number = c.number AND a.state = 'waived') ORDER BY number`, receiverWHMCS)
+	if err != nil {
+		return err
+	}
+	for _, c := range list {
+		_, err := b.journal.move(ctx, c, change{state: Waived, settled: true, actor: self, action: "waived", text: "its approval was refused"})
+		if err := passMoved(err); err != nil {
+			return err
+		}
+		b.metrics.count(c.Receiver, "waived")
+	}
+	return nil
+}
+
 // errEnough ends a reading early.
 var errEnough = errors.New("enough")
 
@@ -129,7 +149,7 @@ func (b *biller) fresh(ctx context.Context, from int64, most int) (charges []Cha
 		n++
 		to = s.Number
 		if c, ok := chargeOf(s, b.cfg); ok {
-			c.Receiver = receiverWHMCS
+			c.Receiver, c.Approval = receiverWHMCS, s.Approval
 			charges = append(charges, c)
 		}
 		return nil
@@ -245,8 +265,10 @@ func (b *biller) send(ctx context.Context, byHand bool) error {
 	}
 }
 
-// dueCondition chooses what may be sent now. A correction waits until what it corrects is settled.
+// dueCondition chooses what may be sent now: a correction waits until what it corrects is settled, and what a person
+// has to approve until that is done.
 const dueCondition = `receiver = ? AND state = 'pending' AND (next_at <= ? OR ? = 1 AND last_error <> '')
+	AND NOT EXISTS (SELECT 1 FROM statement_approval AS a WHERE a.number = c.number AND a.state <> 'approved')
 	AND NOT EXISTS (SELECT 1 FROM handover_charge AS e WHERE e.receiver = c.receiver AND e.statement = c.statement
 		AND e.revision < c.revision AND e.state NOT IN ('done', 'waived', 'empty'))
 	ORDER BY number LIMIT ?`

@@ -36,7 +36,7 @@ func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
 		c.State = Empty
 	case row.AmountExVAT.IsNegative() && cfg.Credits == whmcs.ParkCredits:
 		c.State, c.LastError = Parked, "a credit: a person decides how it is given"
-	case row.Revision > 1 && cfg.CorrectionWindow > 0 && late > cfg.CorrectionWindow:
+	case row.Revision > 1 && cfg.CorrectionWindow > 0 && late > cfg.CorrectionWindow && !s.Body.Contract.Credited(s.Body.Period):
 		c.State, c.LastError = Parked, fmt.Sprintf("a correction %.0f days after its period, beyond the window of %.0f", late.Hours()/24, cfg.CorrectionWindow.Hours()/24)
 	}
 	if c.State != Pending {

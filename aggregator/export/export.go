@@ -172,7 +172,7 @@ type Position struct {
 	Receiver string `json:"receiver"`
 	Feed     Feed   `json:"feed"`
 	Seq      int64  `json:"seq"`    // the last that was taken
-	Behind   int    `json:"behind"` // how many wait; at most 10000 are counted
+	Behind   int    `json:"behind"` // how many wait; at most 10000 are counted, and none behind one that is not approved
 	// Error is why the receiver took no more at the last attempt.
 	Error string `json:"error"`
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/export/whmcs"
+	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/store"
 )
 
@@ -50,6 +51,8 @@ type Charge struct {
 	SettledAt   time.Time      `json:"settled_at,omitzero"`
 	Remote      string         `json:"remote"` // what the receiver calls it
 	LastError   string         `json:"last_error"`
+	// Approval is what a person has said of the statement; empty where nobody has to.
+	Approval ledger.Approval `json:"approval,omitempty"`
 }
 
 // Event is one entry of what became of a charge, or of an event of a feed.
@@ -215,7 +218,8 @@ func addEvent(ctx context.Context, tx *store.Tx, e Event) error {
 }
 
 const chargeColumns = `receiver, number, charge, statement, revision, customer, service, amount, currency, description, period_to,
-	state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error`
+	state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error,
+	COALESCE((SELECT a.state FROM statement_approval AS a WHERE a.number = c.number), '')`
 
 // charges returns the charges that a condition chooses, by number.
 func (j journal) charges(ctx context.Context, condition string, args ...any) (list []Charge, err error) {
@@ -245,7 +249,7 @@ func scanCharge(rows *sql.Rows) (c Charge, err error) {
 	var periodTo, approved, next, intended, settled int64
 	var request string
 	err = rows.Scan(&c.Receiver, &c.Number, &c.Key, &c.Statement, &c.Revision, &c.Customer, &c.Service, &c.Amount, &c.Currency, &c.Description, &periodTo,
-		&c.State, &approved, &c.Attempts, &c.Looks, &next, &request, &intended, &settled, &c.Remote, &c.LastError)
+		&c.State, &approved, &c.Attempts, &c.Looks, &next, &request, &intended, &settled, &c.Remote, &c.LastError, &c.Approval)
 	if err != nil {
 		return c, err
 	}

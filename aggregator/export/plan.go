@@ -5,6 +5,7 @@ import (
 
 	"hostmeter/aggregator/export/cloudevents"
 	"hostmeter/aggregator/export/whmcs"
+	"hostmeter/aggregator/ledger"
 )
 
 // Planned is one thing that would be sent.
@@ -45,6 +46,8 @@ func (h *Handover) Plan(ctx context.Context, events int) (list []Planned, err er
 	return list, nil
 }
 
+const waitsForApproval = `waits for approval: "hostmeter approval list"`
+
 func (b *biller) plan(ctx context.Context) (list []Planned, err error) {
 	charges, err := b.journal.charges(ctx, "receiver = ? AND state IN ('pending', 'intended', 'parked') ORDER BY number", receiverWHMCS)
 	if err != nil {
@@ -64,6 +67,13 @@ func (b *biller) plan(ctx context.Context) (list []Planned, err error) {
 		case Empty:
 			continue
 		case Pending:
+			if c.Approval == ledger.ApprovalRefused {
+				continue
+			}
+			if c.Approval == ledger.ApprovalWaiting {
+				planned.Note = waitsForApproval
+				break
+			}
 			charge, err := c.forWHMCS()
 			if err != nil {
 				return nil, err

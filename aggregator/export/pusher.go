@@ -173,6 +173,12 @@ func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) (li
 		if len(list) == most {
 			return errEnough
 		}
+		switch s.Approval {
+		case ledger.ApprovalWaiting: // what follows is told after it
+			return errEnough
+		case ledger.ApprovalRefused:
+			return nil
+		}
 		list = append(list, message{seq: s.Number, event: cloudevents.OfStatement(p.source, s)})
 		return nil
 	})

@@ -97,6 +97,28 @@ func (w *world) rules(service string, revision int) string {
 	return strings.Join(texts, "; ")
 }
 
+// TestDecisionThatChangesNoAmountIsToldToo: a lower bound that is decided late changes what is held against the quota.
+func TestDecisionThatChangesNoAmountIsToldToo(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.seal(10 * 24 * time.Hour)
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_000_000_000, 1}) // half of the quota
+		w.seal(25 * 24 * time.Hour)
+		w.close()
+		w.importText(`decisions: [{id: d1, service: london, decision: lower_bound, from: 2026-10-15T00:00:00Z, by: Jane, reason: the port agrees}]`)
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("decided: %+v", closed)
+		}
+		row := find(t, w.report("2026-10"), "london", 2)
+		if row.BillableOctets >= 0 || row.EstimatedOctets != 0 || row.InOctets != 0 || !row.AmountExVAT.IsZero() || !row.Used.IsNegative() {
+			t.Fatalf("decided: %+v", row)
+		}
+		if again := w.close(); again.Adjustments != 0 {
+			t.Fatalf("closing again: %+v", again)
+		}
+	})
+}
+
 // TestHeldPeriodWaitsForADecision closes nothing of a service behind a period that is held.
 func TestHeldPeriodWaitsForADecision(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {

@@ -25,7 +25,7 @@ func (l *Ledger) Evidence(ctx context.Context, inv *inventory.Inventory, month s
 	if err != nil {
 		return err
 	}
-	r, err := newReporting(owners, month, now)
+	r, err := l.newReporting(owners, month, now)
 	if err != nil {
 		return err
 	}

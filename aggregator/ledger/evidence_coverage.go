@@ -7,6 +7,7 @@ import (
 	"time"
 
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/store"
 )
 
 // exporterSpan is what many services of a report ask for.
@@ -17,6 +18,7 @@ type exporterSpan struct {
 
 type exporterEvidence struct {
 	exporter statements.Exporter
+	share    float64 // of what should have been observed that was
 	gaps     []statements.Gap
 }
 
@@ -38,7 +40,7 @@ func (r *evidenceReader) cover(ctx context.Context, t *target, e *statements.Evi
 		found, ok := r.exporters[key]
 		if !ok {
 			var err error
-			if found, err = r.readExporter(ctx, name, from, to); err != nil {
+			if found, err = readExporter(ctx, r.tx, name, from, to); err != nil {
 				return err
 			}
 			r.exporters[key] = found
@@ -53,17 +55,17 @@ func (r *evidenceReader) cover(ctx context.Context, t *target, e *statements.Evi
 	return nil
 }
 
-func (r *evidenceReader) readExporter(ctx context.Context, name string, from, to time.Time) (exporterEvidence, error) {
-	c, err := coverage(ctx, r.tx, []string{name}, from, to)
+func readExporter(ctx context.Context, tx *store.Tx, name string, from, to time.Time) (exporterEvidence, error) {
+	c, err := coverage(ctx, tx, []string{name}, from, to)
 	if err != nil {
 		return exporterEvidence{}, err
 	}
-	out := exporterEvidence{exporter: statements.Exporter{Exporter: name, MinutesExpected: c.Expected, MinutesObserved: c.Observed, LostOctets: int64(c.LostOctets)}}
+	out := exporterEvidence{share: c.Share, exporter: statements.Exporter{Exporter: name, MinutesExpected: c.Expected, MinutesObserved: c.Observed, LostOctets: int64(c.LostOctets)}}
 	for _, m := range c.Missing {
 		out.gaps = append(out.gaps, statements.Gap{Exporter: m.Exporter, From: m.From, To: m.To})
 	}
 	x := &out.exporter
-	err = accounts(ctx, r.tx, name, from.UTC().Truncate(time.Hour), to, func(a Account) error {
+	err = accounts(ctx, tx, name, from.UTC().Truncate(time.Hour), to, func(a Account) error {
 		x.Datagrams += a.Datagrams
 		x.Records += a.Records
 		x.ReportedOctets += a.ReportedOctets

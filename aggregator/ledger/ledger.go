@@ -51,11 +51,13 @@ type Config struct {
 	Grace time.Duration `yaml:"grace"`
 	// RowsInMemory bounds the rows of open hours that are kept between transactions.
 	RowsInMemory int `yaml:"rows_in_memory"`
+	// Reconcile compares what bills with its witnesses.
+	Reconcile ReconcileConfig `yaml:"reconcile"`
 }
 
 // DefaultConfig returns the settings of an empty file.
 func DefaultConfig() Config {
-	return Config{Settle: 24 * time.Hour, Grace: 48 * time.Hour, RowsInMemory: 400_000}
+	return Config{Settle: 24 * time.Hour, Grace: 48 * time.Hour, RowsInMemory: 400_000, Reconcile: DefaultReconcileConfig()}
 }
 
 // Validate names the key that is wrong.
@@ -67,6 +69,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("grace: %s is shorter than settle, %s", c.Grace, c.Settle)
 	case c.RowsInMemory < 1:
 		return fmt.Errorf("rows_in_memory: %d is less than 1", c.RowsInMemory)
+	}
+	if err := c.Reconcile.Validate(); err != nil {
+		return fmt.Errorf("reconcile.%w", err)
 	}
 	return nil
 }

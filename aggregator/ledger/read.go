@@ -39,6 +39,51 @@ func rows(ctx context.Context, tx *store.Tx, q Query, f func(UsageRow) error) er
 	})
 }
 
+// slotRows calls f with the octets by slot, and the variance, of each row of some meters of one part in q, in no particular
+// order: a late entry is a row of its own. Flows and packets are 0.
+func slotRows(ctx context.Context, tx *store.Tx, q Query, part uint32, meters []schemas.MeterID, f func(UsageRow) error) error {
+	first, last := hourBounds(q.From, q.To)
+	of := " AND part = ? AND meter IN (?" + strings.Repeat(", ?", len(meters)-1) + ")"
+	args := []any{int64(part)}
+	for _, meter := range meters {
+		args = append(args, string(meter))
+	}
+	const found = "SELECT hour, meter, class, in_variance_kib2, out_variance_kib2, slots FROM "
+	var text statement
+	text.add(found)
+	text.times(first, last)
+	text.add(" CROSS JOIN usage_hour WHERE usage_hour.hour = times.at"+of, args...)
+	text.add(" UNION ALL "+found+"late_entry WHERE hour >= ? AND hour < ?", first, last)
+	text.add(of, args...)
+	text.through(q)
+	rows, err := tx.Query(ctx, text.text.String(), text.args...)
+	if err != nil {
+		return fmt.Errorf("read slots: %w", err)
+	}
+	defer rows.Close()
+	var packed sql.RawBytes
+	for rows.Next() {
+		var row UsageRow
+		var hour int64
+		if err := rows.Scan(&hour, &row.Meter, &row.Class, &row.In.VarianceKiB2, &row.Out.VarianceKiB2, &packed); err != nil {
+			return fmt.Errorf("read slots: %w", err)
+		}
+		s, err := unpackSlots(packed)
+		if err != nil {
+			return fmt.Errorf("usage of %s: %w", row.Meter, err)
+		}
+		row.Hour, row.In.Slots, row.Out.Slots = hourTime(hour), s[0], s[1]
+		for i := range SlotsPerHour {
+			row.In.Octets += schemas.Octets(s[0][i])
+			row.Out.Octets += schemas.Octets(s[1][i])
+		}
+		if err := f(row); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // Days is Rows by UTC day, for the days that begin in q. Days whose sums are not derived yet are added
 // up from their hours. The slots are 0.
 func (l *Ledger) Days(ctx context.Context, q Query, f func(UsageRow) error) error {
@@ -88,12 +133,17 @@ const maxProbes = 24 * 400
 // from adds a table with its conditions: times in [first, last), and q's meter or kind.
 func (s *statement) from(table, column string, first, last int64, q Query, parts int64) {
 	if q.Meter != "" && last > first && last-first <= maxProbes {
-		s.add("(WITH RECURSIVE times(at) AS (SELECT CAST(? AS BIGINT) UNION ALL SELECT at + 1 FROM times WHERE at + 1 < ?) SELECT at FROM times) AS times"+
-			" CROSS JOIN "+table+" WHERE "+table+"."+column+" = times.at", first, last)
+		s.times(first, last)
+		s.add(" CROSS JOIN " + table + " WHERE " + table + "." + column + " = times.at")
 	} else {
 		s.add(table+" WHERE "+column+" >= ? AND "+column+" < ?", first, last)
 	}
 	s.filter(q, parts)
+}
+
+// times adds a table of all times in [first, last), of which there is one.
+func (s *statement) times(first, last int64) {
+	s.add("(WITH RECURSIVE times(at) AS (SELECT CAST(? AS BIGINT) UNION ALL SELECT at + 1 FROM times WHERE at + 1 < ?) SELECT at FROM times) AS times", first, last)
 }
 
 func (s *statement) filter(q Query, parts int64) {

@@ -31,7 +31,7 @@ func (l *Ledger) Report(ctx context.Context, inv *inventory.Inventory, month str
 	if err != nil {
 		return statements.Report{}, err
 	}
-	r, err := newReporting(owners, month, now)
+	r, err := l.newReporting(owners, month, now)
 	if err != nil {
 		return statements.Report{}, err
 	}
@@ -45,16 +45,19 @@ type reporting struct {
 	owners *inventory.Snapshot
 	now    time.Time
 	first  rating.Date
-	report statements.Report
+	sealed time.Time // hours before it are
+	// reconcile compares open periods with their witnesses.
+	reconcile ReconcileConfig
+	report    statements.Report
 }
 
 // newReporting prepares the report of a month. Errors: ErrMonth.
-func newReporting(owners *inventory.Snapshot, month string, now time.Time) (*reporting, error) {
+func (l *Ledger) newReporting(owners *inventory.Snapshot, month string, now time.Time) (*reporting, error) {
 	first, err := rating.ParseDate(month + "-01")
 	if err != nil || len(month) != len("2026-10") {
 		return nil, fmt.Errorf("%q: %w", month, ErrMonth)
 	}
-	return &reporting{owners: owners, now: now, first: first, report: statements.Report{
+	return &reporting{owners: owners, now: now, first: first, reconcile: l.cfg.Reconcile, report: statements.Report{
 		Month: month, Provider: owners.Provider.Name, TimeZone: owners.Provider.TimeZone, Rows: []statements.Row{}, Problems: []statements.Problem{},
 	}}, nil
 }
@@ -76,6 +79,10 @@ func (r *reporting) next() rating.Date {
 const maxOffset = 26 * time.Hour
 
 func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
+	var err error
+	if r.sealed, _, err = sealedThrough(ctx, tx); err != nil {
+		return err
+	}
 	if err := r.closed(ctx, tx); err != nil {
 		return err
 	}
@@ -84,7 +91,31 @@ func (r *reporting) compute(ctx context.Context, tx *store.Tx) error {
 	}
 	slices.SortStableFunc(r.report.Rows, compareRows)
 	r.report.Totals = totals(r.report.Rows)
+	r.states()
 	return nil
+}
+
+// states says of each row how far its period is.
+func (r *reporting) states() {
+	corrected := map[string]bool{}
+	for _, row := range r.report.Rows {
+		corrected[row.Statement] = corrected[row.Statement] || row.Revision > 1
+	}
+	for i := range r.report.Rows {
+		row := &r.report.Rows[i]
+		switch {
+		case !row.Provisional && corrected[row.Statement]:
+			row.State = statements.StateCorrected
+		case !row.Provisional:
+			row.State = statements.StateClosed
+		case r.now.Before(row.PeriodTo):
+			row.State = statements.StateOpen
+		case r.sealed.Before(row.PeriodTo):
+			row.State = statements.StateProvisional
+		default:
+			row.State = statements.StateClosing
+		}
+	}
 }
 
 func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
@@ -112,7 +143,7 @@ func (r *reporting) closed(ctx context.Context, tx *store.Tx) error {
 }
 
 func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
-	periods, err := openPeriods(ctx, tx, r.owners)
+	targets, err := r.openTargets(ctx, tx)
 	if err != nil {
 		return err
 	}
@@ -121,20 +152,14 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	month := rating.Period{From: r.first.In(zone), To: r.next().In(zone)}
-	var targets []*target
-	for _, service := range r.owners.Services() {
-		contract, err := r.owners.Contract(service.ID, r.now)
-		if err != nil {
-			return err
-		}
-		until := earlier(r.now, r.next().In(time.UTC).Add(maxOffset))
-		targets = append(targets, periods.targets(service.ID, until, func(p rating.Period) bool { return r.in(p, contract.Schedule.Zone) })...)
-	}
-	found, err := gather(ctx, tx, gathering{owners: r.owners, targets: targets, now: r.now, month: month})
+	found, err := gather(ctx, tx, gathering{owners: r.owners, targets: targets, now: r.now, month: month, reconcile: &r.reconcile})
 	if err != nil {
 		return err
 	}
 	r.report.Unowned = found.unowned
+	if r.report.Exporters, err = completeness(ctx, tx, r.owners, month, r.now); err != nil {
+		return err
+	}
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
 	for _, rated := range rate(found.accounts, func(*account) []rating.Price { return r.owners.Prices() }) {
 		if rated.err != nil {
@@ -146,6 +171,24 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		}
 	}
 	return nil
+}
+
+// openTargets are the periods that end in the month and are not closed.
+func (r *reporting) openTargets(ctx context.Context, tx *store.Tx) ([]*target, error) {
+	periods, err := openPeriods(ctx, tx, r.owners)
+	if err != nil {
+		return nil, err
+	}
+	var targets []*target
+	for _, service := range r.owners.Services() {
+		contract, err := r.owners.Contract(service.ID, r.now)
+		if err != nil {
+			return nil, err
+		}
+		until := earlier(r.now, r.next().In(time.UTC).Add(maxOffset))
+		targets = append(targets, periods.targets(service.ID, until, func(p rating.Period) bool { return r.in(p, contract.Schedule.Zone) })...)
+	}
+	return targets, nil
 }
 
 func zoneOf(owners *inventory.Snapshot) string {

@@ -17,32 +17,37 @@ import (
 // unknownCoverage stands where no exporter accounts for what a service owns.
 const unknownCoverage = -1
 
-// account is the usage of a target.
+// account is the usage of a target. While it is open, sums adds up; then usage is what came of it.
 type account struct {
 	*target
 	sums     *rating.Account
 	pool     *rating.Account // of all members, where the service is in one
+	usage    rating.Usage
+	err      error
+	disputed string // by the witnesses of what bills
+	compared []comparedDay
 	coverage float64
 	missing  []string
 }
 
-func newAccount(t *target, now time.Time) *account {
-	return &account{target: t, sums: rating.NewAccount(t.contract, t.period, now), coverage: unknownCoverage}
+func (a *account) open(now time.Time) { a.sums = rating.NewAccount(a.contract, a.period, now) }
+
+// finish closes an account that is whole, which its pool's has in it from then on.
+func (a *account) finish(of pools, now time.Time) {
+	of.merge(a, now)
+	a.usage, a.err = a.sums.Usage()
+	a.sums = nil
 }
 
-// add adds a part of a day or an hour; of an hour slot by slot where these count.
+// add adds a part of a day or an hour; of an hour with its slots where these count.
 func (a *account) add(p part) {
-	if !a.contract.Direction.Value.IsPercentile() {
-		a.sums.Add(rating.Part{At: p.from, Class: p.class, In: amountOf(p.in), Out: amountOf(p.out)})
-		return
+	add := rating.Part{At: p.from, Class: p.class, In: amountOf(p.in), Out: amountOf(p.out)}
+	if a.contract.Direction.Value.IsPercentile() {
+		hour := p.from.Truncate(time.Hour)
+		first, end := p.from.Sub(hour)/SlotLength, p.to.Sub(hour)/SlotLength
+		add.InSlots, add.OutSlots = p.in.Slots[first:end], p.out.Slots[first:end]
 	}
-	hour := p.from.Truncate(time.Hour)
-	for i := range SlotsPerHour {
-		in, out := amountOf(p.in.Slice(i, i+1)), amountOf(p.out.Slice(i, i+1))
-		if in != (rating.Amount{}) || out != (rating.Amount{}) {
-			a.sums.Add(rating.Part{At: hour.Add(time.Duration(i) * SlotLength), Class: p.class, In: in, Out: out})
-		}
-	}
+	a.sums.Add(add)
 }
 
 func amountOf(u Usage) rating.Amount {
@@ -58,6 +63,9 @@ type gathering struct {
 	through *Booking
 	// month, where it is set, is the span whose unowned traffic is asked for.
 	month rating.Period
+	// reconcile, where it is set, asks for the comparison with witnesses, and listed for its days.
+	reconcile *ReconcileConfig
+	listed    bool
 }
 
 // gathered has one account for each target, in their order.
@@ -66,16 +74,28 @@ type gathered struct {
 	unowned  []statements.Unowned
 }
 
-// gather adds up the usage and the coverage of the targets.
+// gather adds up the usage and the coverage of the targets. Those whose contracts count slots come in groups, behind
+// the others, so that only a group's slots are in memory.
 func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	var out gathered
 	byTarget := make(map[*target]*account, len(g.targets))
+	slotted := map[*target]*slottedAccount{}
+	owned := ownedBy(g.owners)
+	witnessed := map[*target]*witnesses{}
 	a := attribution{owners: g.owners, targets: map[string][]*target{}, charged: true}
 	span := g.month
 	for _, t := range g.targets {
-		account := newAccount(t, g.now)
+		account := &account{target: t, coverage: unknownCoverage}
 		byTarget[t] = account
 		out.accounts = append(out.accounts, account)
+		if t.contract.Direction.Value.IsPercentile() {
+			slotted[t] = &slottedAccount{account: account}
+		} else {
+			account.open(g.now)
+		}
+		if g.reconcile != nil {
+			witnessed[t] = newWitnesses(t, owned[t.contract.Service])
+		}
 		a.targets[t.contract.Service] = append(a.targets[t.contract.Service], t)
 		if span.From.IsZero() || t.period.From.Before(span.From) {
 			span.From = t.period.From
@@ -89,7 +109,15 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return out, nil
 	}
 	a.queries = queriesFor(g.targets, span, g.through)
+	for _, w := range witnessed {
+		if w.days != nil {
+			a.queries[0].Kind = ""
+			a.witness = func(p part) { witnessed[p.target].add(p) }
+			break
+		}
+	}
 	a.add = func(p part) { byTarget[p.target].add(p) }
+	a.note = func(t *target, meter schemas.MeterID) { slotted[t].note(meter) }
 	unowned := map[[2]string]*statements.Unowned{}
 	if !g.month.From.IsZero() {
 		a.unownedIn = g.month
@@ -99,14 +127,56 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	if err := coverAccounts(ctx, tx, g, out.accounts); err != nil {
+	coverage, of := newCovering(g, owned), pools{}
+	for _, account := range out.accounts {
+		if slotted[account.target] == nil {
+			if err := coverage.cover(ctx, tx, account); err != nil {
+				return gathered{}, err
+			}
+			account.finish(of, g.now)
+		}
+	}
+	if err := gatherSlots(ctx, tx, g, slotted, coverage, of); err != nil {
 		return gathered{}, err
 	}
-	of := pools{}
-	for _, account := range out.accounts {
-		of.merge(account, g.now)
+	return out, compareAccounts(ctx, tx, g, coverage.known, witnessed, out.accounts)
+}
+
+// ownedBy returns the ownership of each service.
+func ownedBy(owners *inventory.Snapshot) map[string][]inventory.Ownership {
+	owned := map[string][]inventory.Ownership{}
+	for _, o := range owners.Ownerships() {
+		owned[o.Service] = append(owned[o.Service], o)
 	}
-	return out, nil
+	return owned
+}
+
+// compareAccounts judges each account's days by their witnesses, and disputes what is outside.
+func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known coverages, witnessed map[*target]*witnesses, accounts []*account) error {
+	if g.reconcile == nil {
+		return nil
+	}
+	c, err := newComparing(ctx, tx, *g.reconcile, g.owners, known)
+	if err != nil {
+		return err
+	}
+	for _, a := range accounts {
+		w := witnessed[a.target]
+		if w.days == nil && !g.listed {
+			continue // nothing to compare with
+		}
+		days, err := c.judge(ctx, tx, w)
+		if err != nil {
+			return err
+		}
+		if g.reconcile.Action == ReconcileHold {
+			a.disputed = dispute(days)
+		}
+		if g.listed {
+			a.compared = days
+		}
+	}
+	return nil
 }
 
 // queriesFor reads only address meters where no contract bills by others.
@@ -151,33 +221,32 @@ func sortedUnowned(unowned map[[2]string]*statements.Unowned) []statements.Unown
 	return list
 }
 
-// coverAccounts fills in the coverage of each account, over the exporters that account for what its
-// service owned in the period.
-func coverAccounts(ctx context.Context, tx *store.Tx, g gathering, accounts []*account) error {
-	owned := map[string][]inventory.Ownership{}
-	for _, o := range g.owners.Ownerships() {
-		owned[o.Service] = append(owned[o.Service], o)
-	}
-	known := coverages{}
-	for _, a := range accounts {
-		var exporters []string
-		for _, o := range owned[a.contract.Service] {
-			if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
-				continue
-			}
-			accountable := g.owners.ExportersOf(o.Key)
-			exporters = append(exporters, accountable...)
-			if err := a.missSlots(ctx, tx, known, accountable, o, g.now); err != nil {
-				return err
-			}
+// covering fills in the coverage of accounts, over the exporters that account for what their services owned.
+type covering struct {
+	gathering
+	owned map[string][]inventory.Ownership // by service
+	known coverages
+}
+
+func newCovering(g gathering, owned map[string][]inventory.Ownership) *covering {
+	return &covering{gathering: g, owned: owned, known: coverages{}}
+}
+
+func (c *covering) cover(ctx context.Context, tx *store.Tx, a *account) error {
+	var exporters []string
+	for _, o := range c.owned[a.contract.Service] {
+		if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
+			continue
 		}
-		c, err := known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, g.now))
-		if err != nil {
+		accountable := c.owners.ExportersOf(o.Key)
+		exporters = append(exporters, accountable...)
+		if err := a.missSlots(ctx, tx, c.known, accountable, o, c.now); err != nil {
 			return err
 		}
-		a.coverage, a.missing = c.Share, missingNames(c)
 	}
-	return nil
+	covered, err := c.known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, c.now))
+	a.coverage, a.missing = covered.Share, missingNames(covered)
+	return err
 }
 
 // missSlots marks the slots in which an exporter that accounts for a key was not observed while the

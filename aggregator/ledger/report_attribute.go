@@ -41,7 +41,12 @@ type attribution struct {
 	queries []Query
 	// add is called with each part that belongs to a target, and unowned with what nobody owned in
 	// unownedIn.
-	add       func(part)
+	add func(part)
+	// note, where it is set, is called in the place of add for targets whose contracts count by slots, perhaps more than
+	// once with the same: their usage is not read.
+	note func(t *target, meter schemas.MeterID)
+	// witness, where it is set, is called with the parts of all kinds of meters of the targets.
+	witness   func(part)
 	unowned   func(meter schemas.MeterID, class string, in, out Usage)
 	unownedIn rating.Period
 }
@@ -142,14 +147,14 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 		return true
 	}
 	if !s.segments[first].to.Before(to) {
-		if !sliced && s.bySlots(s.segments[first]) {
+		if !sliced && s.note == nil && s.bySlots(s.segments[first]) {
 			return false
 		}
 		s.hand(s.segments[first], row, row.Hour, to, row.In, row.Out)
 		return true
 	}
 	if !sliced {
-		return false
+		return s.noteAll(s.segments[first:], row, to)
 	}
 	for _, g := range s.segments[first:] {
 		if !g.from.Before(to) {
@@ -162,6 +167,22 @@ func (s *segmenter) give(row UsageRow, to time.Time, sliced bool) bool {
 	return true
 }
 
+// noteAll hands a row on that lies in several segments, all of them noted or nobody's concern, and returns false where
+// one of them is neither, or somebody asks for its parts.
+func (s *segmenter) noteAll(segments []segment, row UsageRow, to time.Time) bool {
+	for _, g := range segments {
+		if g.from.Before(to) && (g.unowned || g.target != nil && (s.note == nil || s.witness != nil || !s.bySlots(g))) {
+			return false
+		}
+	}
+	for _, g := range segments {
+		if g.from.Before(to) {
+			s.hand(g, row, g.from, to, Usage{}, Usage{})
+		}
+	}
+	return true
+}
+
 // bySlots says that a segment is counted by slots, which a day's row does not have.
 func (s *segmenter) bySlots(g segment) bool {
 	return s.charged && g.target != nil && g.target.contract.Direction.Value.IsPercentile() && string(s.meter.Kind()) == g.target.contract.Bills.Value
@@ -170,8 +191,15 @@ func (s *segmenter) bySlots(g segment) bool {
 func (s *segmenter) hand(g segment, row UsageRow, from, to time.Time, in, out Usage) {
 	switch {
 	case g.target != nil:
-		if string(row.Meter.Kind()) == g.target.contract.Bills.Value {
-			s.add(part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out})
+		p := part{target: g.target, segment: rating.Period{From: g.from, To: g.to}, meter: row.Meter, class: row.Class, from: from, to: to, in: in, out: out}
+		switch {
+		case s.note != nil && s.bySlots(g):
+			s.note(g.target, row.Meter)
+		case string(row.Meter.Kind()) == g.target.contract.Bills.Value:
+			s.add(p)
+		}
+		if s.witness != nil {
+			s.witness(p)
 		}
 	case g.unowned:
 		s.unowned(row.Meter, row.Class, in, out)

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"hostmeter/aggregator/rating"
@@ -111,7 +113,7 @@ func rate(accounts []*account, prices func(*account) []rating.Price) []rated {
 func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) {
 	first := group[0]
 	if first.contract.Pool == nil {
-		usage, err := first.sums.Usage()
+		usage, err := first.disputedUsage()
 		if err != nil {
 			return nil, err
 		}
@@ -125,10 +127,11 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 	if err != nil {
 		return nil, err
 	}
+	used.Disputed = disputes(group)
 	members := make([]rating.Member, len(group))
 	for i, a := range group {
 		members[i].Contract = a.contract
-		if members[i].Usage, err = a.sums.Usage(); err != nil {
+		if members[i].Usage, err = a.disputedUsage(); err != nil {
 			return nil, err
 		}
 	}
@@ -141,6 +144,25 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 		lines = append(lines, ratedLine{account: a, row: a.row(pool.Shares[i], members[i].Usage), usage: members[i].Usage, poolUsage: &used})
 	}
 	return lines, nil
+}
+
+// disputedUsage returns what was added up, and what witnesses contradict in it.
+func (a *account) disputedUsage() (rating.Usage, error) {
+	usage := a.usage
+	usage.Disputed = a.disputed
+	return usage, a.err
+}
+
+// disputes says what witnesses contradict in a pool's usage: that of the members about which no person has decided.
+func disputes(members []*account) string {
+	var texts []string
+	for _, a := range members {
+		if a.disputed != "" && !a.contract.Released(a.period) {
+			texts = append(texts, fmt.Sprintf("service %s: %s", a.contract.Service, a.disputed))
+		}
+	}
+	slices.Sort(texts)
+	return strings.Join(texts, "; ")
 }
 
 // row writes a charge as a line of the report.
@@ -178,6 +200,7 @@ func (a *account) row(charge rating.Charge, usage rating.Usage) statements.Row {
 		EstimatedOctets:     charge.EstimatedOctets,
 		Grace:               charge.Grace,
 		Hold:                charge.Hold,
+		Disputed:            usage.Disputed,
 		Rules:               charge.Rules,
 		Classes:             usage.Classes,
 		Pool:                charge.Pool,

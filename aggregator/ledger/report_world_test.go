@@ -304,7 +304,7 @@ func emptyWorld(t failer, db *store.DB) {
 	t.Helper()
 	truncate(t, db)
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
-		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM pool_member", "DELETE FROM pool", "DELETE FROM service", "DELETE FROM customer",
+		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM address_notice", "DELETE FROM pool_member", "DELETE FROM pool", "DELETE FROM service", "DELETE FROM statement_approval", "DELETE FROM customer_key", "DELETE FROM customer_name", "DELETE FROM customer",
 			"DELETE FROM plan", "DELETE FROM price", "DELETE FROM prefix", "DELETE FROM provider", "UPDATE inventory_state SET version = 0",
 			"UPDATE statement_head SET number = 0, hash = '', booking = 0, inventory_version = 0",
 			"UPDATE usage_record_head SET last_seq = 0, through = 0, booking = 0, inventory_version = 0"} {
@@ -363,6 +363,7 @@ func TestSumsAreTheTruthWhateverComesBetween(t *testing.T) {
 			}
 			emptyWorld(t, db)
 			w := newWorld(t, db)
+			w.importText(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, credit_window: unlimited}`)
 			w.drawOwnership(t)
 			var statements []Statement
 			for range rapid.IntRange(5, 14).Draw(t, "steps") {
@@ -393,6 +394,10 @@ func TestSumsAreTheTruthWhateverComesBetween(t *testing.T) {
 			}
 			if again := w.close(); again.Statements+again.Adjustments != 0 {
 				t.Errorf("closing again closed %+v", again)
+			}
+			found, err := w.ledger.Verify(context.Background(), false)
+			if len(found) != 0 || err != nil {
+				t.Errorf("verify: %v, %v", found, err)
 			}
 		})
 	})

@@ -24,7 +24,7 @@ func (l *Ledger) Resellers(ctx context.Context, inv *inventory.Inventory, month 
 	if err != nil {
 		return statements.Resellers{}, err
 	}
-	r, err := newReporting(owners, month, now)
+	r, err := l.newReporting(owners, month, now)
 	if err != nil {
 		return statements.Resellers{}, err
 	}

@@ -36,10 +36,10 @@ func TestRevisionsAddUpToWhatIsKnown(t *testing.T) {
 		known = append(known, known[0])
 		var sum statements.Row
 		for _, row := range known {
-			if revision, differs := minus(row, sum); differs {
+			if revision := minus(row, sum); differs(revision) {
 				sum = plus(sum, revision)
 			}
-			if rest, differs := minus(row, sum); differs || !rest.AmountExVAT.IsZero() || rest.InOctets != 0 || row.Pool != nil && !rest.Excess.IsZero() {
+			if differs(minus(row, sum)) {
 				t.Fatalf("revisions add up to %+v, known is %+v", sum, row)
 			}
 		}

@@ -217,7 +217,7 @@ func lineOf(row statements.Row) scenario.Line {
 		Estimated: fmt.Sprint(row.EstimatedOctets),
 		Grace:     row.Grace.String() + " " + string(row.Unit),
 		Billed:    row.BilledQuantity.String() + " " + string(cmp.Or(row.PriceUnit, row.Unit)),
-		Price:     statements.Money(row.UnitPrice, row.Currency), Amount: statements.Money(row.AmountExVAT, row.Currency) + " " + row.Currency, Hold: row.Hold,
+		Price:     statements.Money(row.UnitPrice, row.Currency), Amount: statements.Money(row.AmountExVAT, row.Currency) + " " + row.Currency, Hold: row.Hold, RuleFrom: string(row.RuleFrom),
 	}
 	if row.Slots > 0 {
 		line.Slots = fmt.Sprintf("%d, %d missing", row.Slots, row.SlotsMissing)

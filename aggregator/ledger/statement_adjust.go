@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/inventory"
@@ -26,8 +28,16 @@ type told struct {
 // computed waits.
 func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 	spans, err := c.changedSpans(ctx, tx)
-	if err != nil || len(spans) == 0 {
+	if err != nil {
 		return err
+	}
+	return c.adjustIn(ctx, tx, spans)
+}
+
+// adjustIn is adjust for the periods that share an instant with any of the spans.
+func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpan) error {
+	if len(spans) == 0 {
+		return nil
 	}
 	touched, err := toldOf(ctx, tx, c.owners, spans)
 	if err != nil || len(touched) == 0 {
@@ -38,7 +48,7 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 		targets[i] = &t.target
 	}
 	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking})
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking, reconcile: &c.reconcile})
 	if err != nil {
 		return err
 	}
@@ -52,36 +62,80 @@ func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
 		}
 		return c.owners.Prices()
 	}
-	for _, rated := range rate(found.accounts, prices) {
-		if err := errors.Join(rated.err, rated.held()); err != nil {
-			for _, account := range rated.accounts {
+	for _, group := range together(found.accounts) {
+		bodies, err := c.adjustTogether(group, of, prices(group[0]))
+		if err != nil {
+			for _, account := range group {
 				c.waits = append(c.waits, waitingOf(account.target))
 			}
-			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated.subject(),
-				Text: fmt.Sprintf("adjustment of statement %s: %v", of[rated.accounts[0]].first.Row.Statement, err)})
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated{accounts: group}.subject(),
+				Text: fmt.Sprintf("adjustment of statement %s: %v", of[group[0]].first.Row.Statement, err)})
 			continue
 		}
-		for _, line := range rated.lines {
-			c.adjustOne(of[line.account], line, prices(rated.accounts[0]))
-		}
+		c.bodies = append(c.bodies, bodies...)
+		c.closed.Adjustments += len(bodies)
 	}
 	return nil
 }
 
-// adjustOne adds a revision where the line says something else than was told.
-func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price) {
-	row, differs := minus(line.row, t.sum)
-	if !differs {
-		return
+// adjustTogether returns the revisions of what is charged together: all of them, or none where one has to wait.
+func (c *closing) adjustTogether(group []*account, of map[*account]*told, prices []rating.Price) ([]StatementBody, error) {
+	disputed := make([]string, len(group))
+	for i, a := range group {
+		disputed[i], a.disputed = a.disputed, "" // witnesses that came late hold no period of which nothing else is known
+	}
+	lines, err := linesOf(group, prices)
+	if err != nil || !slices.ContainsFunc(lines, func(line ratedLine) bool { return differs(minus(line.row, of[line.account].sum)) }) {
+		return nil, err
+	}
+	for i, a := range group {
+		a.disputed = disputed[i]
+	}
+	if lines, err = linesOf(group, prices); err != nil {
+		return nil, err
+	}
+	var bodies []StatementBody
+	var waits []error
+	for _, line := range lines {
+		body, err := c.adjustOne(of[line.account], line, prices)
+		if err != nil {
+			waits = append(waits, err)
+		} else if body != nil {
+			bodies = append(bodies, *body)
+		}
+	}
+	return bodies, errors.Join(waits...)
+}
+
+// linesOf rates what is charged together. A line that is held is an error.
+func linesOf(group []*account, prices []rating.Price) ([]ratedLine, error) {
+	lines, err := rateTogether(group, prices)
+	if err != nil {
+		return nil, err
+	}
+	return lines, rated{lines: lines, accounts: group}.held()
+}
+
+// adjustOne returns the revision of a period whose line says something else than was told, or nil. Errors: what it
+// waits for.
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price) (*StatementBody, error) {
+	row := minus(line.row, t.sum)
+	if !differs(row) {
+		return nil, nil
+	}
+	row, uncredited, err := c.credit(t, row)
+	if err != nil || !differs(row) {
+		return nil, err
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
 	line.row = row
-	c.bodies = append(c.bodies, c.body(line, prices))
-	c.closed.Adjustments++
+	body := c.body(line, prices)
+	body.Uncredited = uncredited
+	return &body, nil
 }
 
-// minus returns what row says beyond what was told, and whether that is anything.
-func minus(row, told statements.Row) (statements.Row, bool) {
+// minus returns what row says beyond what was told.
+func minus(row, told statements.Row) statements.Row {
 	row.InOctets -= told.InOctets
 	row.OutOctets -= told.OutOctets
 	row.BillableOctets -= told.BillableOctets
@@ -97,10 +151,23 @@ func minus(row, told statements.Row) (statements.Row, bool) {
 	row.Excess = row.Excess.Sub(told.Excess)
 	row.BilledQuantity = row.BilledQuantity.Sub(told.BilledQuantity)
 	row.AmountExVAT = row.AmountExVAT.Sub(told.AmountExVAT)
-	differs := row.InOctets != 0 || row.OutOctets != 0 || row.InternalInOctets != 0 || row.InternalOutOctets != 0 ||
-		row.FreeInOctets != 0 || row.FreeOutOctets != 0 || row.BitsPerSecond != 0 || !row.AmountExVAT.IsZero() ||
-		row.Pool != nil && (!row.Excess.IsZero() || !row.BilledQuantity.IsZero()) // its share may change by another's usage
-	return row, differs
+	return row
+}
+
+// differs says whether a difference is one.
+func differs(row statements.Row) bool {
+	for _, n := range []int64{row.InOctets, row.OutOctets, row.BillableOctets, row.EstimatedOctets, row.ExcludedInOctets, row.ExcludedOutOctets,
+		row.FreeInOctets, row.FreeOutOctets, row.BitsPerSecond, row.InternalInOctets, row.InternalOutOctets} {
+		if n != 0 {
+			return true
+		}
+	}
+	for _, n := range []decimal.Decimal{row.Used, row.Excess, row.BilledQuantity, row.AmountExVAT} {
+		if !n.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // plus adds the same fields.
@@ -140,7 +207,7 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 		return nil, err
 	}
 	changes, err := inventory.OwnershipChanges(ctx, tx, c.head.version, c.owners.Version)
-	for _, change := range changes {
+	for _, change := range append(changes, c.changes...) {
 		to := change.To
 		if to.IsZero() || to.After(c.sealed) {
 			to = c.sealed
@@ -149,12 +216,17 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 			spans = append(spans, changedSpan{Period: rating.Period{From: change.From, To: to}})
 		}
 	}
-	for _, decided := range c.owners.DecidedSpans(c.head.version, c.owners.Version) {
+	for _, decided := range append(c.owners.DecidedSpans(c.head.version, c.owners.Version), c.decided...) {
 		spans = append(spans, changedSpan{Period: rating.Period{From: decided.From, To: decided.To}, service: decided.Service})
 	}
 	if err != nil {
 		return nil, err
 	}
+	waited, err := c.waitingSpans(ctx, tx)
+	return append(spans, waited...), err
+}
+
+func (c *closing) waitingSpans(ctx context.Context, tx *store.Tx) (spans []changedSpan, err error) {
 	c.waited, err = readWaiting(ctx, tx)
 	for _, w := range c.waited {
 		spans = append(spans, w.span())

@@ -46,7 +46,7 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 	if err != nil {
 		return Closed{}, err
 	}
-	c := closing{owners: owners, now: now}
+	c := closing{owners: owners, now: now, reconcile: l.cfg.Reconcile}
 	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)
 	}
@@ -63,12 +63,18 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 type closing struct {
 	owners *inventory.Snapshot
 	now    time.Time
+	// reconcile holds what is outside the band of its witnesses.
+	reconcile ReconcileConfig
 
 	head    statementHead
 	sealed  time.Time
 	booking Booking
 	bodies  []StatementBody
 	closed  Closed
+	credits []Credit
+	// changes are of ownership that is asked for and not stored, and decided of decisions.
+	changes []inventory.Change
+	decided []inventory.DecidedSpan
 	// waited are the periods whose adjustment waited before, waits those that wait now.
 	waited, waits []waitingPeriod
 }
@@ -85,7 +91,7 @@ func (c *closing) write(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies, approvalRequired(c.owners)); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)
@@ -131,7 +137,7 @@ func (c *closing) due(ctx context.Context, tx *store.Tx) ([]*target, error) {
 
 func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error {
 	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: due, now: c.now, through: &booking})
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: due, now: c.now, through: &booking, reconcile: &c.reconcile})
 	if err != nil {
 		return err
 	}

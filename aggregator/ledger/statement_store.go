@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/store"
@@ -26,6 +28,8 @@ type Statement struct {
 	Hash     string        `json:"hash"`
 	Previous string        `json:"previous_hash"`
 	Body     StatementBody `json:"body"`
+	// Approval is not part of the chain: it is what a person has said since.
+	Approval Approval `json:"-"`
 }
 
 // StatementBody is what a statement says and what it was computed from. Its JSON is kept as it was
@@ -47,6 +51,8 @@ type StatementBody struct {
 	Booking          Booking   `json:"booking"`
 	InventoryVersion int64     `json:"inventory_version"`
 	SealedThrough    time.Time `json:"sealed_through"`
+	// Uncredited is what would have been credited, had it not come after the window for claims.
+	Uncredited decimal.Decimal `json:"uncredited,omitzero"`
 }
 
 // chainHash is the hash of a statement: SHA-256 over the hash before it, a line feed and the body.
@@ -60,6 +66,8 @@ type StatementQuery struct {
 	// EndFrom and EndTo bound the ends of the periods, [EndFrom, EndTo).
 	EndFrom, EndTo time.Time
 	Service        string
+	// Approval chooses those in one state of it.
+	Approval Approval
 	// After leaves out the statements with this number and lower ones.
 	After int64
 }
@@ -99,7 +107,11 @@ func readBody(text string) (body StatementBody, err error) {
 
 func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement, string) error) error {
 	var text statement
-	text.add("SELECT number, closed_at, hash, previous_hash, body FROM statement WHERE number > ?", q.After)
+	text.add("SELECT s.number, s.closed_at, s.hash, s.previous_hash, s.body, COALESCE(a.state, '') FROM statement AS s"+
+		" LEFT JOIN statement_approval AS a ON a.number = s.number WHERE s.number > ?", q.After)
+	if q.Approval != "" {
+		text.add(" AND a.state = ?", string(q.Approval))
+	}
 	if !q.EndFrom.IsZero() {
 		text.add(" AND period_to >= ?", q.EndFrom.UnixNano())
 	}
@@ -109,7 +121,7 @@ func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(State
 	if q.Service != "" {
 		text.add(" AND service = ?", q.Service)
 	}
-	rows, err := tx.Query(ctx, text.text.String()+" ORDER BY number", text.args...)
+	rows, err := tx.Query(ctx, text.text.String()+" ORDER BY s.number", text.args...)
 	if err != nil {
 		return fmt.Errorf("read statements: %w", err)
 	}
@@ -118,7 +130,7 @@ func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(State
 		var s Statement
 		var closedAt int64
 		var body string
-		if err := rows.Scan(&s.Number, &closedAt, &s.Hash, &s.Previous, &body); err != nil {
+		if err := rows.Scan(&s.Number, &closedAt, &s.Hash, &s.Previous, &body, &s.Approval); err != nil {
 			return fmt.Errorf("read statements: %w", err)
 		}
 		s.ClosedAt = time.Unix(0, closedAt).UTC()
@@ -174,9 +186,16 @@ func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
 }
 
 // appendStatements chains bodies behind the last statement and moves the head. h is the head as it was
-// when the bodies were computed: somebody else's closing in between makes it a conflict.
-func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, booking Booking, version int64, bodies []StatementBody) error {
+// when the bodies were computed: somebody else's closing in between makes it a conflict. With approval, amounts wait for a person before
+// they are handed over.
+func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, booking Booking, version int64, bodies []StatementBody, approval bool) error {
 	number, hash := h.number, h.hash
+	insert, err := tx.Prepare(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
+		body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		return fmt.Errorf("write statements: %w", err)
+	}
+	defer insert.Close()
 	for _, body := range bodies {
 		text, err := json.Marshal(body)
 		if err != nil {
@@ -184,12 +203,13 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, bookin
 		}
 		next := chainHash(hash, string(text))
 		number++
-		_, err = tx.Exec(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
-			body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			number, body.Row.Statement, body.Row.Revision, string(body.Row.Kind), body.Row.Customer, body.Row.Service,
+		_, err = insert.ExecContext(ctx, number, body.Row.Statement, body.Row.Revision, string(body.Row.Kind), body.Row.Customer, body.Row.Service,
 			body.Period.From.UnixNano(), body.Period.To.UnixNano(), tx.Now.UnixNano(), string(text), hash, next)
 		if err != nil {
 			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)
+		}
+		if err := askApproval(ctx, tx, approval, number, body); err != nil {
+			return err
 		}
 		hash = next
 	}

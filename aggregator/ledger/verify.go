@@ -13,7 +13,7 @@ import (
 
 // Finding is one way in which the books do not add up.
 type Finding struct {
-	// Law is what was checked: "slots", "days", "bookings", "accounts".
+	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "pools", "accounts".
 	Law string
 	// Text names the row and both figures.
 	Text string
@@ -24,6 +24,9 @@ type Finding struct {
 //   - slots: a row's slots add up to its octets.
 //   - days: a derived day is the sum of its hours.
 //   - bookings: late entries are numbered without a hole, and lie in sealed hours.
+//   - chain: statements are numbered without a hole, each has the hash of what it says and of the one before it, and the
+//     columns beside it say the same.
+//   - statements: each is what its bookings, owners, contract and price make, octet by octet.
 //   - pools: the shares of a pool's members are those that their statements' usage, contracts and price make.
 //   - accounts: what the exporters' accounts booked, octets_once + 2 octets_both, stands at the meters, in
 //     plus out, late entries included. Tallies and accounts of one flush travel in different shards:
@@ -32,7 +35,7 @@ type Finding struct {
 func (l *Ledger) Verify(ctx context.Context, settled bool) (findings []Finding, err error) {
 	err = l.db.View(ctx, func(tx *store.Tx) error {
 		v := &verifier{}
-		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.pools}
+		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements, v.pools}
 		if settled {
 			laws = append(laws, v.accounts)
 		}

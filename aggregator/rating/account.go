@@ -3,6 +3,7 @@ package rating
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 )
@@ -14,11 +15,13 @@ type Amount struct {
 }
 
 // Part is usage of one class in a span that contains At and in which the contract has no cut. With a
-// percentile it lies in one slot.
+// percentile it begins at At, and InSlots and OutSlots are the octets of its slots, which add up to In and Out;
+// where they are nil it lies in one slot.
 type Part struct {
-	At      time.Time
-	Class   string
-	In, Out Amount
+	At                time.Time
+	Class             string
+	In, Out           Amount
+	InSlots, OutSlots []uint64
 }
 
 // ClassUsage is what was used of one class, whether it counts or not, and whether it was excluded or not.
@@ -79,21 +82,41 @@ func (a *Account) Add(p Part) {
 	in, out := a.contract.ExcludedAt(p.At)
 	if in {
 		a.sum(&a.usage.ExcludedInOctets, p.In.Octets)
-		p.In = Amount{}
+		p.In, p.InSlots = Amount{}, nil
 	}
 	if out {
 		a.sum(&a.usage.ExcludedOutOctets, p.Out.Octets)
-		p.Out = Amount{}
+		p.Out, p.OutSlots = Amount{}, nil
 	}
 	a.sum(&a.usage.InOctets, p.In.Octets)
 	a.sum(&a.usage.OutOctets, p.Out.Octets)
 	a.sum(&a.usage.InVarianceKiB2, p.In.VarianceKiB2)
 	a.sum(&a.usage.OutVarianceKiB2, p.Out.VarianceKiB2)
-	if slot := a.slotAt(p.At); slot != nil {
-		a.sum(&slot.In, p.In.Octets)
-		a.sum(&slot.Out, p.Out.Octets)
-		_, err := fits(slot.In, slot.Out)
-		a.overflow = a.overflow || err != nil
+	if len(a.slots) == 0 {
+		return
+	}
+	if p.InSlots == nil && p.OutSlots == nil {
+		p.InSlots, p.OutSlots = []uint64{p.In.Octets}, []uint64{p.Out.Octets}
+	}
+	first := slotsBetween(a.first, p.At)
+	for i, octets := range p.InSlots {
+		if slot := a.slot(first + i); slot != nil {
+			a.sum(&slot.In, octets)
+			a.bound(slot)
+		}
+	}
+	for i, octets := range p.OutSlots {
+		if slot := a.slot(first + i); slot != nil {
+			a.sum(&slot.Out, octets)
+			a.bound(slot)
+		}
+	}
+}
+
+// bound notes that both directions of a slot do not fit together.
+func (a *Account) bound(s *Slot) {
+	if sum := s.In + s.Out; sum < s.In || sum > math.MaxInt64 {
+		a.overflow = true
 	}
 }
 
@@ -102,15 +125,21 @@ func (a *Account) sum(into *uint64, n uint64) {
 	a.overflow = a.overflow || *into < n
 }
 
-// slotAt returns the slot that contains an instant, or nil.
-func (a *Account) slotAt(at time.Time) *Slot {
-	if at.Before(a.first) {
+// slot returns a slot of the period, or nil.
+func (a *Account) slot(i int) *Slot {
+	if i < 0 || i >= len(a.slots) {
 		return nil
 	}
-	if i := int(at.Sub(a.first) / SlotLength); i < len(a.slots) {
-		return &a.slots[i]
+	return &a.slots[i]
+}
+
+// slotsBetween counts the whole slots from a boundary to an instant, rounded down.
+func slotsBetween(boundary, at time.Time) int {
+	n, rest := at.Sub(boundary)/SlotLength, at.Sub(boundary)%SlotLength
+	if rest < 0 {
+		n--
 	}
-	return nil
+	return int(n)
 }
 
 // Miss says that in [from, to) something was not observed. Slots that share an instant with it are missing.
@@ -119,7 +148,7 @@ func (a *Account) Miss(from, to time.Time) {
 		from = a.first
 	}
 	for at := from.UTC().Truncate(SlotLength); at.Before(to); at = at.Add(SlotLength) {
-		slot := a.slotAt(at)
+		slot := a.slot(slotsBetween(a.first, at))
 		if slot == nil {
 			return
 		}

@@ -207,10 +207,15 @@ func (c Contract) Rules(p Period) []Rule {
 	return rules
 }
 
-// RuleFrom returns the strongest level among the settings that make the charge: quota, direction,
+// RuleFrom returns the strongest level among the settings that make the charge of a period: its quotas, direction,
 // block and grace. Each setting's own level stands beside it in the contract.
-func (c Contract) RuleFrom() Level {
+func (c Contract) RuleFrom(p Period) Level {
 	levels := []Level{c.Quota.Level, c.Direction.Level, c.Block.Level}
+	for _, step := range c.Steps {
+		if step.From.Before(p.To) {
+			levels = append(levels, step.Quota.Level)
+		}
+	}
 	if c.Grace.Value.As != "" {
 		levels = append(levels, c.Grace.Level)
 	}

@@ -18,8 +18,12 @@ const (
 	DecideLowerBound DecisionKind = "lower_bound"
 	DecideIgnore     DecisionKind = "ignore"
 	DecideZero       DecisionKind = "zero"
+	// DecideRelease lets a period go whose usage is disputed: it is charged by what was counted.
+	DecideRelease DecisionKind = "release"
 	// DecideWaive does not charge a period's overage.
 	DecideWaive DecisionKind = "waive"
+	// DecideCredit gives what a closed period was charged too much although the window for credits is over.
+	DecideCredit DecisionKind = "credit"
 )
 
 // Decision is what somebody has decided, and why. It wins over every setting.
@@ -80,6 +84,11 @@ func (c Contract) allDecisions() []Decision {
 	return slices.Concat(c.Pool.Decisions, c.Decisions)
 }
 
+// Credited says whether a person has decided that a period's credits are given after their window.
+func (c Contract) Credited(p Period) bool {
+	return slices.ContainsFunc(c.allDecisions(), func(d Decision) bool { return d.Kind == DecideCredit && d.concerns(p) })
+}
+
 // ExcludedAt says which directions are excluded in the slot that contains an instant.
 func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
 	for _, d := range c.allDecisions() {
@@ -89,6 +98,11 @@ func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
 		}
 	}
 	return in, out
+}
+
+// Released says whether a person has let a period of the service, or of the pool, go whose usage is disputed.
+func (c Contract) Released(p Period) bool {
+	return slices.ContainsFunc(c.Decisions, func(d Decision) bool { return d.Kind == DecideRelease && d.concerns(p) })
 }
 
 // Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/shopspring/decimal"
 )
@@ -161,16 +160,16 @@ func (a *Account) Merge(member *Account) {
 	a.sum(&a.usage.OutVarianceKiB2, member.usage.OutVarianceKiB2)
 	a.sum(&a.usage.ExcludedInOctets, member.usage.ExcludedInOctets)
 	a.sum(&a.usage.ExcludedOutOctets, member.usage.ExcludedOutOctets)
+	first := slotsBetween(a.first, member.first)
 	for i, from := range member.slots {
-		slot := a.slotAt(member.first.Add(time.Duration(i) * SlotLength))
+		slot := a.slot(first + i)
 		if slot == nil {
 			continue
 		}
 		a.sum(&slot.In, from.In)
 		a.sum(&slot.Out, from.Out)
 		slot.Missing = slot.Missing || from.Missing
-		_, err := fits(slot.In, slot.Out)
-		a.overflow = a.overflow || err != nil
+		a.bound(slot)
 	}
 }
 

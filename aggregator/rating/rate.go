@@ -30,6 +30,8 @@ type Usage struct {
 	Classes []ClassUsage `json:"classes,omitempty"`
 	// Percentile is there where the contract's direction is one.
 	Percentile *Percentile `json:"percentile,omitempty"`
+	// Disputed says what other meters of the service contradict in it; empty where they do not, or there are none.
+	Disputed string `json:"disputed,omitempty"`
 }
 
 // Billable returns the octets that count in a direction; with a percentile no octets do. Errors:
@@ -140,8 +142,8 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	if charge.Kind == KindNone || charge.Kind == KindHeld && !waived {
 		return charge, nil
 	}
-	if waived {
-		charge.Kind, charge.Hold = KindWaived, ""
+	if waived { // held or not, for then nobody has to decide any more
+		charge.Kind, charge.Hold, charge.Excess = KindWaived, "", charge.Unit.Of(excess)
 		return charge, nil
 	}
 	if !ok {
@@ -155,7 +157,7 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	return charge, nil
 }
 
-// measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s.
+// measure fills in all of a charge that needs no price, and returns the excess in octets, or bit/s, that of a held one too.
 func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 	in, err1 := fits(u.InOctets, 0)
 	out, err2 := fits(u.OutOctets, 0)
@@ -180,7 +182,7 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		Unit:                quota.Unit,
 		Quota:               quota.Amount,
 		Currency:            c.Currency.Value,
-		RuleFrom:            c.RuleFrom(),
+		RuleFrom:            c.RuleFrom(p),
 		Rules:               c.Rules(p),
 	}
 	counted := decimal.NewFromUint64(billable)
@@ -212,19 +214,30 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.Of(line), charge.Unit,
 			charge.Unit.Of(interval.Low), charge.Unit.Of(interval.High), charge.Unit)
 	}
+	if u.Disputed != "" && !quota.Unlimited && !c.Released(p) {
+		charge.hold("%s", u.Disputed)
+	}
 	excess := counted.Sub(quota.Size())
 	if c.Grace.Value.As == GraceAllowance {
 		excess = counted.Sub(line)
 	}
-	if !quota.Unlimited && counted.GreaterThan(line) && charge.Kind != KindHeld {
+	switch {
+	case quota.Unlimited || !counted.GreaterThan(line):
+		excess = decimal.Zero
+	case charge.Kind != KindHeld:
 		charge.Kind = KindOverage
 		charge.Excess = charge.Unit.Of(excess)
 	}
 	return charge, excess, nil
 }
 
+// hold holds a charge, for one more reason.
 func (c *Charge) hold(format string, args ...any) {
-	c.Kind, c.Hold = KindHeld, fmt.Sprintf(format, args...)
+	reason := fmt.Sprintf(format, args...)
+	if c.Kind == KindHeld {
+		reason = c.Hold + "; " + reason
+	}
+	c.Kind, c.Hold = KindHeld, reason
 }
 
 // billed returns the quantity that an excess is charged as, in the unit of the price.

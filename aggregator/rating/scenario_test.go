@@ -150,7 +150,7 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 		Billed:    charge.BilledQuantity.String() + " " + string(cmp.Or(charge.PriceUnit, charge.Unit)),
 		Price:     charge.UnitPrice.StringFixed(rating.CurrencyDigits(charge.Currency)),
 		Amount:    charge.AmountExVAT.StringFixed(rating.CurrencyDigits(charge.Currency)) + " " + charge.Currency,
-		Hold:      charge.Hold,
+		Hold:      charge.Hold, RuleFrom: string(charge.RuleFrom),
 	}
 	var freeIn, freeOut uint64
 	for _, class := range usage.Classes {

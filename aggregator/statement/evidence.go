@@ -167,10 +167,10 @@ func (e Evidence) LostOctets() (octets int64) {
 }
 
 // Only returns the report of the rows that keep says yes to, with their sums: what a customer is sent.
-// Traffic that nobody owned and services without a row are not in it.
+// Traffic that nobody owned, exporters and services without a row are not in it.
 func (r Report) Only(keep func(Row) bool) Report {
 	part := r
-	part.Rows, part.Unowned, part.Problems, part.Provisional = nil, nil, nil, false
+	part.Rows, part.Unowned, part.Exporters, part.Problems, part.Provisional = nil, nil, nil, nil, false
 	for _, row := range r.Rows {
 		if keep(row) {
 			part.Rows = append(part.Rows, row)

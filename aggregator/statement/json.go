@@ -40,6 +40,11 @@ func (r Report) withoutNulls() Report {
 	if r.Problems == nil {
 		r.Problems = []Problem{}
 	}
+	exporters := make([]Completeness, len(r.Exporters))
+	for i, c := range r.Exporters {
+		exporters[i] = c.withoutNulls()
+	}
+	r.Exporters = exporters
 	return r
 }
 

@@ -442,8 +442,8 @@ func (e Evidence) measured() []pair {
 	row := e.Last()
 	list := []pair{{"Source", map[string]string{
 		"address": "octets of layer 3 (IP packets) of the service's addresses, as flow records of the network told them",
-		"vnic":    "octets of layer 2 by the counters of the service's virtual interfaces",
-		"port":    "octets of layer 2 by the counters of the service's switch ports",
+		"vnic":    "octets of layer 3 by the counters of the service's virtual interfaces, less 14 octets a frame",
+		"port":    "octets of layer 3 by the counters of the service's switch ports, less 18 octets a frame",
 	}[e.Contract.Bills.Value]}}
 	if e.Slots.Expected > 0 {
 		text := fmt.Sprintf("%s of %s five-minute slots were observed", grouped(fmt.Sprint(e.Slots.Present)), grouped(fmt.Sprint(e.Slots.Expected)))

@@ -16,8 +16,8 @@ import (
 // FormatVersion names the formats of this package.
 const FormatVersion = 1
 
-// Report is a month's report: every period of every service that ends in the month, the traffic that
-// nobody owned, and the sums. Rows are in the order of customer, service, period and revision.
+// Report is a month's report: every period of every service that ends in the month, the sums, the traffic
+// that nobody owned, and how complete the exporters were. Rows are in the order of customer, service, period and revision.
 type Report struct {
 	Month    string `json:"month"` // "2026-10"
 	Provider string `json:"provider"`
@@ -28,6 +28,8 @@ type Report struct {
 	Totals      []Total   `json:"totals"`
 	Unowned     []Unowned `json:"unowned"`
 	Problems    []Problem `json:"problems"`
+	// Exporters are how complete each of them was in the calendar month.
+	Exporters []Completeness `json:"exporters"`
 }
 
 // Row is one charge, or one service without a charge. Numbers of an adjustment are signed
@@ -86,6 +88,9 @@ type Row struct {
 	ExcludedOutOctets int64 `json:"excluded_out_octets"`
 	// Hold says why nothing is charged until a person decides; empty where nothing is held.
 	Hold string `json:"hold"`
+	// Disputed says what other meters of the service contradicted, whether it was released or not; not there
+	// where nothing was.
+	Disputed string `json:"disputed,omitempty"`
 	// Classes are all that was used, whether it counts or not. Those of an adjustment are whole, not
 	// differences.
 	Classes []rating.ClassUsage `json:"classes"`
@@ -95,7 +100,21 @@ type Row struct {
 	// and whose quota it shares: Quota is the pool's, Used the service's own. Nil where it was in none. That of an
 	// adjustment is whole, not a difference.
 	Pool *rating.PoolShare `json:"pool,omitempty"`
+	// State is how far the period is when the report is made; a statement itself has none.
+	State State `json:"state,omitempty"`
 }
+
+// State is how far a period is.
+type State string
+
+// The states of a period, in the order in which it has them.
+const (
+	StateOpen        State = "open"        // it runs: its figures grow
+	StateProvisional State = "provisional" // it is over, and some of its hours are not sealed: late usage still counts in it
+	StateClosing     State = "closing"     // its hours are sealed: the next closing closes it, or says what it waits for
+	StateClosed      State = "closed"      // there is a statement, which never changes
+	StateCorrected   State = "corrected"   // there is, and adjustments to it
+)
 
 // Total is the sum of the amounts of one currency.
 type Total struct {

@@ -36,11 +36,11 @@ func sample(t testing.TB) statement.Report {
 		EstimatedOctets: 10000000000001, Classes: []rating.ClassUsage{{Class: "external", InOctets: 4000000000001, OutOctets: 6000000000000, Counted: true}},
 		Rules: []rating.Rule{{Name: "direction", Value: "sum", Level: rating.FromProvider}, {Name: "quota", Value: "10 TB", Level: rating.FromPlan}},
 	}
+	closed.Pool = &rating.PoolShare{Pool: "=p1", Customer: "r1", Members: 3, Octets: 1, OfOctets: 4, Unit: rating.TB, Quota: number("10"), Used: number("10.000000000004"),
+		Excess: number("0.000000000004"), BilledQuantity: number("1"), Currency: "GBP", AmountExVAT: number("240")}
 	adjusted := closed
 	adjusted.InOctets, adjusted.BillableOctets, adjusted.Used, adjusted.Excess = -1, -1, number("-0.000000000001"), number("-0.000000000001")
 	adjusted.BilledQuantity, adjusted.AmountExVAT, adjusted.Kind, adjusted.Revision, adjusted.Coverage = number("-1"), number("-60"), rating.KindAdjustment, 2, 1
-	closed.Pool = &rating.PoolShare{Pool: "=p1", Customer: "r1", Members: 3, Octets: 1, OfOctets: 4, Unit: rating.TB, Quota: number("10"), Used: number("10.000000000004"),
-		Excess: number("0.000000000004"), BilledQuantity: number("1"), Currency: "GBP", AmountExVAT: number("240")}
 	unlimited := statement.Row{
 		Customer: "=cmd|'/C calc'!A1", Service: "+s2", Plan: "-p,\"q\"", TimeZone: "UTC", PeriodFrom: time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC),
 		PeriodTo: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Direction: rating.Out, Coverage: -1, Unlimited: true, Unit: rating.GB,
@@ -48,7 +48,15 @@ func sample(t testing.TB) statement.Report {
 	}
 	return statement.Report{Month: "2026-10", Provider: "Böhm <Hosting> & Söhne", TimeZone: "Europe/London", Rows: []statement.Row{unlimited, closed, adjusted},
 		Totals:  []statement.Total{{Currency: "GBP", AmountExVAT: number("0")}},
-		Unowned: []statement.Unowned{{Meter: "address:192.0.2.77", Class: "external", InOctets: 7}}}
+		Unowned: []statement.Unowned{{Meter: "address:192.0.2.77", Class: "external", InOctets: 7}},
+		Exporters: []statement.Completeness{
+			{Exporter: statement.Exporter{Exporter: "192.0.2.250", MinutesExpected: 44700, MinutesObserved: 44685, Datagrams: 90_000, Records: 2_000_000, ReportedOctets: 10_000_000_000_008,
+				Octets: 10_000_000_000_008, Lost: []statement.Count{{Unit: "datagrams", Reason: "sequence", Count: 12}}, LostOctets: 1_333_333_333, Dropped: []statement.Count{{Unit: "records", Reason: "no_direction", Count: 3}}},
+				Protocols: []string{"ipfix"}, Coverage: 0.99953, OctetsOnce: 9_000_000_000_008, OctetsTransit: 1_000_000_000_000,
+				Gaps: []statement.Gap{{Exporter: "192.0.2.250", From: time.Date(2026, 10, 3, 4, 10, 0, 0, time.UTC), To: time.Date(2026, 10, 3, 4, 15, 0, 0, time.UTC)},
+					{Exporter: "192.0.2.250", From: time.Date(2026, 10, 20, 22, 0, 0, 0, time.UTC), To: time.Date(2026, 10, 20, 22, 10, 0, 0, time.UTC)}}},
+			{Exporter: statement.Exporter{Exporter: "192.0.2.251", MinutesExpected: 44700}}, // never heard
+		}}
 }
 
 func TestFormatsAreWhatOthersRead(t *testing.T) {
@@ -75,6 +83,8 @@ func TestFormatsAreWhatOthersRead(t *testing.T) {
 		}
 	}
 	f("testdata/report.csv", func(b *bytes.Buffer) error { return statement.WriteCSV(b, sample(t)) })
+	f("testdata/unowned.csv", func(b *bytes.Buffer) error { return statement.WriteUnownedCSV(b, sample(t)) })
+	f("testdata/completeness.csv", func(b *bytes.Buffer) error { return statement.WriteCompletenessCSV(b, sample(t)) })
 	f("testdata/report.json", func(b *bytes.Buffer) error { return statement.WriteJSON(b, sample(t)) })
 }
 
@@ -89,8 +99,8 @@ func TestNoCellIsAFormula(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, record := range records {
-		if len(record) != 46 {
-			t.Fatalf("%d columns, want 46", len(record))
+		if len(record) != 47 {
+			t.Fatalf("%d columns, want 47", len(record))
 		}
 		for i, cell := range record {
 			_, err := decimal.NewFromString(cell)

@@ -14,7 +14,8 @@ import (
 
 // WriteXLSX writes the report as a workbook: a summary whose totals are formulas over the rows, the rows
 // under the names that the CSV's columns have, and for the evidence that is given a sheet each of
-// facts, days, hours, ownership, exporters and gaps.
+// facts, days, hours, ownership, exporters and gaps. Traffic that nobody owned and the exporters' completeness
+// have a sheet each, also where there is nothing in it.
 //
 // Cells have types: numbers, local times, texts; a text is never a formula. The file goes to w as it is
 // made: memory grows with the rows of the report, not with the days and hours behind them. evidence is
@@ -34,12 +35,7 @@ func writeXLSX(b *workbook, report Report, evidence Evidences) error {
 			return err
 		}
 	}
-	if len(report.Unowned) > 0 {
-		b.sheet("Unowned", []column{{"meter", 30}, {"class", 12}, {"in_octets", 20}, {"out_octets", 20}})
-		for _, u := range report.Unowned {
-			b.add(textCell(u.Meter), textCell(u.Class), integerCell(u.InOctets), integerCell(u.OutOctets))
-		}
-	}
+	b.ofMonth(report)
 	if len(report.Problems) > 0 {
 		b.sheet("Problems", []column{{"service", 20}, {"problem", 90}})
 		for _, p := range report.Problems {
@@ -72,7 +68,7 @@ func (r Report) title() string {
 // reportColumns are the CSV's, with widths.
 var reportColumns = func() []column {
 	widths := map[string]float64{"customer": 16, "service": 18, "plan": 18, "period_from": 17, "period_to": 17, "time_zone": 16, "direction": 10,
-		"in_octets": 20, "out_octets": 20, "billable_octets": 20, "standard_error_octets": 21, "used": 20, "excess": 20, "billed_quantity": 15, "amount_ex_vat": 14, "statement": 24, "rules": 60}
+		"in_octets": 20, "out_octets": 20, "billable_octets": 20, "standard_error_octets": 21, "used": 20, "excess": 20, "billed_quantity": 15, "amount_ex_vat": 14, "statement": 24, "rules": 60, "disputed": 60}
 	var list []column
 	for _, name := range strings.Split(columns, ",") {
 		c := column{name: name, width: 11}
@@ -108,7 +104,7 @@ func (r Row) typedCells() []cell {
 }
 
 // textColumns are those of the columns behind revision that hold no number.
-var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "pool": true, "pool_customer": true}
+var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "disputed": true, "pool": true, "pool_customer": true}
 
 // summary is the first sheet. Its numbers are formulas, with the values that they have.
 func (b *workbook) summary(report Report, evidence bool) {

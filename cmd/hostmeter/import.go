@@ -7,7 +7,7 @@ import (
 )
 
 func newImport() *cobra.Command {
-	var dryRun, asJSON bool
+	var dryRun, charges, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "import FILE…",
 		Short: "Import customers, services, plans, prices and ownership from YAML or CSV",
@@ -18,9 +18,13 @@ named. Importing the same file twice changes nothing.`,
 	}
 	path := configFlag(cmd)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would change, and change nothing")
+	cmd.Flags().BoolVar(&charges, "charges", false, "print what would change in closed periods, statement by statement, and change nothing")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the difference as JSON")
 	cmd.RunE = func(cmd *cobra.Command, files []string) error {
 		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			if charges {
+				return desk.PreviewImport(cmd.Context(), files, asJSON, cmd.OutOrStdout())
+			}
 			return desk.Import(cmd.Context(), files, dryRun, asJSON, cmd.OutOrStdout())
 		})
 	}

@@ -77,7 +77,7 @@ Start here:
 	})
 	root.AddCommand(
 		newRun(), newCollect(), newAggregate(), newDetect(), newServe(), newDemo(),
-		newReplay(), newBacktest(), newImport(), newVirtualizor(), newUsage(), newGuests(), newStatement(), newHandover(), newIncidents(), newExporters(),
+		newReplay(), newBacktest(), newImport(), newVirtualizor(), newUsage(), newGuests(), newStatement(), newAddresses(), newHandover(), newApproval(), newCredit(), newErase(), newAudit(), newIncidents(), newExporters(),
 		newVerify(), newDoctor(), newConfig(), newUser(), newToken(), newVersion(),
 	)
 	for _, cmd := range root.Commands() {

@@ -14,10 +14,13 @@ func newStatement() *cobra.Command {
 		Use:   "statement",
 		Short: "The month's overage report, and the closing of periods",
 		Long: `A month holds the periods that end in it. A period closes by itself when its hours are sealed and its
-exporters complete; a closed statement never changes, and what arrives later is an adjustment.`,
+exporters complete; a closed statement never changes, and what arrives later is an adjustment.
+
+A period is open (it runs), provisional (it is over, and late usage still counts in it), closing (its hours are sealed),
+closed, or corrected (it has adjustments).`,
 	}
 	path := configFlag(cmd)
-	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementResellers(path), newStatementClose(path), newStatementVerify(path))
+	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementReconcile(path), newStatementResellers(path), newStatementClose(path), newStatementVerify(path))
 	return cmd
 }
 
@@ -55,16 +58,23 @@ func newStatementExport(path *string) *cobra.Command {
 xlsx  the same with types, totals as formulas, and the evidence of the charges
 json  the same with what else is known: totals, unowned traffic, problems
 pdf   what a customer is sent. With --customer ID one file; without, one for each customer: into the
-      folder that -o names, or into a ZIP where its name ends in .zip or it is standard output`,
+      folder that -o names, or into a ZIP where its name ends in .zip or it is standard output
+
+--part names what stands beside the charges, as csv or json; the workbook has unowned and completeness as sheets:
+unowned         traffic of your addresses while no service owned them
+completeness    how much of what each exporter should have told arrived
+reconciliation  what bills beside its witnesses, one line a service and day`,
 		Example: `  hostmeter statement export --month 2026-10 --format xlsx -o october.xlsx
   hostmeter statement export --month 2026-10 --format pdf -o october/
-  hostmeter statement export --month 2026-10 --format pdf --customer c1 -o c1.pdf`,
+  hostmeter statement export --month 2026-10 --format pdf --customer c1 -o c1.pdf
+  hostmeter statement export --month 2026-10 --part reconciliation -o october-days.csv`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
 	flags.StringVar(&o.Format, "format", "csv", "csv, xlsx, pdf or json")
 	flags.StringVar(&o.Customer, "customer", "", "only this customer")
 	flags.StringVar(&o.Reseller, "reseller", "", "only this reseller and everybody that it sells to")
+	flags.StringVar(&o.Part, "part", "charges", "charges, unowned, completeness or reconciliation")
 	flags.StringVarP(&o.Output, "output", "o", "", "file, or folder of PDFs (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		return withDesk(cmd, *path, func(desk *app.Desk) error {
@@ -128,15 +138,46 @@ as its reseller, or that has a rate_bought. Charges are those of the periods tha
 	return cmd
 }
 
-func newStatementClose(path *string) *cobra.Command {
-	return &cobra.Command{
-		Use: "close", Short: "Close the periods that are due now, without waiting for the next round", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withDesk(cmd, *path, func(desk *app.Desk) error {
-				return desk.CloseDue(cmd.Context(), cmd.OutOrStdout())
-			})
-		},
+func newStatementReconcile(path *string) *cobra.Command {
+	var o app.ReconcileOptions
+	cmd := &cobra.Command{
+		Use: "reconcile --month 2026-10", Short: "Compare what bills with the other meters of each service, day by day", Args: cobra.NoArgs,
+		Long: `Address meters against vNICs against switch ports, of each UTC day whose hours are sealed, in octets of layer 3 as the
+customer sees them. The band follows from the sizes of the packets, the sampling error and what was not observed. A day outside
+its band holds the line of its period, until a decision to release it is imported:
+
+  decisions:
+    - {id: d1, service: s1, decision: release, from: 2026-10-15T00:00:00Z, by: Jane Roe, reason: the backup VLAN has no exporter}
+
+Where a witness is missing the day is not compared, which is no mismatch. Without --all only the days are printed on which
+something does not agree. For a file: hostmeter statement export --part reconciliation.`,
 	}
+	cmd.Flags().StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
+	cmd.Flags().StringVar(&o.Service, "service", "", "only this service")
+	cmd.Flags().BoolVar(&o.All, "all", false, "all days")
+	cmd.Flags().BoolVar(&o.JSON, "json", false, "print JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return desk.Reconcile(cmd.Context(), o, cmd.OutOrStdout())
+		})
+	}
+	return cmd
+}
+
+func newStatementClose(path *string) *cobra.Command {
+	var dryRun, asJSON bool
+	cmd := &cobra.Command{Use: "close", Short: "Close the periods that are due now, without waiting for the next round", Args: cobra.NoArgs}
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be closed and adjusted, and write nothing")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print a dry run as JSON")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			if dryRun {
+				return desk.PreviewClosing(cmd.Context(), asJSON, cmd.OutOrStdout())
+			}
+			return desk.CloseDue(cmd.Context(), cmd.OutOrStdout())
+		})
+	}
+	return cmd
 }
 
 func newStatementVerify(path *string) *cobra.Command {

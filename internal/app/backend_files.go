@@ -35,6 +35,9 @@ func (d reporter) WriteReport(ctx context.Context, q httpapi.ReportQuery, w io.W
 		}
 		return report, nil
 	}
+	if q.Part != "" && q.Part != "charges" {
+		return d.writePart(ctx, q, w)
+	}
 	switch q.Format {
 	case "csv", "json":
 		report, err := d.report(ctx, string(q.Month))

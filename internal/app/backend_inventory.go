@@ -80,6 +80,30 @@ func (d inventoryDesk) Ownership(ctx context.Context) ([]httpapi.Ownership, erro
 	})
 }
 
+func (d inventoryDesk) Changes(ctx context.Context) ([]httpapi.Change, error) {
+	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.ContractChange { return s.Changes() }, func(c inventory.ContractChange) httpapi.Change {
+		return httpapi.Change{Service: c.Service, At: c.At.UTC().Format(time.RFC3339Nano), Plan: c.Plan, Quota: c.Quota.String()}
+	})
+}
+
+func (d inventoryDesk) Decisions(ctx context.Context) ([]httpapi.Decision, error) {
+	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.Decision { return s.Decisions() }, decisionToAPI)
+}
+
+func decisionToAPI(d inventory.Decision) httpapi.Decision {
+	return httpapi.Decision{
+		ID: d.ID, Service: d.Service, Decision: string(d.Kind), From: timeText(d.From), Until: timeText(d.Until),
+		Direction: string(d.Direction), Revokes: d.Revokes, By: d.By, Reason: d.Reason,
+	}
+}
+
+func timeText(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format(time.RFC3339Nano)
+}
+
 func fromSnapshot[T, U any](ctx context.Context, d inventoryDesk, list func(*inventory.Snapshot) []T, convert func(T) U) ([]U, error) {
 	snapshot, err := d.inventory.Snapshot(ctx)
 	if err != nil {
@@ -115,7 +139,7 @@ func dateText(d rating.Date) string {
 }
 
 // Put adds or changes the rows of a change, all or nothing.
-func (d inventoryDesk) Put(ctx context.Context, change httpapi.InventoryChange, _ httpapi.Actor) (httpapi.Difference, error) {
+func (d inventoryDesk) Put(ctx context.Context, change httpapi.InventoryChange, by httpapi.Actor) (httpapi.Difference, error) {
 	text, err := json.Marshal(change)
 	if err != nil {
 		return httpapi.Difference{}, err
@@ -130,7 +154,7 @@ func (d inventoryDesk) Put(ctx context.Context, change httpapi.InventoryChange, 
 			rows = append(rows, inventory.Row{Section: section, Cells: cells(row), Where: fmt.Sprintf("%s[%d]", section, i)})
 		}
 	}
-	difference, err := d.inventory.Put(ctx, rows, false)
+	difference, err := d.inventory.PutBy(ctx, string(by), rows)
 	return differenceToAPI(difference), inventoryFault(err)
 }
 
@@ -155,12 +179,12 @@ func cells(row map[string]any) map[string]string {
 }
 
 // Import reads files of the import format, all or nothing.
-func (d inventoryDesk) Import(ctx context.Context, files []httpapi.ImportFile, dryRun bool, _ httpapi.Actor) (httpapi.Difference, error) {
+func (d inventoryDesk) Import(ctx context.Context, files []httpapi.ImportFile, dryRun bool, by httpapi.Actor) (httpapi.Difference, error) {
 	list := make([]inventory.File, len(files))
 	for i, f := range files {
 		list[i] = inventory.File{Name: f.Name, Text: f.Text}
 	}
-	difference, err := d.inventory.Import(ctx, list, dryRun)
+	difference, err := d.inventory.ImportBy(ctx, string(by), list, dryRun)
 	return differenceToAPI(difference), inventoryFault(err)
 }
 

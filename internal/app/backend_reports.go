@@ -128,10 +128,10 @@ func (d summarizer) Summary(ctx context.Context, month httpapi.Month, now time.T
 func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time) httpapi.ServiceSummary {
 	out := httpapi.ServiceSummary{
 		Service: row.Service, Customer: row.Customer, Plan: row.Plan, PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo,
-		TimeZone: row.TimeZone, State: "closed", Direction: string(row.Direction),
+		TimeZone: row.TimeZone, State: string(row.State), Direction: string(row.Direction),
 		InOctets: uint64(max(row.InOctets, 0)), OutOctets: uint64(max(row.OutOctets, 0)), Billable: uint64(max(row.BillableOctets, 0)),
 		Quota: quotaOf(row), Unit: string(row.Unit), Used: row.Used, Currency: row.Currency, Coverage: knownShare(row.Coverage),
-		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom),
+		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom), Hold: row.Hold,
 	}
 	if row.Pool != nil {
 		out.Pool = row.Pool.Pool
@@ -143,10 +143,6 @@ func summaryOfRow(snapshot *inventory.Snapshot, row statement.Row, now time.Time
 		used, amount := row.Used, row.AmountExVAT
 		out.Forecast, out.Overage = &used, &amount
 		return out
-	}
-	out.State = "open"
-	if !now.Before(row.PeriodTo) {
-		out.State = "closing"
 	}
 	out.Forecast, out.Overage = forecast(snapshot, row, now)
 	return out

@@ -13,6 +13,7 @@ import (
 	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/ledger"
 	"hostmeter/aggregator/series"
+	"hostmeter/aggregator/utilisation"
 	"hostmeter/collector"
 	"hostmeter/detector"
 	"hostmeter/detector/notify"
@@ -38,6 +39,7 @@ type Config struct {
 	Ledger     ledger.Config       `yaml:"ledger"`
 	Aggregator aggregator.Config   `yaml:"aggregator"`
 	Handover   export.Config       `yaml:"handover"`
+	Addresses  utilisation.Terms   `yaml:"addresses"`
 	Detector   detector.Config     `yaml:"detector"`
 	Notify     notify.Config       `yaml:"notify"`
 	Series     series.Config       `yaml:"series"`
@@ -68,6 +70,7 @@ func DefaultConfig() Config {
 		Ledger:     ledger.DefaultConfig(),
 		Aggregator: aggregator.DefaultConfig(),
 		Handover:   export.DefaultConfig(),
+		Addresses:  utilisation.DefaultTerms(),
 		Detector:   detector.DefaultConfig(),
 		Notify:     notify.DefaultConfig(),
 		Series:     series.DefaultConfig(),
@@ -125,6 +128,7 @@ func (c Config) Validate() error {
 		{"ledger", c.Ledger.Validate},
 		{"aggregator", c.Aggregator.Validate},
 		{"handover", c.Handover.Validate},
+		{"addresses", c.Addresses.Validate},
 		{"detector", c.Detector.Validate},
 		{"notify", c.Notify.Validate},
 		{"series", c.Series.Validate},

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os/user"
@@ -48,6 +49,11 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		return nil, &HintError{Err: fmt.Errorf("open the ledger: %w", err), Hint: "check ledger.store, that the server runs, and that this user may use it"}
 	}
 	if err := db.Migrate(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
+	}
+	// Where something still reads the old rows, the next start takes them out of the files.
+	if err := inventory.SealNames(ctx, db); err != nil && !errors.Is(err, store.ErrNotScrubbed) {
 		_ = db.Close()
 		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
 	}

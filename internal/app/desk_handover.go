@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/export"
+	"hostmeter/aggregator/ledger"
 	"hostmeter/aggregator/statement"
 	"hostmeter/internal/doctor"
 )
@@ -70,7 +71,11 @@ func (d *Desk) ListHandover(ctx context.Context, all, asJSON bool, w io.Writer) 
 	}
 	rows := [][]string{{"RECEIVER", "CHARGE", "STATE", "STATEMENT", "REVISION", "CUSTOMER", "AMOUNT EX VAT", "REMOTE", "NOTE"}}
 	for _, c := range charges {
-		rows = append(rows, []string{c.Receiver, c.Key, string(c.State), c.Statement, strconv.Itoa(c.Revision), c.Customer, c.Amount + " " + c.Currency, c.Remote, oneLine(c.LastError)})
+		note := oneLine(c.LastError)
+		if c.Approval == ledger.ApprovalWaiting {
+			note = strings.TrimPrefix(note+"; waits for approval", "; ")
+		}
+		rows = append(rows, []string{c.Receiver, c.Key, string(c.State), c.Statement, strconv.Itoa(c.Revision), c.Customer, c.Amount + " " + c.Currency, c.Remote, note})
 	}
 	if err := printTable(w, rows); err != nil || len(feeds) == 0 {
 		return err

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/statement"
 	"hostmeter/internal/httpapi"
 )
 
@@ -38,6 +40,7 @@ type ExportOptions struct {
 	Customer string
 	Reseller string // with everybody that it sells to
 	Service  string
+	Part     string // of the report: charges, unowned, completeness or reconciliation
 	Output   string
 }
 
@@ -53,7 +56,7 @@ func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Reseller: o.Reseller}, w))
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Reseller: o.Reseller, Part: o.Part}, w))
 }
 
 // ExportFolder writes a PDF for each customer into the folder o.Output.
@@ -99,7 +102,7 @@ func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w i
 	if asJSON {
 		return printJSON(w, report.Rows)
 	}
-	rows := [][]string{{"CUSTOMER", "SERVICE", "PLAN", "PERIOD", "USED", "QUOTA", "EXCESS", "BILLED", "AMOUNT EX VAT", "COVERAGE", "STATEMENT"}}
+	rows := [][]string{{"CUSTOMER", "SERVICE", "PLAN", "PERIOD", "USED", "QUOTA", "EXCESS", "BILLED", "AMOUNT EX VAT", "COVERAGE", "STATE", "STATEMENT"}}
 	for _, r := range report.Rows {
 		quota, coverage, name := "unlimited", "?", r.Statement
 		if !r.Unlimited {
@@ -108,13 +111,19 @@ func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w i
 		if r.Coverage >= 0 {
 			coverage = fmt.Sprintf("%.3f %%", 100*r.Coverage)
 		}
-		if r.Provisional {
-			name = "(open)"
+		switch {
+		case r.Provisional:
+			name = "-"
+		case r.Revision > 1:
+			name += fmt.Sprintf(" (revision %d)", r.Revision)
+		}
+		if r.Hold != "" {
+			name = "(held)"
 		}
 		rows = append(rows, []string{
 			r.Customer, r.Service, r.Plan, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
 			r.Used.StringFixed(3) + " " + string(r.Unit), quota, r.Excess.StringFixed(3), r.BilledQuantity.String(),
-			r.AmountExVAT.StringFixed(2) + " " + r.Currency, coverage, name,
+			r.AmountExVAT.StringFixed(2) + " " + r.Currency, coverage, string(r.State), name,
 		})
 	}
 	return printTable(w, rows)
@@ -133,6 +142,39 @@ func (d *Desk) ShowStatement(ctx context.Context, name string, w io.Writer) erro
 	if err == nil && !found {
 		return &HintError{Err: fmt.Errorf("no statement %s", name), Hint: `"hostmeter statement list" shows their names`}
 	}
+	return err
+}
+
+// PreviewClosing prints what a closing would do now, and does nothing.
+func (d *Desk) PreviewClosing(ctx context.Context, asJSON bool, w io.Writer) error {
+	preview, err := d.ledger.Preview(ctx, d.inventory, d.clock.Now())
+	if err != nil {
+		return err
+	}
+	return printPreview(w, preview, asJSON)
+}
+
+func printPreview(w io.Writer, preview ledger.Preview, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, preview)
+	}
+	rows := [][]string{{"WHAT", "CUSTOMER", "STATEMENT", "PERIOD", "IN", "OUT", "AMOUNT EX VAT"}}
+	for _, list := range []struct {
+		what string
+		rows []statement.Row
+	}{{"would close", preview.Statements}, {"would adjust", preview.Adjustments}} {
+		for _, r := range list.rows {
+			rows = append(rows, []string{list.what, r.Customer, r.Statement, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
+				strconv.FormatInt(r.InOctets, 10), strconv.FormatInt(r.OutOctets, 10), r.AmountExVAT.StringFixed(2) + " " + r.Currency})
+		}
+	}
+	if err := printTable(w, rows); err != nil {
+		return err
+	}
+	for _, p := range preview.Problems {
+		fmt.Fprintf(w, "would wait: %s: %s\n", p.Service, p.Text)
+	}
+	_, err := fmt.Fprintln(w, "nothing was written")
 	return err
 }
 

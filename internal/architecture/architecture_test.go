@@ -18,7 +18,7 @@ import (
 // pure packages take values and a time and return values.
 var pure = []string{
 	"collector/netflow", "collector/sflow", "collector/tally",
-	"aggregator/rating", "aggregator/statement",
+	"aggregator/rating", "aggregator/reconcile", "aggregator/statement", "aggregator/utilisation",
 	"detector/rule", "detector/baseline",
 }
 

@@ -19,7 +19,7 @@ import (
 // finance, noc, admin; "public" for everybody.
 var wanted = map[string]string{
 	"GET /api/v1/me": "fna", "GET /api/v1/usage": "fna", "GET /api/v1/usage-records": "fa", "GET /api/v1/summary": "fa",
-	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa", "GET /api/v1/resellers": "fa",
+	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa", "GET /api/v1/resellers": "fa", "GET /api/v1/addresses": "fa", "POST /api/v1/addresses/notices": "fa",
 	"GET /api/v1/incidents": "na", "GET /api/v1/incidents/{id}": "na", "POST /api/v1/incidents/{id}/ack": "na",
 	"POST /api/v1/incidents/{id}/silence": "na", "POST /api/v1/incidents/{id}/resolve": "na",
 	"GET /api/v1/exporters": "na", "GET /api/v1/meters/{id}/history": "fna", "GET /api/v1/top": "na",
@@ -29,9 +29,13 @@ var wanted = map[string]string{
 	"GET /api/v1/prefixes": "fna", "GET /api/v1/ownership": "fna",
 	"PUT /api/v1/customers": "a", "PUT /api/v1/services": "a", "PUT /api/v1/plans": "a", "PUT /api/v1/prices": "a",
 	"PUT /api/v1/prefixes": "a", "PUT /api/v1/ownership": "a", "POST /api/v1/import": "a", "POST /api/v1/reload": "a",
+	"POST /api/v1/customers/{id}/erase": "a", "GET /api/v1/audit": "fa", "GET /api/v1/changes": "fa", "POST /api/v1/changes": "fa",
+	"GET /api/v1/decisions": "fa", "POST /api/v1/decisions": "fa", "GET /api/v1/credits": "fa", "POST /api/v1/credits": "fa", "POST /finance/credits": "fa",
+	"GET /api/v1/preview": "fa", "POST /api/v1/preview": "fa",
+	"GET /api/v1/approvals": "fa", "POST /api/v1/approvals": "fa", "POST /finance/approvals": "fa", "POST /admin/erase": "a",
 	"GET /api/v1/openapi.yaml": "public", "GET /healthz": "public", "GET /readyz": "public", "GET /metrics": "public",
 	"GET /static/{file}": "public", "GET /login": "public", "POST /login": "public", "POST /logout": "public",
-	"GET /{$}": "fna", "GET /finance": "fa", "GET /resellers": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
+	"GET /{$}": "fna", "GET /finance": "fa", "GET /resellers": "fa", "GET /finance/reconciliation": "fa", "GET /finance/unowned": "fa", "GET /finance/completeness": "fa", "GET /finance/addresses": "fa", "POST /finance/addresses/notice": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
 	"POST /incidents/{id}/silence": "na", "POST /incidents/{id}/resolve": "na", "GET /meters/{id}": "fna", "GET /admin": "a",
 }
 
@@ -525,5 +529,40 @@ func TestPanicsAreAnswered(t *testing.T) {
 	}()
 	if !strings.Contains(s.log.String(), "request panicked") {
 		t.Error("the log does not tell of the panic")
+	}
+}
+
+// TestFormsOfFinanceAndAdmin sends the forms of the pages, as a browser does.
+func TestFormsOfFinanceAndAdmin(t *testing.T) {
+	s := newSite(t)
+	f := func(role auth.Role, path, body string, status int, call string) {
+		t.Helper()
+		before := len(s.fake.calls)
+		w := s.ask(role, "POST", path, body, "Content-Type", "application/x-www-form-urlencoded")
+		got := strings.Join(s.fake.calls[before:], "\n")
+		if w.Code != status || got != call {
+			t.Errorf("%s %s: status %d and %q, want %d and %q: %.200s", path, body, w.Code, got, status, call, w.Body)
+		}
+	}
+	by := "token:token-" + string(auth.Finance)
+	f(auth.Finance, "/finance/approvals", "number=17&do=approve", 303, "approve [17] by "+by)
+	f(auth.Finance, "/finance/approvals", "number=17&do=waive&reason=goodwill", 303, "waive [17] by "+by+": goodwill")
+	f(auth.Finance, "/finance/approvals", "number=17&do=waive&reason=", 422, "")
+	f(auth.Finance, "/finance/approvals", "do=approve", 422, "")
+	f(auth.Finance, "/finance/approvals", "number=x&do=approve", 400, "")
+	f(auth.Finance, "/finance/approvals", "number=99&do=approve", 409, "")
+	f(auth.Finance, "/finance/credits", "statement=s101/2026-10-01&reason=late", 303, "credit s101/2026-10-01 by "+by+": late")
+	f(auth.Finance, "/finance/credits", "statement=s101/2026-10-01&reason=", 422, "")
+	f(auth.Admin, "/admin/erase", "customer=c01&confirm=c02&reason=letter", 422, "")
+	f(auth.Admin, "/admin/erase", "customer=c01&confirm=c01&reason=letter", 303, "erase c01 by token:token-"+string(auth.Admin)+": letter")
+	f(auth.Finance, "/admin/erase", "customer=c02&confirm=c02&reason=letter", 403, "")
+	page := s.ask(auth.Finance, "GET", "/finance", "").Body.String()
+	for _, want := range []string{`name="number" value="17" checked`, "60.00 GBP", `name="statement" value="s101/2026-10-01"`, "2026-12-01"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the finance page has no %s", want)
+		}
+	}
+	if page := s.ask(auth.Admin, "GET", "/admin", "").Body.String(); strings.Contains(page, "Ada Ltd") || !strings.Contains(page, "erase customer") {
+		t.Error("the admin page names who was erased, or has no audit")
 	}
 }

@@ -24,8 +24,12 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 	if s.deps.Backend.Reports == nil {
 		return unavailable("the report")
 	}
-	p := readParams(r, s.zone, "format", "customer", "reseller")
-	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer"), Reseller: p.text("reseller")}
+	p := readParams(r, s.zone, "format", "customer", "reseller", "part")
+	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer"), Reseller: p.text("reseller"),
+		Part: p.choice("part", "charges", "charges", "unowned", "completeness", "reconciliation")}
+	if query.Part != "charges" && (query.Customer != "" || query.Reseller != "" || query.Format != "csv" && query.Format != "json") {
+		p.fail("part", "goes with format csv or json, and with no customer or reseller", "for example ?part=unowned&format=csv")
+	}
 	if err := p.error(); err != nil {
 		return err
 	}
@@ -35,6 +39,8 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 	}
 	name, extension := "hostmeter-report-"+string(query.Month), query.Format
 	switch {
+	case query.Part != "charges":
+		name = "hostmeter-" + query.Part + "-" + string(query.Month)
 	case query.Format == "pdf" && query.Customer == "":
 		name, extension = "hostmeter-statements-"+string(query.Month), "zip"
 	case query.Format == "pdf": // it goes on to the customer

@@ -14,8 +14,15 @@ type Backend struct {
 	Records    UsageRecordReader
 	Reports    Reporter
 	Summary    Summarizer
+	Checks     Checker
+	Addresses  AddressDesk
 	Incidents  IncidentDesk
 	Inventory  Inventory
+	Eraser     Eraser
+	Credits    CreditDesk
+	Approvals  ApprovalDesk
+	Preview    Previewer
+	AuditLog   AuditLog
 	Exporters  ExporterWatcher
 	Meters     MeterReader
 	Readiness  func(ctx context.Context) error                  // nil: always ready
@@ -82,12 +89,31 @@ type ReportQuery struct {
 	Format   string
 	Customer string // empty is all
 	Reseller string // its own rows and those of everybody that it sells to; empty is all
+	// Part is charges, unowned, completeness or reconciliation; the last three are of all customers, as csv or json.
+	Part string
 }
 
 // ResellersQuery chooses a roll-up; Format is json or csv.
 type ResellersQuery struct {
 	Month            Month
 	Reseller, Format string // no reseller is all of them
+}
+
+// Checker gives finance what stands beside the charges of a month.
+type Checker interface {
+	// Reconciliation returns the days of the periods that end in month, by customer, service and day.
+	Reconciliation(ctx context.Context, month Month) ([]ReconciledDay, error)
+	Unowned(ctx context.Context, month Month) ([]UnownedMeter, error)
+	Completeness(ctx context.Context, month Month) ([]ExporterMonth, error)
+}
+
+// AddressDesk knows how addresses are used, and keeps the notices.
+type AddressDesk interface {
+	Utilisation(ctx context.Context) ([]AddressUse, error)
+	// WriteUtilisation writes the same as CSV.
+	WriteUtilisation(ctx context.Context, w io.Writer) error
+	// GiveNotice records a notice and returns the prefix as it stands then; ErrNotFound, ErrConflict (none is due), *InvalidError.
+	GiveNotice(ctx context.Context, notice AddressNotice, by Actor) (AddressUse, error)
 }
 
 // EvidenceQuery chooses evidence; Format is json, xlsx or pdf.
@@ -130,11 +156,52 @@ type Inventory interface {
 	Prices(ctx context.Context) ([]Price, error)
 	Prefixes(ctx context.Context) ([]Prefix, error)
 	Ownership(ctx context.Context) ([]Ownership, error)
+	Changes(ctx context.Context) ([]Change, error)
+	Decisions(ctx context.Context) ([]Decision, error)
 	// Put adds or changes what is named, all or nothing; *InvalidError names what is wrong.
 	Put(ctx context.Context, change InventoryChange, by Actor) (Difference, error)
 	// Import reads files of the import format, all or nothing; with dryRun it only tells the
 	// difference. *InvalidError names each wrong line.
 	Import(ctx context.Context, files []ImportFile, dryRun bool, by Actor) (Difference, error)
+}
+
+// Previewer says what a change would make of closed periods, before it is made.
+type Previewer interface {
+	// Preview returns what the next closing would do if files of the import format were imported; with none, as
+	// things are. Nothing is written. *InvalidError names each wrong line.
+	Preview(ctx context.Context, files []ImportFile) (Preview, error)
+}
+
+// ApprovalDesk lets charges go to billing systems, where the provider wants a person to.
+type ApprovalDesk interface {
+	// Unapproved returns the charges that wait, by number.
+	Unapproved(ctx context.Context) ([]Unapproved, error)
+	// Approve and Waive decide about charges, all or none; ErrConflict where one does not wait, *InvalidError.
+	Approve(ctx context.Context, numbers []int64, by Actor) error
+	Waive(ctx context.Context, numbers []int64, reason string, by Actor) error
+}
+
+// CreditDesk deals with credits that come late.
+type CreditDesk interface {
+	// Credits returns those that wait for a person.
+	Credits(ctx context.Context) ([]Credit, error)
+	// AllowCredit decides that one is given; the next closing gives it. ErrNotFound where none waits for the
+	// statement, *InvalidError.
+	AllowCredit(ctx context.Context, statement, reason string, by Actor) (Decision, error)
+}
+
+// Eraser destroys the names of customers.
+type Eraser interface {
+	// Erase destroys a customer's name and e-mail address for good; ErrNotFound, *InvalidError. A second call
+	// changes nothing, and goes over the files again.
+	Erase(ctx context.Context, customer, reason string, by Actor) (Erased, error)
+}
+
+// AuditLog knows who has done what, and why.
+type AuditLog interface {
+	// AuditEvents returns at most limit events behind a number, the oldest first; of one subject where it is not
+	// empty.
+	AuditEvents(ctx context.Context, subject string, after int64, limit int) ([]AuditEvent, error)
 }
 
 // ExporterWatcher knows how the sources are.

@@ -219,7 +219,7 @@ func TestPagesFitAPhone(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, width := range []int64{390, 1280} {
-		for _, path := range []string{"/finance", "/finance?month=2026-01", "/noc", "/incidents/i-0007", "/incidents/i-0003", "/meters/address:192.0.2.9", "/admin", "/nothing"} {
+		for _, path := range []string{"/finance", "/finance?month=2026-01", "/finance/reconciliation", "/finance/unowned", "/finance/completeness", "/finance/addresses", "/noc", "/incidents/i-0007", "/incidents/i-0003", "/meters/address:192.0.2.9", "/admin", "/nothing"} {
 			if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 900), chromedp.Navigate(base+path)); err != nil {
 				t.Fatal(err)
 			}

@@ -164,7 +164,7 @@ type ServiceSummary struct {
 	PeriodFrom   time.Time        `json:"period_from"`
 	PeriodTo     time.Time        `json:"period_to"`
 	TimeZone     string           `json:"time_zone"`
-	State        string           `json:"state"` // open, closing (over, not yet closed), closed
+	State        string           `json:"state"` // open, provisional (over, not all sealed), closing (sealed), closed, corrected
 	Direction    string           `json:"direction"`
 	InOctets     uint64           `json:"in_octets"`
 	OutOctets    uint64           `json:"out_octets"`
@@ -181,6 +181,8 @@ type ServiceSummary struct {
 	Coverage            *float64         `json:"coverage"`
 	StandardErrorOctets uint64           `json:"standard_error_octets"`
 	RuleFrom            string           `json:"rule_from"`
+	// Hold says why the period is held until a person decides; empty where it is not.
+	Hold string `json:"hold"`
 }
 
 // IncidentFilter selects incidents; empty fields select all.

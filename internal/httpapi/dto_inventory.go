@@ -1,5 +1,7 @@
 package httpapi
 
+import "time"
+
 // The inventory's rows have the names of the import file, and its texts: "10 TB", RFC 3339 times, plain dates.
 
 // Customer buys services. Name and Email are personal data.
@@ -10,6 +12,29 @@ type Customer struct {
 	Reseller *string `json:"reseller"` // id of the customer who resells to this one
 	// RateBought is what a reseller has bought for all its customers together, "500 Mbit/s"; null where nothing is agreed.
 	RateBought *string `json:"rate_bought"`
+}
+
+// Erased is a customer whose name is destroyed.
+type Erased struct {
+	Customer string    `json:"customer"`
+	At       time.Time `json:"at"`
+	Already  bool      `json:"already"`  // it had been erased before
+	Scrubbed bool      `json:"scrubbed"` // the store's files do not hold it any more; else erase it again
+	// Rewritten counts notes in which the name stood; Remaining are decisions that still name the customer;
+	// Running are its services that are not closed.
+	Rewritten int      `json:"rewritten"`
+	Remaining []string `json:"remaining"`
+	Running   []string `json:"running"`
+}
+
+// AuditEvent is one deed of a person, or of a program with a token.
+type AuditEvent struct {
+	Seq     int64     `json:"seq"`
+	At      time.Time `json:"at"`
+	Actor   string    `json:"actor"`
+	Action  string    `json:"action"`
+	Subject string    `json:"subject"`
+	Reason  string    `json:"reason"`
 }
 
 // Rules are the settings of a plan, or those of a service that win over its plan's; empty: not said here.
@@ -107,6 +132,77 @@ type InventoryChange struct {
 	Prices    []Price     `json:"prices,omitempty"`
 	Prefixes  []Prefix    `json:"prefixes,omitempty"`
 	Ownership []Ownership `json:"ownership,omitempty"`
+	Changes   []Change    `json:"changes,omitempty"`
+	Decisions []Decision  `json:"decisions,omitempty"`
+}
+
+// Change is another plan or quota that is ordered for a running service. An upgrade takes effect at At, a downgrade
+// on the first anniversary after it on which the commitment is over.
+type Change struct {
+	Service string `json:"service"`
+	At      string `json:"at"`              // RFC 3339
+	Plan    string `json:"plan,omitempty"`  // empty: the same
+	Quota   string `json:"quota,omitempty"` // empty: as it was, or the new plan's
+}
+
+// Decision is what a person has decided about a service, and why. It is never changed, only revoked by another one.
+type Decision struct {
+	ID        string `json:"id"`
+	Service   string `json:"service"`
+	Decision  string `json:"decision"`            // exclude, estimate, lower_bound, ignore, zero, waive, credit, revoke
+	From      string `json:"from,omitempty"`      // RFC 3339
+	Until     string `json:"until,omitempty"`     // RFC 3339; of an exclusion
+	Direction string `json:"direction,omitempty"` // in, out, sum; of an exclusion
+	Revokes   string `json:"revokes,omitempty"`   // the id that a revocation is of
+	By        string `json:"by"`
+	Reason    string `json:"reason"`
+}
+
+// Preview is what the next closing would do.
+type Preview struct {
+	Statements  []PreviewRow `json:"statements"`  // periods that would close
+	Adjustments []PreviewRow `json:"adjustments"` // differences to closed ones
+	Problems    []string     `json:"problems"`    // what would wait, and for what
+}
+
+// PreviewRow is a line that would be written; those of an adjustment are signed differences.
+type PreviewRow struct {
+	Statement  string    `json:"statement"`
+	Revision   int       `json:"revision"` // 1: a period that would close
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	InOctets   int64     `json:"in_octets"`
+	OutOctets  int64     `json:"out_octets"`
+	Amount     string    `json:"amount_ex_vat"`
+	Currency   string    `json:"currency"`
+}
+
+// Unapproved is a closed charge that is handed over only after a person has approved it.
+type Unapproved struct {
+	Number     int64     `json:"number"` // of the statement
+	Statement  string    `json:"statement"`
+	Revision   int       `json:"revision"`
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	ClosedAt   time.Time `json:"closed_at"`
+	Amount     string    `json:"amount_ex_vat"`
+	Currency   string    `json:"currency"`
+}
+
+// Credit is an amount in a customer's favour that comes after the window for credits, and waits for a person.
+type Credit struct {
+	Statement  string    `json:"statement"`
+	Customer   string    `json:"customer"`
+	Service    string    `json:"service"`
+	PeriodFrom time.Time `json:"period_from"`
+	PeriodTo   time.Time `json:"period_to"`
+	Amount     string    `json:"amount_ex_vat"` // above zero
+	Currency   string    `json:"currency"`
+	Until      *string   `json:"until"` // the day from which on it is not given; null: it waits for ever
 }
 
 // ImportFile is one file of an import. Its name tells its kind: *.yaml, or KIND.csv.

@@ -71,7 +71,7 @@ func newFake() *fake {
 }
 
 func (f *fake) backend() Backend {
-	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Incidents: f, Inventory: f, Exporters: f, Meters: f,
+	return Backend{Usage: f, Records: f, Reports: f, Summary: f, Checks: f, Addresses: f, Incidents: f, Inventory: f, Eraser: f, AuditLog: f, Credits: f, Approvals: f, Preview: f, Exporters: f, Meters: f,
 		Readiness: func(context.Context) error { return f.failing }, Reload: func(context.Context) error { f.call("reload"); return f.failing },
 		OwnerNames: func(context.Context) (Names, error) {
 			names := Names{}
@@ -82,6 +82,68 @@ func (f *fake) backend() Backend {
 		},
 		Audit: func(_ context.Context, by Actor, deed string) { f.call("audit " + string(by) + " " + deed) },
 	}
+}
+
+func (f *fake) Changes(context.Context) ([]Change, error) {
+	return []Change{{Service: "s101", At: "2026-10-12T00:00:00Z", Quota: "20 TB"}}, f.failing
+}
+
+func (f *fake) Decisions(context.Context) ([]Decision, error) {
+	return []Decision{{ID: "d1", Service: "s101", Decision: "waive", From: "2026-09-15T00:00:00Z", By: "user:ada", Reason: "goodwill"}}, f.failing
+}
+
+func (f *fake) Preview(_ context.Context, files []ImportFile) (Preview, error) {
+	if len(files) > 0 && string(files[0].Text) == "wrong" {
+		return Preview{}, &InvalidError{Message: "1 line is wrong", Hint: "correct it", Lines: []string{"import.yaml:1: wrong"}}
+	}
+	return Preview{Adjustments: []PreviewRow{{Statement: "s101/2026-10-01", Revision: 2, Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day),
+		PeriodTo: f.now.Add(-30 * day), InOctets: -5, Amount: "-60.00", Currency: "GBP"}}}, f.failing
+}
+
+func (f *fake) Unapproved(context.Context) ([]Unapproved, error) {
+	return []Unapproved{{Number: 17, Statement: "s101/2026-10-01", Revision: 1, Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day),
+		PeriodTo: f.now.Add(-30 * day), ClosedAt: f.now, Amount: "60.00", Currency: "GBP"}}, f.failing
+}
+
+func (f *fake) Approve(_ context.Context, numbers []int64, by Actor) error {
+	if !slices.Equal(numbers, []int64{17}) {
+		return fmt.Errorf("number %d: %w", numbers, ErrConflict)
+	}
+	f.call(fmt.Sprintf("approve %d by %s", numbers, by))
+	return f.failing
+}
+
+func (f *fake) Waive(_ context.Context, numbers []int64, reason string, by Actor) error {
+	f.call(fmt.Sprintf("waive %d by %s: %s", numbers, by, reason))
+	return f.failing
+}
+
+func (f *fake) Credits(context.Context) ([]Credit, error) {
+	return []Credit{{Statement: "s101/2026-10-01", Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day), PeriodTo: f.now.Add(-30 * day),
+		Amount: "60.00", Currency: "GBP", Until: ptr("2026-12-01")}}, f.failing
+}
+
+func (f *fake) AllowCredit(_ context.Context, statement, reason string, by Actor) (Decision, error) {
+	if statement != "s101/2026-10-01" {
+		return Decision{}, fmt.Errorf("credit of %s: %w", statement, ErrNotFound)
+	}
+	f.call("credit " + statement + " by " + string(by) + ": " + reason)
+	return Decision{ID: "d-1", Service: "s101", Decision: "credit", From: "2026-10-01T00:00:00Z", By: string(by), Reason: reason}, f.failing
+}
+
+func (f *fake) Erase(_ context.Context, customer, reason string, by Actor) (Erased, error) {
+	for i := range f.customers {
+		if f.customers[i].ID == customer {
+			f.customers[i].Name, f.customers[i].Email = "", ""
+			f.call("erase " + customer + " by " + string(by) + ": " + reason)
+			return Erased{Customer: customer, At: f.now, Scrubbed: true}, f.failing
+		}
+	}
+	return Erased{}, fmt.Errorf("customer %s: %w", customer, ErrNotFound)
+}
+
+func (f *fake) AuditEvents(_ context.Context, subject string, _ int64, _ int) ([]AuditEvent, error) {
+	return []AuditEvent{{Seq: 1, At: f.now, Actor: "user:ada", Action: "erase customer", Subject: "c01", Reason: "letter"}}, f.failing
 }
 
 func (f *fake) call(what string) {

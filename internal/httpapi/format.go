@@ -45,6 +45,14 @@ func octetsText(octets uint64) string {
 	return scaled(float64(octets), "B")
 }
 
+// figureText is a count of octets that may not be there.
+func figureText(octets *int64) string {
+	if octets == nil {
+		return missing
+	}
+	return octetsText(uint64(max(*octets, 0)))
+}
+
 func bitRateText(v float64) string    { return scaled(v, "bit/s") }
 func packetRateText(v float64) string { return scaled(v, "packet/s") }
 

@@ -100,6 +100,8 @@ type adminView struct {
 	Exporters *Exporters
 	Users     []auth.User
 	Tokens    []auth.Token
+	Audit     []AuditEvent // the newest first
+	Erasure   bool         // whether this process can erase
 	Inventory bool
 }
 
@@ -132,6 +134,10 @@ func (s *Server) pageAdmin(w http.ResponseWriter, r *http.Request, who auth.Iden
 		return err
 	}
 	if view.Tokens, err = s.deps.Auth.Tokens(r.Context()); err != nil {
+		return err
+	}
+	view.Erasure = s.deps.Backend.Eraser != nil
+	if view.Audit, err = s.newestAudit(r); err != nil {
 		return err
 	}
 	s.render(w, r, http.StatusOK, "admin", who, view)

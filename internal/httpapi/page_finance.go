@@ -27,6 +27,8 @@ type financeView struct {
 	Unowned        Unowned
 	Units          []string // what the units mean
 	Sort           string
+	Credits        []Credit // that wait for a person
+	Unapproved     []Unapproved
 }
 
 func (v financeView) title() string { return "Finance " + v.Month.Title() }
@@ -78,6 +80,16 @@ func (s *Server) pageFinance(w http.ResponseWriter, r *http.Request, who auth.Id
 	}
 	view := newFinanceView(summary, order)
 	view.Months, view.Current = months, month == current
+	if s.deps.Backend.Approvals != nil {
+		if view.Unapproved, err = s.deps.Backend.Approvals.Unapproved(r.Context()); err != nil {
+			return err
+		}
+	}
+	if s.deps.Backend.Credits != nil {
+		if view.Credits, err = s.deps.Backend.Credits.Credits(r.Context()); err != nil {
+			return err
+		}
+	}
 	s.render(w, r, http.StatusOK, "finance", who, view)
 	return nil
 }
@@ -91,7 +103,7 @@ func newFinanceView(summary Summary, order string) financeView {
 		view.Rows = append(view.Rows, row)
 		view.InOctets += service.InOctets
 		view.OutOctets += service.OutOctets
-		view.Charged = view.Charged && service.State == "closed"
+		view.Charged = view.Charged && (service.State == "closed" || service.State == "corrected")
 		units[service.Unit] = true
 		switch row.Level {
 		case "over":

@@ -45,7 +45,8 @@ type problemView struct {
 	Request       string
 }
 
-var pageNames = []string{"login", "finance", "resellers", "noc", "incident", "meter", "admin", "problem"}
+var pageNames = []string{"login", "finance", "resellers", "noc", "incident", "meter", "admin", "problem",
+	"reconciliation", "unowned", "completeness", "addresses"}
 
 func parsePages(zone *time.Location) (map[string]*template.Template, error) {
 	layout, err := template.New("layout.html").Funcs(pageFuncs(zone)).ParseFS(web.Files, "templates/layout.html", "templates/parts.html")
@@ -83,13 +84,22 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"counts":   countsText,
 		"count":    func(n int) string { return countText(n) },
 		"ucount":   func(n uint64) string { return countText(n) },
+		"icount":   func(n int64) string { return countText(n) },
 		"value":    func(v *float64, unit string) string { return valueText(*v, unit) },
 		"segment":  pathSegment,
 		"add":      func(a, b uint64) uint64 { return a + b },
 		"sorted": func(v financeView, key, text string) map[string]any {
 			return map[string]any{"Month": v.Month, "Key": key, "Text": text, "Active": v.Sort == key}
 		},
-		"actor": func(by string) string { return strings.TrimPrefix(by, "user:") },
+		"monthhead": func(page, title string, v any) map[string]any {
+			return map[string]any{"Page": page, "Title": title, "View": v}
+		},
+		"figure": figureText,
+		"words":  func(name string) string { return strings.ReplaceAll(name, "_", " ") },
+		"join":   func(list []string) string { return strings.Join(list, "; ") },
+		"day":    func(at time.Time) string { return at.UTC().Format("2006-01-02") },
+		"date":   func(at time.Time) string { return at.In(zone).Format("2006-01-02") },
+		"actor":  func(by string) string { return strings.TrimPrefix(by, "user:") },
 		"plural": func(n int, one, many string) string {
 			if n == 1 {
 				return one
@@ -115,7 +125,8 @@ var assets = func() string {
 }()
 
 // titles of the pages; the incident's and the meter's are their own.
-var titles = map[string]string{"login": "Log in", "finance": "Finance", "resellers": "Resellers", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem"}
+var titles = map[string]string{"login": "Log in", "finance": "Finance", "resellers": "Resellers", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem",
+	"reconciliation": "Reconciliation", "unowned": "Unowned traffic", "completeness": "Completeness", "addresses": "Addresses"}
 
 // render writes a page, whole or not at all.
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, who auth.Identity, body any) {

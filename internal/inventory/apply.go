@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -90,13 +92,18 @@ type Difference struct {
 	Changed   int    `json:"changed"`
 	Unchanged int    `json:"unchanged"`
 	Edits     []Edit `json:"edits"`
+	// Nameless are the customers that were erased and that the rows still name: their names are not taken.
+	Nameless []string `json:"nameless,omitempty"`
 }
 
-// Lines returns the edits as a person reads them.
+// Lines returns the edits, and what was not taken, as a person reads them.
 func (d Difference) Lines() []string {
-	lines := make([]string, len(d.Edits))
-	for i, edit := range d.Edits {
-		lines[i] = edit.String()
+	lines := make([]string, 0, len(d.Edits)+len(d.Nameless))
+	for _, edit := range d.Edits {
+		lines = append(lines, edit.String())
+	}
+	for _, customer := range d.Nameless {
+		lines = append(lines, "! customer "+customer+": was erased; its name and e-mail address are not taken: take them out of the file")
 	}
 	return lines
 }
@@ -109,17 +116,22 @@ const conflictRetries = 5
 //
 // Errors: *InvalidError, store's.
 func (inv *Inventory) Put(ctx context.Context, rows []Row, dryRun bool) (Difference, error) {
-	return inv.put(ctx, rows, nil, dryRun)
+	return inv.put(ctx, "", rows, nil, dryRun)
 }
 
-func (inv *Inventory) put(ctx context.Context, rows []Row, faults []Fault, dryRun bool) (difference Difference, err error) {
+// PutBy is Put, with who does it in the audit log.
+func (inv *Inventory) PutBy(ctx context.Context, by string, rows []Row) (Difference, error) {
+	return inv.put(ctx, by, rows, nil, false)
+}
+
+func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []Fault, dryRun bool) (difference Difference, err error) {
 	for range conflictRetries {
 		run := inv.db.Update
 		if dryRun {
 			run = inv.db.View
 		}
 		err = run(ctx, func(tx *store.Tx) error {
-			difference, err = putRows(ctx, tx, rows, faults, dryRun)
+			difference, err = putRows(ctx, tx, by, rows, faults, dryRun)
 			return err
 		})
 		if !store.IsConflict(err) {
@@ -133,17 +145,22 @@ func (inv *Inventory) put(ctx context.Context, rows []Row, faults []Fault, dryRu
 	return difference, nil
 }
 
-func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+// changed returns the stored inventory on its way to what rows make of it. Errors: *InvalidError, store's.
+func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
 	s, err := load(ctx, tx)
 	if err != nil {
-		return Difference{}, fmt.Errorf("read inventory: %w", err)
+		return nil, fmt.Errorf("read inventory: %w", err)
 	}
 	if slices.ContainsFunc(rows, func(row Row) bool { return row.Section == kindChange.section || row.Section == kindMember.section }) {
 		if s.closedTo, err = readClosedTo(ctx, tx); err != nil {
-			return Difference{}, err
+			return nil, err
 		}
 	}
-	c, err := changeOf(s, rows, faults, tx.Now)
+	return changeOf(s, rows, faults, tx.Now)
+}
+
+func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+	c, err := changed(ctx, tx, rows, faults)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -151,7 +168,10 @@ func putRows(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault, dryR
 	if dryRun || len(difference.Edits) == 0 {
 		return difference, nil
 	}
-	return difference, c.write(ctx, tx)
+	if err := c.write(ctx, tx); err != nil || by == "" {
+		return difference, err
+	}
+	return difference, c.note(ctx, tx, by, difference)
 }
 
 // changeOf puts rows into a state. Errors: *InvalidError.
@@ -200,6 +220,7 @@ type change struct {
 	where     map[string]Row // by section and key: the row of this change that has it
 	edits     []edit
 	unchanged int
+	nameless  []string
 }
 
 // edit is a row to write. old is nil for one that is added.
@@ -224,6 +245,9 @@ func (c *change) add(k *kind, row Row) {
 		if row.Cells[column] == "" {
 			c.fault(row.at(column), "%s: missing", column)
 		}
+	}
+	if k == &kindCustomer {
+		row = c.withoutErased(row)
 	}
 	f := &fields{get: func(column string) string { return row.Cells[column] }}
 	if len(c.faults) > before {
@@ -251,6 +275,13 @@ func (c *change) add(k *kind, row Row) {
 	if k == &kindDecision && old != nil {
 		c.fault(row.Where, "decision %s is made and is not changed: revoke it by another one", k.keyOf(text))
 	}
+	if k == &kindDecision {
+		c.checkNameless(row, k.keyOf(text))
+		c.checkCredit(row, k.keyOf(text))
+	}
+	if (k == &kindCustomer || k == &kindService) && old == nil && strings.Contains(text[0], "@") {
+		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])
+	}
 	if k == &kindPrice && old != nil {
 		c.checkPriceVersion(row, k.keyOf(text))
 	}
@@ -261,6 +292,20 @@ func (c *change) add(k *kind, row Row) {
 		c.checkMemberTime(row, old, c.members.rows[k.keyOf(text)], map[string]*time.Location{})
 	}
 	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
+}
+
+// withoutErased takes the name out of a row about a customer that was erased: a file that is imported each night
+// still has it, and neither brings it back nor is refused for it.
+func (c *change) withoutErased(row Row) Row {
+	id := row.Cells["id"]
+	if c.customers.rows[id].Erased.IsZero() || row.Cells["name"] == "" && row.Cells["email"] == "" {
+		return row
+	}
+	c.nameless = append(c.nameless, id)
+	row.Cells = maps.Clone(row.Cells)
+	delete(row.Cells, "name")
+	delete(row.Cells, "email")
+	return row
 }
 
 // put reads a row of any kind into its table and returns its former and its new text; nothing is put
@@ -284,7 +329,7 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 	case &kindPlan:
 		return c.plans.put(f)
 	case &kindCustomer:
-		return c.customers.put(f)
+		return c.putCustomer(f)
 	case &kindService:
 		return c.services.put(f)
 	case &kindPool:
@@ -297,6 +342,17 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 		return c.decisions.put(f)
 	}
 	return c.ownership.put(f)
+}
+
+// putCustomer keeps what no row says: that the customer was erased.
+func (c *change) putCustomer(f *fields) (old, text []string) {
+	erased := c.customers.rows[f.get("id")].Erased
+	if old, text = c.customers.put(f); text != nil {
+		customer := c.customers.rows[text[0]]
+		customer.Erased = erased
+		c.customers.rows[text[0]] = customer
+	}
+	return old, text
 }
 
 func (t *table[T]) put(f *fields) (old, text []string) {
@@ -314,7 +370,7 @@ func (t *table[T]) put(f *fields) (old, text []string) {
 }
 
 func (c *change) difference() Difference {
-	d := Difference{Unchanged: c.unchanged, Edits: []Edit{}}
+	d := Difference{Unchanged: c.unchanged, Edits: []Edit{}, Nameless: c.nameless}
 	for _, e := range c.edits {
 		shown := Edit{Kind: e.kind.name, Key: e.kind.keyOf(e.new), Added: e.old == nil}
 		if shown.Added {
@@ -362,6 +418,23 @@ func (c *change) write(ctx context.Context, tx *store.Tx) error {
 	return nil
 }
 
+// note writes who has changed the inventory, and each order, into the audit log.
+func (c *change) note(ctx context.Context, tx *store.Tx, by string, d Difference) error {
+	events := []audit.Event{{Actor: by, Action: "change inventory", Reason: fmt.Sprintf("%d rows added, %d changed", d.Added, d.Changed)}}
+	for _, e := range c.edits {
+		if e.kind == &kindChange {
+			order := strings.TrimSpace("at " + e.new[1] + ": " + strings.TrimSpace(e.new[2]+" "+e.new[3]))
+			events = append(events, audit.Event{Actor: by, Action: "order change", Subject: e.new[0], Reason: order})
+		}
+	}
+	for _, event := range events {
+		if err := audit.Add(ctx, tx, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func writeEdit(ctx context.Context, tx *store.Tx, version int64, e edit) error {
 	columns := e.kind.table()
 	switch e.kind {
@@ -369,6 +442,8 @@ func writeEdit(ctx context.Context, tx *store.Tx, version int64, e edit) error {
 		return writeOwnership(ctx, tx, version, e)
 	case &kindDecision:
 		return writeDecision(ctx, tx, version, e)
+	case &kindCustomer:
+		return writeCustomer(ctx, tx, e)
 	case &kindProvider:
 		if _, err := tx.Exec(ctx, `DELETE FROM provider`); err != nil {
 			return err

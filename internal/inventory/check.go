@@ -13,6 +13,7 @@ import (
 // check holds the whole state that would be to the promises of the package.
 func (c *change) check() {
 	for _, customer := range c.customers.sorted() {
+		c.checkCustomer(customer)
 		c.checkReseller(customer)
 	}
 	zones := map[string]*time.Location{}
@@ -59,6 +60,13 @@ func (c *change) faultIn(k *kind, key, column, format string, args ...any) {
 		where = row.at(column)
 	}
 	c.fault(where, column+": "+format, args...)
+}
+
+// checkCustomer wants a name of who is imported, unless it was erased.
+func (c *change) checkCustomer(customer Customer) {
+	if row, ok := c.where["customers "+customer.ID]; ok && customer.Name == "" && customer.Erased.IsZero() {
+		c.fault(row.at("name"), "name: missing")
+	}
 }
 
 func (c *change) checkReseller(customer Customer) {

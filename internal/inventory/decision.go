@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 	"hostmeter/schemas"
 )
@@ -27,10 +28,10 @@ type Decision struct {
 
 func parseDecisionKind(text string) (rating.DecisionKind, error) {
 	switch k := rating.DecisionKind(text); k {
-	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideWaive, decideRevoke:
+	case rating.DecideExclude, rating.DecideEstimate, rating.DecideLowerBound, rating.DecideIgnore, rating.DecideZero, rating.DecideRelease, rating.DecideWaive, rating.DecideCredit, decideRevoke:
 		return k, nil
 	}
-	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, waive or revoke", text)
+	return "", fmt.Errorf("%q: want exclude, estimate, lower_bound, ignore, zero, release, waive, credit or revoke", text)
 }
 
 func parseSides(text string) (rating.Direction, error) {
@@ -114,6 +115,38 @@ func (c *change) checkDecision(d Decision, contract func(service string) (rating
 	}
 }
 
+// checkNameless refuses a decision that names its service's customer: statements keep it, and its hash, for good.
+func (c *change) checkNameless(row Row, id string) {
+	d := c.decisions.rows[id]
+	customer := c.customers.rows[c.services.rows[d.Service].Customer]
+	for column, text := range map[string]string{"by": d.By, "reason": d.Reason} {
+		if customer.namedIn(text) {
+			c.fault(row.at(column), "%s: it names the customer, and statements keep it for good: write %s instead", column, customer.ID)
+		}
+	}
+}
+
+// checkCredit refuses a new decision to credit a period that is not over, or is over for too long.
+func (c *change) checkCredit(row Row, id string) {
+	d := c.decisions.rows[id]
+	service, ok := c.services.rows[d.Service]
+	if d.Kind != rating.DecideCredit || !ok {
+		return
+	}
+	contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, map[string]*time.Location{})
+	if err != nil {
+		return // it is a fault of the service
+	}
+	period := contract.Schedule.PeriodAt(d.From)
+	window := c.provider.ClaimWindow.Or(rating.DefaultClaimWindow)
+	switch ends, _ := window.Ends(period, contract.Schedule.Zone); {
+	case c.now.Before(period.To):
+		c.fault(row.at("from"), "from: the period that contains it ends on %s: there is nothing to credit yet", rating.DateOf(period.To.In(contract.Schedule.Zone)))
+	case window.Over(period, contract.Schedule.Zone, c.now):
+		c.fault(row.at("from"), "from: the period that contains it could be credited until %s: no claim is made %s after a period (provider: claim_window)", ends, window)
+	}
+}
+
 // inForce returns the decisions about each service that are not revoked, in the order in which they were made.
 func (s *state) inForce() map[string][]rating.Decision {
 	revoked := map[string]bool{}
@@ -137,7 +170,16 @@ func writeDecision(ctx context.Context, tx *store.Tx, version int64, e edit) err
 		args = append(args, cell)
 	}
 	columns := e.kind.table()
-	_, err := tx.Exec(ctx, `INSERT INTO decision (`+strings.Join(columns, ", ")+`, recorded_at, recorded_version) VALUES (?`+
+	f := &fields{get: cellOf(e.kind, e.new)}
+	d := readDecision(f)
+	if len(f.errs) > 0 {
+		return f.errs[0].err
+	}
+	err := audit.Add(ctx, tx, audit.Event{Actor: d.By, Action: "decide " + string(d.Kind), Subject: d.Service, Reason: d.ID + ": " + d.Reason})
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO decision (`+strings.Join(columns, ", ")+`, recorded_at, recorded_version) VALUES (?`+
 		strings.Repeat(", ?", len(columns)+1)+`)`, append(args, tx.Now.UnixNano(), version)...)
 	return err
 }
@@ -174,9 +216,21 @@ type DecidedSpan struct {
 // DecidedSpans returns the spans of the decisions that were recorded by versions in (after, through]. It is
 // asked by whoever has told charges before.
 func (s *Snapshot) DecidedSpans(after, through int64) []DecidedSpan {
+	return s.decidedSpans(func(d Decision) bool { return d.RecordedVersion > after && d.RecordedVersion <= through })
+}
+
+// DecidedBetween returns the spans of the decisions that a state of the inventory has and another has not.
+func DecidedBetween(before, after *Snapshot) []DecidedSpan {
+	return after.decidedSpans(func(d Decision) bool {
+		_, known := before.decisionByID[d.ID]
+		return !known
+	})
+}
+
+func (s *Snapshot) decidedSpans(keep func(Decision) bool) []DecidedSpan {
 	var spans []DecidedSpan
 	for _, d := range s.decisions {
-		if d.RecordedVersion <= after || d.RecordedVersion > through {
+		if !keep(d) {
 			continue
 		}
 		about := d

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hostmeter/internal/store"
 )
 
 // File is one file of an import. Its name tells its kind: *.yaml or *.yml is the whole format, and
@@ -32,14 +34,38 @@ const (
 //
 // Errors: *InvalidError names every line that is wrong; store's.
 func (inv *Inventory) Import(ctx context.Context, files []File, dryRun bool) (Difference, error) {
+	return inv.ImportBy(ctx, "", files, dryRun)
+}
+
+// ImportBy is Import, with who does it in the audit log.
+func (inv *Inventory) ImportBy(ctx context.Context, by string, files []File, dryRun bool) (Difference, error) {
 	rows, faults := ReadFiles(files)
-	difference, err := inv.put(ctx, rows, faults, dryRun)
+	difference, err := inv.put(ctx, by, rows, faults, dryRun)
 	var invalid *InvalidError
 	if errors.As(err, &invalid) && len(invalid.Faults) > maxFaults {
 		more := len(invalid.Faults) - maxFaults
 		invalid.Faults = append(invalid.Faults[:maxFaults:maxFaults], Fault{Where: "import", Text: fmt.Sprintf("and %d more", more)})
 	}
 	return difference, err
+}
+
+// PreviewImport returns the inventory as it is, and as files would make it. Nothing is written.
+//
+// Errors: *InvalidError; store's.
+func (inv *Inventory) PreviewImport(ctx context.Context, files []File) (before, asked *Snapshot, err error) {
+	if before, err = inv.Snapshot(ctx); err != nil {
+		return nil, nil, err
+	}
+	rows, faults := ReadFiles(files)
+	err = inv.db.View(ctx, func(tx *store.Tx) error {
+		c, err := changed(ctx, tx, rows, faults)
+		if err != nil {
+			return err
+		}
+		asked, err = newSnapshot(before.Version, c.state)
+		return err
+	})
+	return before, asked, err
 }
 
 // Preview returns the inventory that files alone make, imported one after the other at now, without a

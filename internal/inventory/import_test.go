@@ -88,7 +88,7 @@ func TestContractOfTheExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if contract.Quota.Value.String() != "10 TB" || contract.Quota.Level != "plan" || contract.RuleFrom() != "plan" ||
+	if contract.Quota.Value.String() != "10 TB" || contract.Quota.Level != "plan" || contract.RuleFrom(contract.Schedule.PeriodAt(time.Time{})) != "plan" ||
 		contract.Zone.Value != "Europe/London" || contract.Zone.Level != "provider" || contract.Currency.Level != "contract" ||
 		contract.Opened.String() != "2026-01-31" || contract.Bills.Value != "address" {
 		t.Fatalf("got %+v", contract)

@@ -62,11 +62,27 @@ type Provider struct {
 	Name     string          `json:"name"`
 	Currency string          `json:"currency"`
 	Rounding rating.Rounding `json:"rounding"`
+	// CreditWindow is how long after a period what it was charged too much is credited by itself, ClaimWindow how
+	// long a person may decide to credit it. rating has what they are where they are not set.
+	CreditWindow rating.Window `json:"credit_window"`
+	ClaimWindow  rating.Window `json:"claim_window"`
+	// Approval says whether charges wait for a person before they are handed over.
+	Approval Approval `json:"approval"`
 	Rules
 }
 
+// Approval says what a charge waits for before it is handed over.
+type Approval string
+
+// The approvals.
+const (
+	ApprovalNone     Approval = "none"     // nothing; so where it is not set
+	ApprovalRequired Approval = "required" // a person's approval
+)
+
 // Customer is who pays. Reseller is the customer that sold to it, or empty. RateBought is what a reseller
-// has bought for itself and all its customers together, or no quantity.
+// has bought for itself and all its customers together, or no quantity. ID is what everything else keeps of a
+// customer, for good; Name and Email are empty once they are erased.
 type Customer struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -74,6 +90,8 @@ type Customer struct {
 	Reseller string `json:"reseller"`
 
 	RateBought rating.Quantity `json:"rate_bought"`
+	// Erased is when the name was destroyed; zero where it was not.
+	Erased time.Time `json:"erased,omitzero"`
 }
 
 // Plan is what services are sold as.

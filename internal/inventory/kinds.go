@@ -30,7 +30,7 @@ var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bill
 // The kinds, in the order in which they may refer to each other.
 var (
 	kindProvider = kind{section: "provider", name: "provider", columns: slices.Concat([]string{"name", "time_zone", "currency"},
-		ruleColumns[:len(ruleColumns)-1], []string{"rounding"}), required: []string{"name", "time_zone", "currency"}}
+		ruleColumns[:len(ruleColumns)-1], []string{"rounding", "credit_window", "claim_window", "approval"}), required: []string{"name", "time_zone", "currency"}}
 	kindPrefix = kind{section: "prefixes", name: "prefix", columns: []string{"prefix", "exporters"}, keys: 1,
 		required: []string{"prefix"}}
 	kindPrice = kind{section: "prices", name: "price", columns: []string{"sku", "place", "currency", "from", "noticed", "per", "begun", "amount"},
@@ -39,7 +39,7 @@ var (
 	kindPlan = kind{section: "plans", name: "plan", columns: slices.Concat([]string{"name", "class"}, ruleColumns), keys: 1,
 		required: []string{"name"}}
 	kindCustomer = kind{section: "customers", name: "customer", columns: []string{"id", "name", "email", "reseller", "rate_bought"}, keys: 1,
-		required: []string{"id", "name"}}
+		required: []string{"id"}} // and a name, unless it was erased
 	kindService = kind{section: "services", name: "service", columns: slices.Concat([]string{"id", "customer", "plan", "place", "currency", "opened", "closed", "committed_until"}, ruleColumns),
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
 	kindChange = kind{section: "changes", name: "contract_change", columns: []string{"service", "at", "plan", "quota"},
@@ -86,6 +86,9 @@ func (c Customer) Cells() map[string]string { return kindCustomer.cells(c.row())
 
 // Cells returns a service as a Row says everything about it; what is not set is empty.
 func (s Service) Cells() map[string]string { return kindService.cells(s.row()) }
+
+// Cells returns a decision as a Row says everything about it.
+func (d Decision) Cells() map[string]string { return kindDecision.cells(d.row()) }
 
 func (k *kind) cells(row []string) map[string]string {
 	cells := make(map[string]string, len(row))
@@ -270,12 +273,24 @@ func readProvider(f *fields) Provider {
 		Currency: read(f, "currency", parseCurrency),
 		Rounding: read(f, "rounding", rating.ParseRounding),
 		Rules:    readRules(f),
+
+		CreditWindow: read(f, "credit_window", rating.ParseWindow),
+		ClaimWindow:  read(f, "claim_window", rating.ParseWindow),
+		Approval:     read(f, "approval", parseApproval),
 	}
+}
+
+func parseApproval(text string) (Approval, error) {
+	switch a := Approval(text); a {
+	case ApprovalNone, ApprovalRequired:
+		return a, nil
+	}
+	return "", fmt.Errorf("%q: want none or required", text)
 }
 
 func (p Provider) row() []string {
 	rules := p.Rules.row()
-	return slices.Concat([]string{p.Name, p.TimeZone, p.Currency}, rules[:len(rules)-1], []string{string(p.Rounding)})
+	return slices.Concat([]string{p.Name, p.TimeZone, p.Currency}, rules[:len(rules)-1], []string{string(p.Rounding), p.CreditWindow.String(), p.ClaimWindow.String(), string(p.Approval)})
 }
 
 func readCustomer(f *fields) Customer {

@@ -286,6 +286,9 @@ func (s *Snapshot) SellsTo(reseller, customer string) bool {
 	return sellsTo(s.customers, reseller, customer)
 }
 
+// Named says whether the name of a customer may be kept: it was not erased.
+func (s *Snapshot) Named(customer string) bool { return s.customers[customer].Erased.IsZero() }
+
 // Services returns all services by id. The slice is the snapshot's own: it is only read.
 func (s *Snapshot) Services() []Service { return s.ordered }
 

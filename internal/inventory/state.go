@@ -111,7 +111,7 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadTable(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.pools), loadTable(ctx, tx, s.members), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
+		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.pools), loadTable(ctx, tx, s.members), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {
@@ -154,8 +154,24 @@ func cellOf(k *kind, cells []string) func(string) string {
 	}
 }
 
+// OwnersAt returns who owned what as it was believed at a version of the inventory, with the prefixes of now and
+// nothing else. It is asked by whoever computes again what was told then.
+func OwnersAt(ctx context.Context, tx *store.Tx, version int64) (*Snapshot, error) {
+	s := newState()
+	err := errors.Join(loadTable(ctx, tx, s.prefixes), loadOwnershipWhere(ctx, tx, s.ownership,
+		`recorded_version <= ? AND (superseded_version = 0 OR superseded_version > ?)`, version, version))
+	if err != nil {
+		return nil, err
+	}
+	return newSnapshot(version, s)
+}
+
 func loadOwnership(ctx context.Context, tx *store.Tx, t *table[Ownership]) error {
-	rows, err := tx.Query(ctx, `SELECT meter_key, service, valid_from, valid_until, recorded_at FROM ownership WHERE superseded_version = 0`)
+	return loadOwnershipWhere(ctx, tx, t, `superseded_version = 0`)
+}
+
+func loadOwnershipWhere(ctx context.Context, tx *store.Tx, t *table[Ownership], condition string, args ...any) error {
+	rows, err := tx.Query(ctx, `SELECT meter_key, service, valid_from, valid_until, recorded_at FROM ownership WHERE `+condition, args...)
 	if err != nil {
 		return fmt.Errorf("read ownership: %w", err)
 	}
@@ -238,6 +254,30 @@ func OwnershipChanges(ctx context.Context, tx *store.Tx, after, through int64) (
 		return nil, err
 	}
 	return changesBetween(superseded, recorded), nil
+}
+
+// ChangesBetween returns the spans whose ownership differs in two states of the inventory.
+func ChangesBetween(before, after *Snapshot) []Change {
+	return changesBetween(spansBeyond(before, after), spansBeyond(after, before))
+}
+
+// spansBeyond returns the rows of ownership that a state has and another has not.
+func spansBeyond(s, other *Snapshot) []ownedSpan {
+	known := make(map[ownedSpan]bool, len(other.ownership))
+	for _, o := range other.ownership {
+		known[o.span()] = true
+	}
+	var spans []ownedSpan
+	for _, o := range s.ownership {
+		if span := o.span(); !known[span] {
+			spans = append(spans, span)
+		}
+	}
+	return spans
+}
+
+func (o Ownership) span() ownedSpan {
+	return ownedSpan{key: string(o.Key), service: o.Service, from: nanoseconds(o.From), until: nanoseconds(o.Until)}
 }
 
 // changesBetween leaves out what is the same before and after, as the past of an ownership that was

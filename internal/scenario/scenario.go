@@ -67,6 +67,8 @@ type Line struct {
 	Amount    string `yaml:"amount"` // "60.00 GBP"
 	Slots     string `yaml:"slots"`  // "8640, 12 missing"
 	Hold      string `yaml:"hold"`   // a part of it
+	// RuleFrom is the strongest level that made the charge.
+	RuleFrom string `yaml:"rule_from"`
 	// Pool is "p1, 3 services, 12 TB of 10 TB, 2 TB billed, 120.00 GBP": all that the pool used, its quota and
 	// its charge. Share is "6000000000000 of 12000000000000 octets": the service's use of the pool's.
 	Pool  string `yaml:"pool"`
@@ -97,6 +99,7 @@ func (l Line) Differences(got Line) []string {
 	f("price", got.Price, l.Price)
 	f("amount", got.Amount, l.Amount)
 	f("slots", got.Slots, l.Slots)
+	f("rule_from", got.RuleFrom, l.RuleFrom)
 	f("pool", got.Pool, l.Pool)
 	f("share", got.Share, l.Share)
 	if !strings.Contains(got.Hold, l.Hold) || l.Hold == "" && got.Hold != "" {

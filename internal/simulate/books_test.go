@@ -2,7 +2,6 @@ package simulate
 
 import (
 	"math/big"
-	"net/netip"
 	"testing"
 	"time"
 
@@ -46,14 +45,10 @@ func TestSpread(t *testing.T) {
 func TestOwnerAt(t *testing.T) {
 	p := days(1, 35)
 	h := p.Highlights()
+	w := p.world()
 	f := func(address string, at time.Time, want string) {
 		t.Helper()
-		a := netip.MustParseAddr(address)
-		got := ""
-		if s := p.ownerAt(netip.PrefixFrom(a, a.BitLen()), at); s != nil {
-			got = s.id
-		}
-		if got != want {
+		if got := w.OwnerAt("address:"+address, at); got != want {
 			t.Errorf("%s belongs at %s to %q, want %q", address, at, got, want)
 		}
 	}

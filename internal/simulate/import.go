@@ -7,25 +7,20 @@ import (
 	"time"
 )
 
-// Import returns the import file (YAML) with prefixes, prices, plans, customers, services and
-// ownership.
+// Import returns the import file (YAML) with prefixes, prices, plans, customers, services, ownership,
+// orders and decisions.
 func (p *Provider) Import() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "provider: {name: Example Hosting, time_zone: %s, currency: GBP}\n", zoneName)
 	p.importPrefixes(&b)
 	b.WriteString("prices:\n")
 	for _, r := range prices {
-		fmt.Fprintf(&b, "  - {sku: overage, place: %s, currency: %s, from: %s, noticed: %s, per: %s, begun: %t, amount: %q}\n",
-			r.place, r.currency, r.from, r.noticed, r.unitText, r.begun, r.amount)
+		fmt.Fprintf(&b, "  - {sku: %s, place: %s, currency: %s, from: %s, noticed: %s, per: %s, begun: %t, amount: %q}\n",
+			r.SKU, r.Place, r.Currency, r.From, r.Noticed, r.Per, r.Begun, r.Amount)
 	}
 	b.WriteString("plans:\n")
 	for _, pl := range plans {
-		block := ""
-		if pl.block != 0 {
-			block = ", block: " + pl.blockText
-		}
-		fmt.Fprintf(&b, "  - {name: %s, class: %s, quota: %s, direction: %s, period: %s%s}\n",
-			pl.name, pl.class, pl.quotaText, pl.direction, pl.period, block)
+		fmt.Fprintf(&b, "  - {name: %s, class: %s%s}\n", pl.name, pl.class, pl.settings())
 	}
 	b.WriteString("customers:\n")
 	for _, c := range p.customers {
@@ -36,6 +31,8 @@ func (p *Provider) Import() []byte {
 		fmt.Fprintf(&b, "  - {id: %s, name: %s, email: %s, reseller: %s}\n", c.id, c.name, c.email, reseller)
 	}
 	p.importServices(&b)
+	b.Write(p.world().Orders())
+	b.Write(p.world().Decided())
 	return b.Bytes()
 }
 
@@ -51,12 +48,12 @@ func (p *Provider) importPrefixes(b *bytes.Buffer) {
 func (p *Provider) importServices(b *bytes.Buffer) {
 	b.WriteString("services:\n")
 	for _, s := range p.services {
-		quota := ""
-		if s.quotaText != "" {
-			quota = ", quota: " + s.quotaText
+		closed := ""
+		if s.closed != "" {
+			closed = ", closed: " + s.closed
 		}
-		fmt.Fprintf(b, "  - {id: %s, customer: %s, plan: %s, place: %s, currency: %s, opened: %s, bills: address%s}\n",
-			s.id, s.customer.id, s.plan.name, s.place, s.currency, s.opened.Format(time.DateOnly), quota)
+		fmt.Fprintf(b, "  - {id: %s, customer: %s, plan: %s, place: %s, opened: %s, bills: address%s%s}\n",
+			s.id, s.customer.id, s.plan.name, s.place, s.opened.Format(time.DateOnly), closed, s.settings())
 	}
 	b.WriteString("ownership:\n")
 	for _, o := range p.owners {

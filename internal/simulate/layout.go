@@ -6,8 +6,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
-	_ "time/tzdata" // the provider's zone must be known on any machine
 
+	"hostmeter/internal/simulate/oracle"
 	"hostmeter/schemas"
 )
 
@@ -30,16 +30,6 @@ type plan struct {
 	blockText   string
 }
 
-// price is one version of what a unit of excess costs at a place.
-type price struct {
-	place, currency string
-	from, noticed   string // dates
-	unit            uint64 // octets
-	unitText        string
-	begun           bool
-	amount          string
-}
-
 type customer struct {
 	id, name, email, reseller string
 }
@@ -53,9 +43,12 @@ type service struct {
 	opened   time.Time // local midnight
 	guest    *guest    // nil unless it is a virtual server that we see from below
 
-	// The contract's own quota, which wins over the plan's; 0 and empty where it has none.
-	quota     uint64
-	quotaText string
+	// own are the contract's own settings, which win over the plan's; closed is a date or empty.
+	own       oracle.Settings
+	closed    string
+	aim       bool // it uses a share of its quota that the racks say
+	orders    []oracle.Order
+	decisions []oracle.Decision
 }
 
 // ownership is true in [from, until); until is zero where it has no end.
@@ -96,14 +89,18 @@ var plans = []plan{
 	{"vps-100", "vps", 100 * gigabyte, "100 GB", "sum", "calendar", 0, ""},
 }
 
-var prices = []price{
-	{"london", "GBP", "2026-01-01", "2025-12-01", terabyte, "TB", true, "60.00"},
-	{"manchester", "GBP", "2026-01-01", "2025-12-01", terabyte, "TB", true, "30.00"},
-	{"manchester", "GBP", "2026-10-15", "2026-10-01", terabyte, "TB", true, "36.00"}, // for periods that begin later
-	{"hannover", "GBP", "2026-01-01", "2025-12-01", terabyte, "TB", true, "180.00"},
-	{"chicago", "USD", "2026-01-01", "2025-12-01", terabyte, "TB", true, "30.00"},
-	{"new-york", "USD", "2026-01-01", "2025-12-01", terabyte, "TB", true, "20.00"},
-	{"prague", "GBP", "2026-01-01", "2025-12-01", gigabyte, "GB", false, "0.047"},
+var prices = []oracle.Price{
+	{SKU: "overage", Place: "london", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "TB", Begun: true, Amount: "60.00"},
+	{SKU: "overage", Place: "manchester", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "TB", Begun: true, Amount: "30.00"},
+	{SKU: "overage", Place: "manchester", Currency: "GBP", From: "2026-10-15", Noticed: "2026-10-01", Per: "TB", Begun: true, Amount: "36.00"}, // for periods that begin later
+	{SKU: "overage", Place: "hannover", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "TB", Begun: true, Amount: "180.00"},
+	{SKU: "overage", Place: "chicago", Currency: "USD", From: "2026-01-01", Noticed: "2025-12-01", Per: "TB", Begun: true, Amount: "30.00"},
+	{SKU: "overage", Place: "new-york", Currency: "USD", From: "2026-01-01", Noticed: "2025-12-01", Per: "TB", Begun: true, Amount: "20.00"},
+	{SKU: "overage", Place: "prague", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "GB", Amount: "0.047"},
+	{SKU: "burst", Place: "london", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "Mbit/s", Begun: true, Amount: "10.00"},
+	{SKU: "burst", Place: "manchester", Currency: "GBP", From: "2026-01-01", Noticed: "2025-12-01", Per: "Mbit/s", Begun: true, Amount: "5.00"},
+	{SKU: "burst", Place: "chicago", Currency: "USD", From: "2026-01-01", Noticed: "2025-12-01", Per: "Mbit/s", Amount: "7.00"},
+	{SKU: "burst", Place: "new-york", Currency: "USD", From: "2026-01-01", Noticed: "2025-12-01", Per: "Mbit/s", Begun: true, Amount: "5.00"},
 }
 
 // rack is a row of services behind one exporter.
@@ -168,12 +165,13 @@ func (p *Provider) layServices() {
 		exp := p.exporters[r.exporter]
 		plan := planNamed(r.plan)
 		for _, target := range r.targets {
-			if target == 0 {
+			aim := target != 0
+			if !aim {
 				target = 8 + rng.Uint64N(75)
 			}
 			s := &service{
 				id: fmt.Sprintf("s%02d", len(p.services)+1), customer: p.customers[len(p.services)%len(p.customers)],
-				plan: plan, place: r.place, currency: r.currency, opened: p.opened(plan),
+				plan: plan, place: r.place, currency: r.currency, opened: p.opened(plan), own: oracle.Settings{}, aim: aim,
 			}
 			p.services = append(p.services, s)
 			m := p.layMeter(exp, exp.nextAddress())

@@ -1,59 +1,38 @@
 package simulate
 
 import (
-	"encoding/csv"
 	"fmt"
 	"io"
-	"math/big"
-	"net/netip"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
+	"hostmeter/internal/simulate/oracle"
 	"hostmeter/schemas"
 )
 
-// Row is one line of the month's report, its fields as text. Quantities are exact and have no
-// trailing zeros; the amount has two digits. TrueOctets is no column: it is the billable octets that
-// truly crossed the wire, of which BillableOctets is what the exporters told: sampled, and short by
+// Row is one line of the month's report, as the oracle has it. TrueOctets and Sampled are no columns: TrueOctets is the
+// billable octets that truly crossed the wire, of which BillableOctets is what the exporters told: sampled, and short by
 // what was lost on the way or never stated by an exporter that was silent.
 type Row struct {
-	Customer, Service, Plan, PeriodFrom, PeriodTo, TimeZone, Direction        string
-	InOctets, OutOctets, BillableOctets                                       string
-	Quota, Unit, Used, Excess, BilledQuantity, UnitPrice, Currency, AmountVAT string
-	Kind, RuleFrom                                                            string
-
-	TrueOctets  schemas.Octets
-	InternalIn  schemas.Octets
-	InternalOut schemas.Octets
-	Sampled     bool // at least one of the meters is behind a sampling exporter
+	oracle.Row
+	TrueOctets schemas.Octets
+	Sampled    bool // at least one of the meters is behind a sampling exporter
 }
 
-// Columns are those of the month's report.
-const Columns = "customer,service,plan,period_from,period_to,time_zone,direction,in_octets,out_octets,billable_octets," +
-	"standard_error_octets,coverage,quota,unit,used,excess,billed_quantity,unit_price,currency,amount_ex_vat,kind,rule_from,statement,revision"
-
-// WriteCSV writes rows with the columns of the month's report. What the oracle does not compute
-// (standard error, coverage, statement, revision) is left empty.
+// WriteCSV writes rows with the columns of the month's report that the oracle computes.
 func WriteCSV(w io.Writer, rows []Row) error {
-	out := csv.NewWriter(w)
-	_ = out.Write(strings.Split(Columns, ",")) // Flush and Error tell
-	for _, r := range rows {
-		_ = out.Write([]string{
-			r.Customer, r.Service, r.Plan, r.PeriodFrom, r.PeriodTo, r.TimeZone, r.Direction, r.InOctets, r.OutOctets, r.BillableOctets,
-			"", "", r.Quota, r.Unit, r.Used, r.Excess, r.BilledQuantity, r.UnitPrice, r.Currency, r.AmountVAT, r.Kind, r.RuleFrom, "", "",
-		})
+	plain := make([]oracle.Row, len(rows))
+	for i, r := range rows {
+		plain[i] = r.Row
 	}
-	out.Flush()
-	return out.Error()
+	return oracle.WriteCSV(w, plain)
 }
 
-// Report bills the periods that end in a month ("2026-10") by what a perfect collector has seen,
-// ordered by customer, service and period. A period ends in the month of its last day.
-//
-// It is written apart from the rating that it judges: its own walk over periods, its own sums, its own
-// arithmetic in rational numbers.
+// Report bills the periods that end in a month ("2026-10") by what a perfect collector has seen, ordered by customer,
+// service and period. A period ends in the month of its last day.
 func (b *Books) Report(month string) ([]Row, error) {
 	return b.bill(month, func(f Figures) schemas.Octets { return f.Seen })
 }
@@ -63,197 +42,151 @@ func (b *Books) ReportTrue(month string) ([]Row, error) {
 	return b.bill(month, func(f Figures) schemas.Octets { return f.True })
 }
 
-func (b *Books) bill(month string, pick func(Figures) schemas.Octets) ([]Row, error) {
-	p := b.provider
-	first, err := time.ParseInLocation("2006-01", month, p.zone)
+func (b *Books) bill(month string, figure func(Figures) schemas.Octets) ([]Row, error) {
+	rows, err := b.world(figure).Report(month, b.provider.end)
 	if err != nil {
-		return nil, fmt.Errorf("month %q: want YYYY-MM", month)
+		return nil, err
 	}
-	var rows []Row
-	for _, s := range p.services {
-		for _, span := range s.periods(p.zone, first.AddDate(0, 1, 0)) {
-			if lastDay := span[1].AddDate(0, 0, -1); lastDay.Before(first) {
-				continue
-			}
-			rows = append(rows, b.row(s, span[0], span[1], pick))
+	truth, err := b.world(func(f Figures) schemas.Octets { return f.True }).Report(month, b.provider.end)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Row, len(rows))
+	for i, r := range rows {
+		octets, err := strconv.ParseUint(truth[i].BillableOctets, 10, 63)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.Service, err)
 		}
+		list[i] = Row{Row: r, TrueOctets: schemas.Octets(octets), Sampled: b.provider.isSampled(r.Service)}
 	}
-	slices.SortStableFunc(rows, func(a, b Row) int {
-		return strings.Compare(a.Customer+"\x00"+a.Service, b.Customer+"\x00"+b.Service)
-	})
-	return rows, nil
+	return list, nil
 }
 
-// periods walks from the month in which a service was opened to a time, and returns the periods that
-// end by then. The calendar is walked in days, so that no clock change can matter.
-func (s *service) periods(zone *time.Location, until time.Time) [][2]time.Time {
-	day := s.opened.In(zone).Day()
-	if s.plan.period == "calendar" {
-		day = 1
-	}
-	year, month := s.opened.In(zone).Year(), s.opened.In(zone).Month()
-	var spans [][2]time.Time
-	for from := boundary(year, month, day, zone); ; month++ {
-		to := boundary(year, month+1, day, zone)
-		if to.After(until) {
-			return spans
-		}
-		spans = append(spans, [2]time.Time{from, to})
-		from = to
-	}
-}
-
-// boundary is the midnight of a day in a month that may be too short for it, or beyond December.
-func boundary(year int, month time.Month, day int, zone *time.Location) time.Time {
-	last := time.Date(year, month+1, 0, 0, 0, 0, 0, zone).Day()
-	return time.Date(year, month, min(day, last), 0, 0, 0, 0, zone)
-}
-
-// row bills one service for one period.
-func (b *Books) row(s *service, from, to time.Time, pick func(Figures) schemas.Octets) Row {
-	r := Row{
-		Customer: s.customer.id, Service: s.id, Plan: s.plan.name,
-		PeriodFrom: from.Format(time.RFC3339), PeriodTo: to.Format(time.RFC3339), TimeZone: zoneName,
-		Direction: s.plan.direction, Currency: s.currency, RuleFrom: "plan",
-	}
-	var in, out schemas.Octets
-	for _, e := range b.provider.exporters {
+// isSampled says whether a service ever owns a meter behind a sampling exporter.
+func (p *Provider) isSampled(service string) bool {
+	for _, e := range p.exporters {
 		for _, m := range e.meters {
-			if b.add(s, m, from, to, pick, &in, &out, &r) {
-				r.Sampled = r.Sampled || e.SamplingRate > 1
+			for _, o := range p.owners {
+				if e.SamplingRate > 1 && o.service.id == service && oracle.Covers(string(o.key), string(m.id)) {
+					return true
+				}
 			}
 		}
 	}
-	used := in + out
-	switch s.plan.direction {
-	case "in":
-		used = in
-	case "out":
-		used = out
-	}
-	r.InOctets, r.OutOctets, r.BillableOctets = number(uint64(in)), number(uint64(out)), number(uint64(used))
-	b.charge(s, from, uint64(used), &r)
-	return r
+	return false
 }
 
-// add adds to in and out what a meter used while the service owned it. It says whether it ever did.
-func (b *Books) add(s *service, m *meter, from, to time.Time, pick func(Figures) schemas.Octets, in, out *schemas.Octets, r *Row) bool {
-	owned := false
-	bounds := b.provider.ownershipBounds(from, to)
-	for i, at := range bounds[:len(bounds)-1] {
-		if b.provider.ownerAt(m.prefix, at) != s {
-			continue
+// world is what the provider imports, and what its books have of one figure.
+func (b *Books) world(figure func(Figures) schemas.Octets) *oracle.World {
+	w := b.provider.world()
+	for id, m := range b.meters {
+		usage := &oracle.Usage{}
+		for class, cells := range map[string][]Cell{schemas.ClassExternal: m.External, schemas.ClassInternal: m.Internal} {
+			for i, cell := range cells {
+				in, out := uint64(figure(cell.In)), uint64(figure(cell.Out))
+				if in|out != 0 {
+					usage.Add(class, m.First.Add(time.Duration(i)*SlotLength), in, out, 0, 0)
+				}
+			}
 		}
-		owned = true
-		external := m.book.Sum(schemas.ClassExternal, at, bounds[i+1])
-		internal := m.book.Sum(schemas.ClassInternal, at, bounds[i+1])
-		*in += pick(external.In)
-		*out += pick(external.Out)
-		if s.plan.direction != "out" {
-			r.TrueOctets += external.In.True
-		}
-		if s.plan.direction != "in" {
-			r.TrueOctets += external.Out.True
-		}
-		r.InternalIn += pick(internal.In)
-		r.InternalOut += pick(internal.Out)
+		w.Usage[string(id)] = usage
 	}
-	return owned
+	return w
 }
 
-// ownershipBounds cuts a period where any ownership begins or ends to count: between two of the
-// returned times every meter has one owner.
-func (p *Provider) ownershipBounds(from, to time.Time) []time.Time {
-	bounds := []time.Time{from.UTC(), to.UTC()}
+// world is the provider's terms without any usage.
+func (p *Provider) world() *oracle.World {
+	w := &oracle.World{
+		Provider: oracle.Settings{"time_zone": zoneName, "currency": "GBP"},
+		Plans:    map[string]oracle.Settings{}, Prices: prices, Usage: map[string]*oracle.Usage{}, Begin: p.begin.Truncate(time.Hour),
+		Unobserved: []oracle.Unobserved{{Exporter: p.story.silent.Address.String(), From: p.story.silentFrom, Until: p.story.silentUntil}},
+	}
+	for _, pl := range plans {
+		w.Plans[pl.name] = pl.settings()
+	}
+	for _, s := range p.services {
+		w.Services = append(w.Services, &oracle.Service{
+			ID: s.id, Customer: s.customer.id, Plan: s.plan.name, Place: s.place, Settings: s.settings(), Opened: s.opened.Format(time.DateOnly),
+			Closed: s.closed, Orders: s.orders, Decisions: s.decisions,
+		})
+	}
+	for _, e := range p.exporters {
+		for _, prefix := range e.Prefixes {
+			w.Prefixes = append(w.Prefixes, oracle.Prefix{Prefix: prefix.String(), Exporters: []string{e.Address.String()}})
+		}
+	}
 	for _, o := range p.owners {
-		for _, change := range []time.Time{o.from, o.until} {
-			if at := slotAfter(change); at.After(from) && at.Before(to) {
-				bounds = append(bounds, at.UTC())
-			}
-		}
+		w.Owned = append(w.Owned, oracle.Ownership{Service: o.service.id, Key: string(o.key), From: o.from, Until: o.until})
 	}
-	slices.SortFunc(bounds, time.Time.Compare)
-	return slices.Compact(bounds)
+	return w
 }
 
-// ownerAt returns who owns an address, or assigned prefix, in the slot that begins at a time: the
-// longest key that holds it. A change within a slot counts from the next.
-func (p *Provider) ownerAt(prefix netip.Prefix, at time.Time) *service {
-	var owner *service
-	bits := -1
-	for i := range p.owners {
-		o := &p.owners[i]
-		if o.prefix.Bits() <= bits || o.prefix.Bits() > prefix.Bits() || !o.prefix.Contains(prefix.Addr()) {
+func (pl plan) settings() oracle.Settings {
+	s := oracle.Settings{"quota": pl.quotaText, "direction": pl.direction, "period": pl.period}
+	if pl.block != 0 {
+		s["block"] = pl.blockText
+	}
+	return s
+}
+
+func (s *service) settings() oracle.Settings {
+	own := maps.Clone(s.own)
+	own["currency"] = s.currency
+	return own
+}
+
+// drawContracts gives some of the services that have no part in the story contracts that a seed draws: other directions,
+// grace, percentiles, orders, decisions, and an end in the middle of the month.
+func (p *Provider) drawContracts() {
+	rng := p.rng("contracts")
+	for i, s := range p.services {
+		m := p.meterOf(s)
+		if m == nil || p.inTheStory(s) || rng.IntN(3) == 0 {
 			continue
 		}
-		if at.Before(slotAfter(o.from)) || (!o.until.IsZero() && !at.Before(slotAfter(o.until))) {
-			continue
-		}
-		owner, bits = o.service, o.prefix.Bits()
-	}
-	return owner
-}
-
-// charge fills in quota, excess and money.
-func (b *Books) charge(s *service, from time.Time, used uint64, r *Row) {
-	quota := s.plan.quota
-	text := s.plan.quotaText
-	if s.quota != 0 {
-		quota, text, r.RuleFrom = s.quota, s.quotaText, "contract"
-	}
-	_, r.Unit, _ = strings.Cut(text, " ")
-	unit := map[string]uint64{"GB": gigabyte, "TB": terabyte}[r.Unit]
-	r.Quota, r.Used = ratio(quota, unit), ratio(used, unit)
-	price := priceAt(s, from)
-	r.UnitPrice, r.Kind, r.Excess, r.BilledQuantity, r.AmountVAT = trimmed(price.amount), "none", "0", "0", "0.00"
-	if used <= quota {
-		return
-	}
-	excess := used - quota
-	r.Kind, r.Excess = "overage", ratio(excess, unit)
-	if price.begun {
-		excess = (excess + s.plan.block - 1) / s.plan.block * s.plan.block
-	}
-	r.BilledQuantity = ratio(excess, price.unit)
-	amount, _ := new(big.Rat).SetString(price.amount)
-	amount.Mul(amount, new(big.Rat).SetFrac(new(big.Int).SetUint64(excess), new(big.Int).SetUint64(price.unit)))
-	r.AmountVAT = pence(amount)
-}
-
-// priceAt is the newest price whose date is not after the period's first day.
-func priceAt(s *service, from time.Time) price {
-	var found price
-	for _, r := range prices {
-		if r.place == s.place && r.currency == s.currency && r.from <= from.Format(time.DateOnly) && r.from >= found.from {
-			found = r
+		switch kind := rng.IntN(7); {
+		case kind == 0 && s.plan.period == "calendar" && m.exporter.SamplingRate == 1 && p.hasBurst(s):
+			s.own["quota"] = pick(rng, []string{"2 Mbit/s", "5 Mbit/s", "0.5 Mbit/s"})
+			s.own["direction"] = pick(rng, []string{"p95", "p95_in", "p95_out", "p95_sum"})
+			s.own["sku"], s.own["block"], s.own["missing"] = "burst", pick(rng, []string{"1 Mbit/s", "0.1 Mbit/s"}), pick(rng, []string{"ignore", "zero", "hold"})
+		case kind <= 1:
+			s.own["quota"], s.own["direction"] = s.part(rng, 10, 60), "max"
+		case kind == 2:
+			s.own["quota"], s.own["grace"] = s.part(rng, 10, 60), pick(rng, []string{"10 % threshold", "10 % allowance", "7.5 % allowance"})
+		case kind == 3:
+			s.own["quota"] = s.part(rng, 10, 60)
+			from := p.monthStart.AddDate(0, 0, rng.IntN(20)).Add(time.Duration(rng.IntN(144)) * TickEvery)
+			s.decisions = []oracle.Decision{{
+				ID: fmt.Sprintf("d%d", i), Kind: "exclude", From: from.UTC(), Until: from.UTC().Add(time.Duration(1+rng.IntN(300)) * TickEvery), Direction: pick(rng, []string{"", "in", "out"}),
+			}}
+		case kind == 4:
+			s.own["quota"] = s.part(rng, 10, 60)
+			s.decisions = []oracle.Decision{{ID: fmt.Sprintf("d%d", i), Kind: "waive", From: p.monthStart.AddDate(0, 0, 10).UTC()}}
+		case kind == 5:
+			s.own["partial"] = pick(rng, []string{"full", "prorated"})
+			s.own["quota"] = s.part(rng, 10, 60)
+			s.closed = p.monthStart.AddDate(0, 0, 3+rng.IntN(20)).Format(time.DateOnly)
+		default:
+			s.own["quota"] = s.part(rng, 10, 40)
+			at := p.monthStart.AddDate(0, 0, 3+rng.IntN(15)).Add(time.Duration(rng.IntN(86400)) * time.Second)
+			s.orders = []oracle.Order{{At: at.UTC(), Quota: s.part(rng, 41, 90)}, {At: at.UTC().AddDate(0, 0, 4), Quota: s.part(rng, 5, 30)}}
 		}
 	}
-	return found
 }
 
-// ratio writes octets in a unit of 10^n octets, exactly, without zeros at the end.
-func ratio(octets, unit uint64) string {
-	return trimmed(new(big.Rat).SetFrac(new(big.Int).SetUint64(octets), new(big.Int).SetUint64(unit)).FloatString(12))
+// part is a share of the plan's quota, of so many percent, as a text.
+func (s *service) part(rng *rand.Rand, from, to uint64) string {
+	return fmt.Sprintf("%d GB", max(s.plan.quota/100*(from+rng.Uint64N(to-from))/gigabyte, 1))
 }
 
-func trimmed(text string) string {
-	if strings.Contains(text, ".") {
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
-	return text
+func (p *Provider) hasBurst(s *service) bool {
+	return slices.ContainsFunc(prices, func(price oracle.Price) bool {
+		return price.SKU == "burst" && price.Place == s.place && price.Currency == s.currency
+	})
 }
 
-// pence rounds to two digits, a half to the even one.
-func pence(amount *big.Rat) string {
-	hundredths := new(big.Rat).Mul(amount, big.NewRat(200, 1)) // in half pence
-	half := new(big.Int).Quo(hundredths.Num(), hundredths.Denom())
-	exact := hundredths.IsInt()
-	whole := new(big.Int).Rsh(half, 1)
-	if half.Bit(0) == 1 && (!exact || whole.Bit(0) == 1) {
-		whole.Add(whole, big.NewInt(1))
-	}
-	quotient, rest := new(big.Int).QuoRem(whole, big.NewInt(100), new(big.Int))
-	return fmt.Sprintf("%s.%02d", quotient, rest.Int64())
+// inTheStory says whether a service is one that somebody is to find.
+func (p *Provider) inTheStory(s *service) bool {
+	h := p.story.highlights
+	return s.aim || s.own["quota"] != "" || slices.Contains([]string{h.HandoverFrom, h.HandoverTo, h.FastService, h.NearQuota, h.InternalFrom, h.InternalTo, h.FloodingService, h.ScanningService, h.EarlyClient}, s.id)
 }
-
-func number(n uint64) string { return strconv.FormatUint(n, 10) }

@@ -50,6 +50,7 @@ func New(seed uint64, begin, end time.Time) *Provider {
 	p.layCustomers()
 	p.layServices()
 	p.tell()
+	p.drawContracts()
 	p.layGuests()
 	p.tellGuests()
 	return p

@@ -190,7 +190,7 @@ func (p *Provider) tellContracts(h *Highlights) {
 		}
 	}
 	own := p.nth(borderSampled, "dedicated-10", 2)
-	own.quota, own.quotaText = 12*terabyte, "12 TB"
+	own.own["quota"] = "12 TB"
 	h.EarlyClient, h.ContractQuota = early.id, own.id
 }
 

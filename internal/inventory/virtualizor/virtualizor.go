@@ -213,7 +213,7 @@ func (c *conversion) customers() error {
 		if known, ok := c.known.CustomerByID(id); ok {
 			cells = known.Cells()
 		}
-		if email != "" {
+		if email != "" && c.known.Named(id) {
 			cells["email"] = email
 		}
 		c.add("customers", cells)

@@ -1,0 +1,140 @@
+package ledger
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"hostmeter/internal/audit"
+	"hostmeter/schemas"
+)
+
+const withApproval = `provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, approval: required}`
+
+// closeTwoCharges closes October with a charge of london and one of middle's September, and services without any.
+func closeTwoCharges(w *world) {
+	w.t.Helper()
+	w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+	w.own("address:10.1.0.2", ownedTime{"middle", 0, farMinute})
+	w.seal(10 * 24 * time.Hour)
+	w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 2_500_000_000, 0},
+		sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 0, 4_000_000_000})
+	w.seal(25 * 24 * time.Hour)
+	w.close()
+}
+
+func (w *world) waiting() (numbers []int64, names []string) {
+	w.t.Helper()
+	err := w.ledger.Unapproved(w.t.(*testing.T).Context(), func(s Statement) error {
+		numbers, names = append(numbers, s.Number), append(names, s.Body.Row.Statement)
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return numbers, names
+}
+
+func (w *world) approvals() map[int64]Approval {
+	w.t.Helper()
+	states := map[int64]Approval{}
+	err := w.ledger.Statements(w.t.(*testing.T).Context(), StatementQuery{}, func(s Statement) error {
+		states[s.Number] = s.Approval
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return states
+}
+
+func TestChargesWaitForApproval(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		w.importText(withApproval)
+		closeTwoCharges(w)
+		numbers, names := w.waiting()
+		if len(numbers) != 2 || !slices.Contains(names, "london/2026-10-01") {
+			t.Fatalf("waiting: %v %v", numbers, names)
+		}
+		err := w.ledger.Approve(ctx, []int64{numbers[0], 99}, "user:ada")
+		if !errors.Is(err, ErrNotWaiting) {
+			t.Fatalf("one that is not there: %v", err)
+		}
+		if again, _ := w.waiting(); len(again) != 2 {
+			t.Fatalf("a refused batch approved some: %v", again)
+		}
+		if err := w.ledger.Approve(ctx, []int64{numbers[1], numbers[0], numbers[1]}, "user:ada"); err != nil {
+			t.Fatal(err)
+		}
+		if again, _ := w.waiting(); len(again) != 0 {
+			t.Fatalf("still waiting: %v", again)
+		}
+		for _, number := range numbers {
+			if err := w.ledger.Approve(ctx, []int64{number}, "user:bob"); !errors.Is(err, ErrNotWaiting) {
+				t.Errorf("approved twice: %v", err)
+			}
+			if err := w.ledger.Waive(ctx, []int64{number}, "user:bob", "too late"); !errors.Is(err, ErrNotWaiting) {
+				t.Errorf("waived after the approval: %v", err)
+			}
+		}
+		events, err := audit.Events(ctx, w.ledger.DB(), "london/2026-10-01", 0, 10)
+		if err != nil || len(events) != 1 || events[0].Actor != "user:ada" || events[0].Action != "approve charge" {
+			t.Errorf("audit: %+v, %v", events, err)
+		}
+		if _, err := w.ledger.VerifyStatements(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestWaivedChargeTakesItsReversalAlong waives a charge, by a decision that adjusts it to nothing.
+func TestWaivedChargeTakesItsReversalAlong(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		ctx := t.Context()
+		w.importText(withApproval)
+		closeTwoCharges(w)
+		numbers, names := w.waiting()
+		london := numbers[slices.Index(names, "london/2026-10-01")]
+		if err := w.ledger.Waive(ctx, []int64{london}, "user:ada", ""); err == nil {
+			t.Fatal("waived without a reason")
+		}
+		w.importText(`decisions: [{id: d1, service: london, decision: waive, from: 2026-10-01T00:00:00Z, by: "user:ada", reason: goodwill}]`)
+		if err := w.ledger.Waive(ctx, []int64{london}, "user:ada", "goodwill"); err != nil {
+			t.Fatal(err)
+		}
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		row := find(t, w.report("2026-10"), "london", 2)
+		if row.AmountExVAT.String() != "-0.5" {
+			t.Fatalf("adjusted: %+v", row)
+		}
+		states := w.approvals()
+		last := int64(len(states))
+		if states[london] != ApprovalRefused || states[last] != ApprovalRefused {
+			t.Fatalf("approvals: %v", states)
+		}
+		if again, _ := w.waiting(); len(again) != 1 {
+			t.Fatalf("waiting: %v", again)
+		}
+		w.importText(`decisions: [{id: d2, service: london, decision: revoke, revokes: d1, by: "user:ada", reason: they did not pay}]`)
+		w.close()
+		if states := w.approvals(); states[last+1] != ApprovalWaiting {
+			t.Fatalf("charged again: %v", states)
+		}
+	})
+}
+
+func TestNoApprovalWhereNoneIsWanted(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		closeTwoCharges(w)
+		w.importText(withApproval) // what is closed already goes as it did
+		for number, state := range w.approvals() {
+			if state != "" {
+				t.Errorf("number %d is %s", number, state)
+			}
+		}
+	})
+}

@@ -1,0 +1,159 @@
+package ledger
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/audit"
+	"hostmeter/internal/clock"
+	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
+	"hostmeter/internal/store/storetest"
+	"hostmeter/schemas"
+)
+
+// eachCredit gives f a world in which October is closed, 0.50 GBP were charged to london, and an address is found, at
+// some time, never to have been its.
+func eachCredit(t *testing.T, at time.Time, f func(t *testing.T, w *world, db *store.DB)) {
+	t.Helper()
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		c.Set(start)
+		w := newWorld(t, db)
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		w.seal(10 * 24 * time.Hour)
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_500_000_000, 0},
+			sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 900_000_000, 0})
+		w.seal(25 * 24 * time.Hour)
+		w.close()
+		if row := find(t, w.report("2026-10"), "london", 1); row.AmountExVAT.String() != "0.5" {
+			t.Fatalf("closed: %+v", row)
+		}
+		c.Set(at)
+		w.now = at
+		w.own("address:10.1.0.2")
+		f(t, w, db)
+	})
+}
+
+func date(year int, month time.Month, day int) time.Time {
+	return time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+}
+
+func TestCreditInsideItsWindowIsGiven(t *testing.T) {
+	eachCredit(t, date(2026, 12, 1).Add(-time.Second), func(t *testing.T, w *world, _ *store.DB) {
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		if row := find(t, w.report("2026-10"), "london", 2); row.AmountExVAT.String() != "-0.5" || row.InOctets != -900_000_000 {
+			t.Fatalf("adjusted: %+v", row)
+		}
+	})
+}
+
+func TestCreditAfterItsWindowWaitsForADecision(t *testing.T) {
+	eachCredit(t, date(2026, 12, 1), func(t *testing.T, w *world, db *store.DB) {
+		for range 2 {
+			closed := w.close()
+			want := "adjustment of statement london/2026-10-01: a credit of 0.50 GBP comes more than 1 month after its period (provider: credit_window): " +
+				"decide `credit` with a reason to give it, before 2027-01-01; from then on it is not given"
+			if closed.Adjustments != 0 || len(closed.Problems) != 1 || closed.Problems[0].Text != want {
+				t.Fatalf("closed: %+v", closed)
+			}
+		}
+		waiting, err := w.ledger.Credits(t.Context(), w.inv, w.now)
+		if err != nil || len(waiting) != 1 || waiting[0].Statement != "london/2026-10-01" || waiting[0].Amount != "0.50" || waiting[0].Currency != "GBP" ||
+			waiting[0].Service != "london" || waiting[0].Until.String() != "2027-01-01" || !waiting[0].PeriodFrom.Equal(date(2026, 9, 30).Add(23*time.Hour)) {
+			t.Fatalf("waiting: %+v, %v", waiting, err)
+		}
+		w.importText(`decisions: [{id: k1, service: london, decision: credit, from: 2026-10-15T00:00:00Z, by: Jane, reason: we were told late}]`)
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("decided: %+v", closed)
+		}
+		if row := find(t, w.report("2026-10"), "london", 2); row.AmountExVAT.String() != "-0.5" {
+			t.Fatalf("decided: %+v", row)
+		}
+		if text := w.rules("london", 2); !strings.Contains(text, "credit=k1, by Jane: we were told late (decision)") {
+			t.Fatalf("rules: %s", text)
+		}
+		events, err := audit.Events(t.Context(), db, "london", 0, 10)
+		if err != nil || len(events) != 1 || events[0].Actor != "Jane" || events[0].Action != "decide credit" || events[0].Reason != "k1: we were told late" {
+			t.Fatalf("audit: %+v, %v", events, err)
+		}
+		if closed := w.close(); closed.Adjustments != 0 || len(closed.Problems) != 0 {
+			t.Fatalf("closing again: %+v", closed)
+		}
+	})
+}
+
+func TestNoClaimAfterItsWindow(t *testing.T) {
+	eachCredit(t, date(2027, 1, 1), func(t *testing.T, w *world, _ *store.DB) {
+		decision := `decisions: [{id: k1, service: london, decision: credit, from: 2026-10-15T00:00:00Z, by: Jane, reason: kindness}]`
+		_, err := w.inv.Import(context.Background(), []inventory.File{{Name: "d.yaml", Text: []byte(decision)}}, false)
+		if err == nil || !strings.Contains(err.Error(), "d.yaml:1: from: the period that contains it could be credited until 2027-01-01: no claim is made 2 months after a period") {
+			t.Fatalf("decided too late: %v", err)
+		}
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		row := find(t, w.report("2026-10"), "london", 2)
+		if !row.AmountExVAT.IsZero() || !row.BilledQuantity.IsZero() || row.InOctets != -900_000_000 {
+			t.Fatalf("adjusted: %+v", row)
+		}
+		if text := w.rules("london", 2); !strings.Contains(text, "credit=0.50 GBP not given: no claim after 2 months (provider)") {
+			t.Fatalf("rules: %s", text)
+		}
+		w.own("address:10.1.0.1") // and another time: only what is new is told
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		if row := find(t, w.report("2026-10"), "london", 3); !row.AmountExVAT.IsZero() || row.InOctets != -1_500_000_000 {
+			t.Fatalf("adjusted: %+v", row)
+		}
+		if closed := w.close(); closed.Adjustments != 0 {
+			t.Fatalf("closing again: %+v", closed)
+		}
+	})
+}
+
+func TestWaitingCreditIsOverWithTheClaim(t *testing.T) {
+	eachCredit(t, date(2026, 12, 20), func(t *testing.T, w *world, _ *store.DB) {
+		if closed := w.close(); closed.Adjustments != 0 || len(closed.Problems) != 1 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		w.now = date(2027, 1, 2)
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+	})
+}
+
+func TestWindowsAreTheProviders(t *testing.T) {
+	eachCredit(t, date(2027, 3, 1), func(t *testing.T, w *world, _ *store.DB) {
+		w.importText(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, credit_window: unlimited}`)
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		if row := find(t, w.report("2026-10"), "london", 2); row.Kind != rating.KindAdjustment || row.AmountExVAT.String() != "-0.5" {
+			t.Fatalf("adjusted: %+v", row)
+		}
+	})
+}
+
+// TestMoreToPayHasNoWindow finds late that more was used.
+func TestMoreToPayHasNoWindow(t *testing.T) {
+	eachCredit(t, date(2027, 3, 1), func(t *testing.T, w *world, _ *store.DB) {
+		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_000_000_000, 0})
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		if row := find(t, w.report("2026-10"), "london", 2); row.AmountExVAT.String() != "0.5" {
+			t.Fatalf("adjusted: %+v", row)
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"hostmeter/aggregator/ledger"
+	"hostmeter/aggregator/rating"
+	"hostmeter/aggregator/statement"
+	"hostmeter/internal/httpapi"
+	"hostmeter/internal/inventory"
+)
+
+// approvalDesk joins commands and the API to the approval of charges.
+type approvalDesk struct{ *Desk }
+
+// Unapproved returns the charges that wait for a person, by number.
+func (d approvalDesk) Unapproved(ctx context.Context) ([]httpapi.Unapproved, error) {
+	list := []httpapi.Unapproved{}
+	err := d.ledger.Unapproved(ctx, func(s ledger.Statement) error {
+		row := s.Body.Row
+		list = append(list, httpapi.Unapproved{
+			Number: s.Number, Statement: row.Statement, Revision: row.Revision, Customer: row.Customer, Service: row.Service,
+			PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo, ClosedAt: s.ClosedAt,
+			Amount: statement.Money(row.AmountExVAT, row.Currency), Currency: row.Currency,
+		})
+		return nil
+	})
+	return list, err
+}
+
+// Approve lets charges be handed over, all or none.
+func (d approvalDesk) Approve(ctx context.Context, numbers []int64, by httpapi.Actor) error {
+	return approvalError(d.ledger.Approve(ctx, numbers, string(by)))
+}
+
+// Waive lets charges never be handed over, all or none, by a decision that also takes them out of the books: the next
+// closing adjusts their statements to nothing.
+func (d approvalDesk) Waive(ctx context.Context, numbers []int64, reason string, by httpapi.Actor) error {
+	var rows []inventory.Row
+	waiting := map[int64]bool{}
+	err := d.ledger.Unapproved(ctx, func(s ledger.Statement) error {
+		if !slices.Contains(numbers, s.Number) {
+			return nil
+		}
+		waiting[s.Number] = true
+		var random [8]byte
+		_, _ = rand.Read(random[:]) // never fails
+		decision := inventory.Decision{Service: s.Body.Row.Service, Decision: rating.Decision{
+			ID: "d-" + hex.EncodeToString(random[:]), Kind: rating.DecideWaive, From: s.Body.Period.From, By: string(by), Reason: reason,
+		}}
+		rows = append(rows, inventory.Row{Section: "decisions", Cells: decision.Cells(), Where: "number " + strconv.FormatInt(s.Number, 10)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
+		if !waiting[number] {
+			return approvalError(fmt.Errorf("statement number %d: %w", number, ledger.ErrNotWaiting))
+		}
+	}
+	// The decisions come first: were we killed between, the charges would still wait.
+	if _, err := d.inventory.PutBy(ctx, string(by), rows); err != nil {
+		return inventoryFault(err)
+	}
+	return approvalError(d.ledger.Waive(ctx, numbers, string(by), reason))
+}
+
+func approvalError(err error) error {
+	if errors.Is(err, ledger.ErrNotWaiting) {
+		return fmt.Errorf("%w: %w", err, httpapi.ErrConflict)
+	}
+	return err
+}
+
+// ListUnapproved prints the charges that wait for a person.
+func (d *Desk) ListUnapproved(ctx context.Context, asJSON bool, w io.Writer) error {
+	list, err := approvalDesk{d}.Unapproved(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return printJSON(w, list)
+	}
+	rows := [][]string{{"NUMBER", "STATEMENT", "REVISION", "CUSTOMER", "PERIOD", "AMOUNT EX VAT", "CLOSED"}}
+	for _, u := range list {
+		rows = append(rows, []string{strconv.FormatInt(u.Number, 10), u.Statement, strconv.Itoa(u.Revision), u.Customer,
+			u.PeriodFrom.Format(time.DateOnly) + " to " + u.PeriodTo.Format(time.DateOnly), u.Amount + " " + u.Currency, u.ClosedAt.Format(time.RFC3339)})
+	}
+	return printTable(w, rows)
+}
+
+// Approve lets charges be handed over: those with the numbers, or all that wait now.
+func (d *Desk) Approve(ctx context.Context, numbers []int64, all bool, by string, w io.Writer) error {
+	if all {
+		list, err := approvalDesk{d}.Unapproved(ctx)
+		if err != nil {
+			return err
+		}
+		for _, u := range list {
+			numbers = append(numbers, u.Number)
+		}
+	}
+	if err := (approvalDesk{d}).Approve(ctx, numbers, httpapi.Actor(by)); err != nil {
+		return unapprovedError(err)
+	}
+	_, err := fmt.Fprintf(w, "%d charges are approved by %s\n", len(numbers), by)
+	return err
+}
+
+// Waive lets charges never be handed over.
+func (d *Desk) Waive(ctx context.Context, numbers []int64, reason, by string, w io.Writer) error {
+	if err := (approvalDesk{d}).Waive(ctx, numbers, reason, httpapi.Actor(by)); err != nil {
+		return unapprovedError(err)
+	}
+	_, err := fmt.Fprintf(w, "%d charges are waived by %s: the next closing adjusts their statements to nothing\n", len(numbers), by)
+	return err
+}
+
+func unapprovedError(err error) error {
+	var invalid *httpapi.InvalidError
+	if errors.As(err, &invalid) {
+		return wrong(fmt.Errorf("%s: %v", invalid.Message, invalid.Lines), "the reason stands on the statement for good: write it without the customer's name")
+	}
+	return &HintError{Err: err, Hint: `"hostmeter approval list" shows what waits; nothing was changed`}
+}

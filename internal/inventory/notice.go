@@ -1,0 +1,59 @@
+package inventory
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"hostmeter/aggregator/rating"
+	"hostmeter/internal/store"
+)
+
+// AddressNotice says that a customer was told on a day that addresses are not used enough. It is never changed.
+type AddressNotice struct {
+	Service string
+	Prefix  netip.Prefix // one of those that are meant; the others were assigned together with it
+	On      rating.Date
+	By      string
+	Reason  string
+	// RecordedAt is when we were told; it is set by the store.
+	RecordedAt time.Time
+}
+
+// AddressNotices returns all notices, in the order in which they were recorded, inside a transaction of the caller.
+func AddressNotices(ctx context.Context, tx *store.Tx) ([]AddressNotice, error) {
+	rows, err := tx.Query(ctx, `SELECT service, prefix, given_on, given_by, reason, recorded_at FROM address_notice ORDER BY id`)
+	if err != nil {
+		return nil, fmt.Errorf("read notices about addresses: %w", err)
+	}
+	defer rows.Close()
+	var list []AddressNotice
+	for rows.Next() {
+		var n AddressNotice
+		var prefix, on string
+		var recorded int64
+		if err := rows.Scan(&n.Service, &prefix, &on, &n.By, &n.Reason, &recorded); err != nil {
+			return nil, fmt.Errorf("read notices about addresses: %w", err)
+		}
+		if n.Prefix, err = netip.ParsePrefix(prefix); err == nil {
+			n.On, err = rating.ParseDate(on)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read notices about addresses: %w", err)
+		}
+		n.RecordedAt = timeOf(recorded)
+		list = append(list, n)
+	}
+	return list, rows.Err()
+}
+
+// AddAddressNotice records a notice in a transaction of the caller, who has looked whether one is due.
+func AddAddressNotice(ctx context.Context, tx *store.Tx, n AddressNotice) error {
+	_, err := tx.Exec(ctx, `INSERT INTO address_notice (service, prefix, given_on, given_by, reason, recorded_at) VALUES (?, ?, ?, ?, ?, ?)`,
+		n.Service, n.Prefix.String(), n.On.String(), n.By, n.Reason, tx.Now.UnixNano())
+	if err != nil {
+		return fmt.Errorf("record the notice about %s: %w", n.Prefix, err)
+	}
+	return nil
+}
