@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,8 +42,10 @@ pool_members:
 
 var poolMeters = map[string]string{"a": "address:10.1.0.1", "b": "address:10.1.0.2", "c": "address:10.2.0.1", "d": "address:10.2.0.2"}
 
-func newPoolWorld(t failer, db *store.DB) *world {
+func newPoolWorld(t failer, db *store.DB, c *clock.Manual) *world {
+	c.Set(start)
 	w := newWorld(t, db)
+	w.clock = c
 	w.importText(poolImport)
 	for _, service := range []string{"a", "b", "c", "d"} {
 		w.own(poolMeters[service], ownedTime{service, 0, farMinute})
@@ -112,8 +115,9 @@ func equalSums(a, b map[string]rating.Charge) bool {
 
 // TestLateUsageOfOneMemberAdjustsAll closes a pool within its quota, and then hears of more.
 func TestLateUsageOfOneMemberAdjustsAll(t *testing.T) {
-	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
-		w := newPoolWorld(t, db)
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		w := newPoolWorld(t, db, c)
 		w.seal(10 * 24 * time.Hour)
 		w.send(sentTally{poolMeters["a"], schemas.ClassExternal, minutes(3, 0, 0), 3_000_000_000, 0}, sentTally{poolMeters["b"], schemas.ClassExternal, minutes(3, 0, 0), 1_000_000_000, 0})
 		w.seal(32 * 24 * time.Hour)
@@ -156,7 +160,7 @@ func TestLateUsageOfOneMemberAdjustsAll(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) == 0 || findings[0].Law != "pools" {
+		if findings, err := w.ledger.Verify(t.Context(), false); err != nil || !slices.ContainsFunc(findings, func(f Finding) bool { return f.Law == "pools" && strings.Contains(f.Text, "0.51 GBP") }) {
 			t.Fatalf("tampered: %+v, %v", findings, err)
 		}
 	})
@@ -164,8 +168,9 @@ func TestLateUsageOfOneMemberAdjustsAll(t *testing.T) {
 
 // TestMembershipInAClosedPeriodIsRefused holds what closed pools were closed with.
 func TestMembershipInAClosedPeriodIsRefused(t *testing.T) {
-	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
-		w := newPoolWorld(t, db)
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		w := newPoolWorld(t, db, c)
 		w.send(sentTally{poolMeters["a"], schemas.ClassExternal, minutes(0, 1, 0), 3_000_000_000, 0})
 		w.seal(62 * 24 * time.Hour)
 		w.close()
@@ -201,14 +206,15 @@ func (w *world) drawPoolSends(t *rapid.T, n int) []sentTally {
 // TestCorrectionAndItsReversalCancel closes, corrects what is closed in one way or another, and takes that back:
 // what all revisions add up to is as before, and closing once more changes nothing.
 func TestCorrectionAndItsReversalCancel(t *testing.T) {
-	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
 		runs := 0
 		rapid.Check(t, func(t *rapid.T) {
 			if runs++; runs > worldsAtMost() {
 				return
 			}
 			emptyWorld(t, db)
-			w := newPoolWorld(t, db)
+			w := newPoolWorld(t, db, c)
 			w.now = start.Add(61 * 24 * time.Hour)
 			w.send(w.drawPoolSends(t, rapid.IntRange(1, 12).Draw(t, "tallies"))...)
 			w.seal(3 * 24 * time.Hour)
@@ -246,13 +252,14 @@ func TestCorrectionAndItsReversalCancel(t *testing.T) {
 // TestPermutedInputGivesIdenticalStatements books the same usage in another order, and split, and compares the
 // statements to the octet.
 func TestPermutedInputGivesIdenticalStatements(t *testing.T) {
-	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
 		runs := 0
 		rapid.Check(t, func(t *rapid.T) {
 			if runs++; runs > worldsAtMost() {
 				return
 			}
-			w := newPoolWorldEmpty(t, db)
+			w := newPoolWorldEmpty(t, db, c)
 			sends := w.drawPoolSends(t, rapid.IntRange(1, 12).Draw(t, "tallies"))
 			want := w.bodies(sends)
 			var pieces []sentTally
@@ -263,7 +270,7 @@ func TestPermutedInputGivesIdenticalStatements(t *testing.T) {
 				rest.minute = s.minute/5*5 + rapid.Int64Range(0, 4).Draw(t, "minute of the slot")
 				pieces = append(pieces, rest, first)
 			}
-			got := newPoolWorldEmpty(t, db).bodies(pieces)
+			got := newPoolWorldEmpty(t, db, c).bodies(pieces)
 			for i := range max(len(got), len(want)) {
 				if i >= len(got) || i >= len(want) || got[i] != want[i] {
 					t.Fatalf("%d and %d statements; the first that differs is\n%s\nwant\n%s", len(got), len(want), got[i:], want[i:])
@@ -273,9 +280,9 @@ func TestPermutedInputGivesIdenticalStatements(t *testing.T) {
 	})
 }
 
-func newPoolWorldEmpty(t failer, db *store.DB) *world {
+func newPoolWorldEmpty(t failer, db *store.DB, c *clock.Manual) *world {
 	emptyWorld(t, db)
-	return newPoolWorld(t, db)
+	return newPoolWorld(t, db, c)
 }
 
 // bodies books usage, seals, closes, and returns what the chain keeps of each statement.

@@ -44,6 +44,7 @@ type world struct {
 	index  map[uint32]uint64
 	sent   []sentTally
 	owners map[string][]ownedTime // by key
+	clock  *clock.Manual          // of the store, where closing sets it
 }
 
 type sentTally struct {
@@ -128,6 +129,9 @@ func (w *world) emit() {
 
 func (w *world) close() Closed {
 	w.t.Helper()
+	if w.clock != nil {
+		w.clock.Set(w.now)
+	}
 	closed, err := w.ledger.CloseDue(context.Background(), w.inv, w.now)
 	if err != nil {
 		w.t.Fatal(err)

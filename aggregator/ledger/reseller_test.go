@@ -18,8 +18,9 @@ import (
 // TestResellersAddUpTheirCustomers sends at a steady rate from two customers at different times of a month, so that
 // only their sum is always there, and holds it against the rate bought.
 func TestResellersAddUpTheirCustomers(t *testing.T) {
-	storetest.EachWithClock(t, clock.NewManual(start), func(t *testing.T, db *store.DB) {
-		w := newPoolWorld(t, db)
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		w := newPoolWorld(t, db, c)
 		w.importText(`customers: [{id: r1, name: Resale Ltd, rate_bought: 0.1 Mbit/s}]`)
 		var list []sentTally
 		for slot := range int64(30 * 24 * 12) {
