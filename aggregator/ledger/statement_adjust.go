@@ -272,11 +272,7 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 			if err != nil {
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
-			contract.Decisions = owners.DecisionsOn(contract.Service) // of all that it was closed with, these may change
-			if contract.Pool != nil {
-				contract.Pool.Decisions = owners.DecisionsOn(contract.Pool.Service)
-			}
-			t = &told{target: target{contract: contract, period: s.Body.Period}, first: s.Body}
+			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, first: s.Body}
 			touched[t.group()] = touched[t.group()] || concerned
 			by[key] = t
 			list = append(list, t)
@@ -285,6 +281,15 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 		return nil
 	})
 	return slices.DeleteFunc(list, func(t *told) bool { return !touched[t.group()] }), err
+}
+
+// decidedNow gives a thawed contract the decisions of now: of all that it was closed with, these may change.
+func decidedNow(owners *inventory.Snapshot, c rating.Contract) rating.Contract {
+	c.Decisions = owners.DecisionsOn(c.Service)
+	if c.Pool != nil {
+		c.Pool.Decisions = owners.DecisionsOn(c.Pool.Service)
+	}
+	return c
 }
 
 // group names what is charged together with a period: its pool's, or itself.

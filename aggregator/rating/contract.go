@@ -199,7 +199,7 @@ func (c Contract) Rules(p Period) []Rule {
 	} else {
 		rules = append(rules, Rule{"sampled", string(c.Sampled.Value), c.Sampled.Level})
 	}
-	for _, d := range c.allDecisions() {
+	for _, d := range c.AllDecisions() {
 		if d.concerns(p) {
 			rules = append(rules, d.rule())
 		}

@@ -279,7 +279,7 @@ func (c *change) add(k *kind, row Row) {
 		c.checkNameless(row, k.keyOf(text))
 		c.checkCredit(row, k.keyOf(text))
 	}
-	if (k == &kindCustomer || k == &kindService) && old == nil && strings.Contains(text[0], "@") {
+	if (k == &kindCustomer || k == &kindService || k == &kindPool) && old == nil && strings.Contains(text[0], "@") {
 		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])
 	}
 	if k == &kindPrice && old != nil {

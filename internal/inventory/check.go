@@ -27,22 +27,7 @@ func (c *change) check() {
 	}
 	c.checkMembers(zones)
 	for _, d := range c.decisions.sorted() {
-		c.checkDecision(d, func(id string) (contract rating.Contract, ok bool) {
-			service, ok := c.services.rows[id]
-			if !ok {
-				pool, ok := c.pools.rows[id]
-				if !ok {
-					return contract, false
-				}
-				history, wrong := c.poolHistory(pool, nil, zones)
-				if wrong != nil {
-					return contract, false
-				}
-				return history[0].contract, true
-			}
-			contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
-			return contract, err == nil
-		})
+		c.checkDecision(d, zones)
 	}
 	for _, change := range c.changes.sorted() {
 		_, service := c.services.rows[change.Service]
@@ -134,6 +119,23 @@ func (c *change) checkTerms(history []terms, prices []rating.Price, fault func(c
 			c.checkPrice(t.contract, later(t.from, contract.Opened.In(contract.Schedule.Zone)), prices, fault)
 		}
 	}
+}
+
+// firstTerms returns the contract that a service, or a pool, began with; false where there is none, or none that can be resolved.
+func (c *change) firstTerms(id string, zones map[string]*time.Location) (rating.Contract, bool) {
+	if service, ok := c.services.rows[id]; ok {
+		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+		return contract, err == nil
+	}
+	pool, ok := c.pools.rows[id]
+	if !ok {
+		return rating.Contract{}, false
+	}
+	history, wrong := c.poolHistory(pool, nil, zones)
+	if wrong != nil {
+		return rating.Contract{}, false
+	}
+	return history[0].contract, true
 }
 
 func later(a, b time.Time) time.Time {
