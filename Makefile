@@ -6,6 +6,7 @@ GOFLAGS_ALL := -tags $(TAGS) -ldflags "-X hostmeter/internal/telemetry.Version=$
 BIN         := bin/hostmeter
 FUZZTIME    ?= 10s
 CHECKS      ?= 100000
+LEDGER_CHECKS ?= 1000
 SEEDS       ?= 200
 HISTORIES   ?= 100000
 SEED        ?= 1
@@ -54,8 +55,10 @@ lint: check-generated ## formatting, vet, staticcheck, shellcheck, and whether g
 fuzz: ## every fuzz target for FUZZTIME each (default 10s)
 	deploy/testbed/fuzz.sh $(FUZZTIME)
 
-properties: ## rating's properties, CHECKS random cases each (default 100000: some minutes)
+properties: ## the properties of money, CHECKS random cases each (100000; LEDGER_CHECKS, 1000, where each is a ledger; some minutes)
 	go test -timeout 2h -v -run 'Periods|Percentile|Interval|Fractions|Usage|Amount' ./aggregator/rating -rapid.checks=$(CHECKS)
+	go test -timeout 2h -v -run 'Revisions' ./aggregator/ledger -rapid.checks=$(CHECKS)
+	go test -timeout 2h -v -run 'WhateverComesBetween|ReversalCancel|PermutedInput' ./aggregator/ledger -rapid.checks=$(LEDGER_CHECKS)
 
 oracle: ## what an oracle bills that shares no code: SEEDS months at the ledger (default 200), three demos through the wire
 	go test -tags $(TAGS) -timeout 2h -v -run TestOracleAgrees ./aggregator/ledger -oracle.seeds=$(SEEDS)

@@ -61,7 +61,11 @@ func describe(row statement.Row) string {
 	if !row.Unlimited {
 		quota = row.Quota.String() + " " + string(row.Unit)
 	}
-	fmt.Fprintf(&b, "transfer %s %s, quota %s, excess %s %s", row.Used, row.Unit, quota, row.Excess, row.Unit)
+	if p := row.Pool; p != nil {
+		fmt.Fprintf(&b, "transfer %s %s; share %s %s of what pool %s, %d services, used beyond its quota of %s", row.Used, row.Unit, row.Excess, row.Unit, p.Pool, p.Members, quota)
+	} else {
+		fmt.Fprintf(&b, "transfer %s %s, quota %s, excess %s %s", row.Used, row.Unit, quota, row.Excess, row.Unit)
+	}
 	if row.PriceUnit != "" {
 		fmt.Fprintf(&b, ", %s %s at %s %s", row.BilledQuantity, row.PriceUnit, statement.UnitPrice(row.UnitPrice, row.Currency), row.Currency)
 	}

@@ -43,7 +43,7 @@ const (
 )
 
 // Current returns the periods that are open at now, or were in the last 24 hours, by service. Services without a quota, and those
-// that count a percentile, are left out. What cannot be rated is a problem.
+// that count a percentile or are in a pool, are left out. What cannot be rated is a problem.
 func (l *Ledger) Current(ctx context.Context, inv *inventory.Inventory, now time.Time) (list []Current, problems []statements.Problem, err error) {
 	owners, err := inv.Snapshot(ctx)
 	if err != nil {
@@ -67,7 +67,7 @@ func readCurrent(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, 
 	var targets []*target
 	for _, service := range owners.Services() {
 		for _, t := range periods.targets(service.ID, now, func(p rating.Period) bool { return now.Before(p.To.Add(afterEnd)) }) {
-			if !t.contract.Direction.Value.IsPercentile() && !t.contract.Allowance(t.period).Unlimited {
+			if !t.contract.Direction.Value.IsPercentile() && !t.contract.Allowance(t.period).Unlimited && t.contract.Pool == nil {
 				targets = append(targets, t)
 			}
 		}
@@ -76,14 +76,15 @@ func readCurrent(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, 
 	if err != nil {
 		return err
 	}
-	for _, account := range found.accounts {
-		row, _, err := account.row(owners.Prices())
+	for _, a := range found.accounts {
+		lines, err := rateTogether([]*account{a}, owners.Prices())
 		if err != nil {
-			*problems = append(*problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
+			*problems = append(*problems, statements.Problem{Service: a.contract.Service, Text: err.Error()})
 			continue
 		}
+		row := lines[0].row
 		row.Provisional = true
-		*list = append(*list, Current{Row: row, Contract: account.contract, Period: account.period})
+		*list = append(*list, Current{Row: row, Contract: a.contract, Period: a.period})
 	}
 	open := map[string]*Current{} // the periods that contain now
 	for i := range *list {

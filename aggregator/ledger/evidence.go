@@ -162,7 +162,7 @@ func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (stateme
 func (r *evidenceReader) target(ctx context.Context, evidence *statements.Evidence) (*target, *Booking, error) {
 	first := evidence.Rows[0]
 	if first.Provisional {
-		contract, err := r.owners.Contract(first.Service, first.PeriodFrom)
+		contract, _, err := r.owners.PeriodAt(first.Service, first.PeriodFrom)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -179,15 +179,15 @@ func (r *evidenceReader) target(ctx context.Context, evidence *statements.Eviden
 		if s.Body.Row.Statement != first.Statement {
 			return nil
 		}
-		if t == nil {
-			contract, err := thaw(s.Body.Contract)
-			if err != nil {
-				return err
-			}
-			t, evidence.Price = &target{contract: contract, period: s.Body.Period}, s.Body.Price
+		contract, err := thaw(s.Body.Contract) // of the last revision: decisions change closed periods too
+		if err != nil {
+			return err
 		}
+		if t == nil {
+			evidence.Price = s.Body.Price
+		}
+		t = &target{contract: contract, period: s.Body.Period}
 		through = s.Body.Booking
-		t.contract.Decisions = s.Body.Contract.Decisions // of the last revision: decisions change closed periods too
 		evidence.Closings = append(evidence.Closings, statements.Closing{
 			Revision: s.Body.Row.Revision, Number: s.Number, Hash: s.Hash, ClosedAt: s.ClosedAt, SealedThrough: s.Body.SealedThrough,
 			Booking: int64(s.Body.Booking), InventoryVersion: s.Body.InventoryVersion, RatingVersion: s.Body.RatingVersion,

@@ -57,8 +57,7 @@ func (r *reporting) targets(ctx context.Context, tx *store.Tx) ([]*target, error
 	err := readStatements(ctx, tx, q, func(s Statement) error {
 		contract, err := thaw(s.Body.Contract)
 		if err == nil && s.Body.Row.Revision == 1 && r.in(s.Body.Period, contract.Schedule.Zone) {
-			contract.Decisions = r.owners.DecisionsOn(contract.Service)
-			targets = append(targets, &target{contract: contract, period: s.Body.Period})
+			targets = append(targets, &target{contract: decidedNow(r.owners, contract), period: s.Body.Period})
 		}
 		return err
 	})
@@ -72,7 +71,7 @@ func (r *reporting) targets(ctx context.Context, tx *store.Tx) ([]*target, error
 // reconciled writes down the days that were compared.
 func (a *account) reconciled() []statements.Reconciled {
 	released := ""
-	for _, d := range a.contract.Decisions {
+	for _, d := range a.contract.AllDecisions() {
 		if d.Kind == rating.DecideRelease && a.period.Contains(d.From) {
 			released = d.ID + ", by " + d.By + ": " + d.Reason
 		}

@@ -161,14 +161,14 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
-	for _, account := range found.accounts {
-		row, _, err := account.row(r.owners.Prices())
-		if err != nil {
-			r.report.Problems = append(r.report.Problems, statements.Problem{Service: account.contract.Service, Text: err.Error()})
-			continue
+	for _, rated := range rate(found.accounts, func(*account) []rating.Price { return r.owners.Prices() }) {
+		if rated.err != nil {
+			r.report.Problems = append(r.report.Problems, statements.Problem{Service: rated.subject(), Text: rated.err.Error()})
 		}
-		row.Provisional = true
-		r.report.Rows = append(r.report.Rows, row)
+		for _, line := range rated.lines {
+			line.row.Provisional = true
+			r.report.Rows = append(r.report.Rows, line.row)
+		}
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ const unknownCoverage = -1
 type account struct {
 	*target
 	sums     *rating.Account
+	pool     *rating.Account // of all members, where the service is in one
 	usage    rating.Usage
 	err      error
 	disputed string // by the witnesses of what bills
@@ -31,7 +32,9 @@ type account struct {
 
 func (a *account) open(now time.Time) { a.sums = rating.NewAccount(a.contract, a.period, now) }
 
-func (a *account) finish() {
+// finish closes an account that is whole, which its pool's has in it from then on.
+func (a *account) finish(of pools, now time.Time) {
+	of.merge(a, now)
 	a.usage, a.err = a.sums.Usage()
 	a.sums = nil
 }
@@ -124,16 +127,16 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 		return gathered{}, err
 	}
 	out.unowned = sortedUnowned(unowned)
-	coverage := newCovering(g, owned)
+	coverage, of := newCovering(g, owned), pools{}
 	for _, account := range out.accounts {
 		if slotted[account.target] == nil {
 			if err := coverage.cover(ctx, tx, account); err != nil {
 				return gathered{}, err
 			}
-			account.finish()
+			account.finish(of, g.now)
 		}
 	}
-	if err := gatherSlots(ctx, tx, g, slotted, coverage); err != nil {
+	if err := gatherSlots(ctx, tx, g, slotted, coverage, of); err != nil {
 		return gathered{}, err
 	}
 	return out, compareAccounts(ctx, tx, g, coverage.known, witnessed, out.accounts)
@@ -289,73 +292,4 @@ func missingNames(c Coverage) []string {
 		names = append(names, m.Exporter)
 	}
 	return slices.Compact(names) // Missing is sorted by exporter
-}
-
-// row rates an account and returns what it counted. Errors: what package rating says.
-func (a *account) row(prices []rating.Price) (statements.Row, rating.Usage, error) {
-	usage := a.usage
-	if a.err != nil {
-		return statements.Row{}, usage, a.err
-	}
-	usage.Disputed = a.disputed
-	row, err := a.rate(usage, prices)
-	return row, usage, err
-}
-
-// rate makes the line of a usage.
-func (a *account) rate(usage rating.Usage, prices []rating.Price) (statements.Row, error) {
-	charge, err := rating.Rate(a.contract, a.period, usage, prices)
-	if err != nil {
-		return statements.Row{}, fmt.Errorf("service %s: %w", a.contract.Service, err)
-	}
-	zone := a.contract.Schedule.Zone
-	row := statements.Row{
-		Customer:            a.contract.Customer,
-		Service:             a.contract.Service,
-		Plan:                a.contract.Plan,
-		PeriodFrom:          a.period.From.In(zone),
-		PeriodTo:            a.period.To.In(zone),
-		TimeZone:            a.contract.Zone.Value,
-		Direction:           charge.Direction,
-		InOctets:            charge.InOctets,
-		OutOctets:           charge.OutOctets,
-		ExcludedInOctets:    charge.ExcludedInOctets,
-		ExcludedOutOctets:   charge.ExcludedOutOctets,
-		BillableOctets:      charge.BillableOctets,
-		StandardErrorOctets: charge.StandardErrorOctets,
-		Coverage:            a.coverage,
-		Unlimited:           charge.Unlimited,
-		Quota:               charge.Quota,
-		Unit:                charge.Unit,
-		Used:                charge.Used,
-		Excess:              charge.Excess,
-		BilledQuantity:      charge.BilledQuantity,
-		PriceUnit:           charge.PriceUnit,
-		UnitPrice:           charge.UnitPrice,
-		Currency:            charge.Currency,
-		AmountExVAT:         charge.AmountExVAT,
-		Kind:                charge.Kind,
-		RuleFrom:            charge.RuleFrom,
-		Missing:             a.missing,
-		BitsPerSecond:       charge.BitsPerSecond,
-		EstimatedOctets:     charge.EstimatedOctets,
-		Grace:               charge.Grace,
-		Hold:                charge.Hold,
-		Disputed:            usage.Disputed,
-		Rules:               charge.Rules,
-		Classes:             usage.Classes,
-	}
-	for _, class := range usage.Classes {
-		if class.Class == schemas.ClassInternal {
-			row.InternalInOctets, row.InternalOutOctets = int64(class.InOctets), int64(class.OutOctets)
-		}
-		if !class.Counted && a.contract.Bills.Value == string(schemas.KindAddress) {
-			row.FreeInOctets += int64(class.InOctets)
-			row.FreeOutOctets += int64(class.OutOctets)
-		}
-	}
-	if p := usage.Percentile; p != nil {
-		row.Slots, row.SlotsMissing = p.Slots, p.Missing
-	}
-	return row, nil
 }

@@ -31,8 +31,8 @@ var (
 )
 
 // gatherSlots adds up accounts that count slots, group by group. Accounts whose meters lie near each other in the store
-// are in one group.
-func gatherSlots(ctx context.Context, tx *store.Tx, g gathering, accounts map[*target]*slottedAccount, coverage *covering) error {
+// are in one group; those of one pool may be in several.
+func gatherSlots(ctx context.Context, tx *store.Tx, g gathering, accounts map[*target]*slottedAccount, coverage *covering, of pools) error {
 	if len(accounts) == 0 {
 		return nil
 	}
@@ -64,7 +64,7 @@ func gatherSlots(ctx context.Context, tx *store.Tx, g gathering, accounts map[*t
 			if err := coverage.cover(ctx, tx, account.account); err != nil {
 				return err
 			}
-			account.finish()
+			account.finish(of, g.now)
 		}
 	}
 	return nil

@@ -44,6 +44,7 @@ type world struct {
 	index  map[uint32]uint64
 	sent   []sentTally
 	owners map[string][]ownedTime // by key
+	clock  *clock.Manual          // of the store, where closing sets it
 }
 
 type sentTally struct {
@@ -128,6 +129,9 @@ func (w *world) emit() {
 
 func (w *world) close() Closed {
 	w.t.Helper()
+	if w.clock != nil {
+		w.clock.Set(w.now)
+	}
 	closed, err := w.ledger.CloseDue(context.Background(), w.inv, w.now)
 	if err != nil {
 		w.t.Fatal(err)
@@ -304,7 +308,7 @@ func emptyWorld(t failer, db *store.DB) {
 	t.Helper()
 	truncate(t, db)
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
-		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM address_notice", "DELETE FROM service", "DELETE FROM statement_approval", "DELETE FROM customer_key", "DELETE FROM customer_name", "DELETE FROM customer",
+		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM address_notice", "DELETE FROM pool_member", "DELETE FROM pool", "DELETE FROM service", "DELETE FROM statement_approval", "DELETE FROM customer_key", "DELETE FROM customer_name", "DELETE FROM customer",
 			"DELETE FROM plan", "DELETE FROM price", "DELETE FROM prefix", "DELETE FROM provider", "UPDATE inventory_state SET version = 0",
 			"UPDATE statement_head SET number = 0, hash = '', booking = 0, inventory_version = 0, pruned_number = 0, pruned_hash = ''",
 			"UPDATE usage_record_head SET last_seq = 0, through = 0, booking = 0, inventory_version = 0"} {

@@ -177,7 +177,11 @@ func (g *stage) compare(owners *inventory.Snapshot) {
 			g.t.Fatal(err)
 		}
 		zone := contract.Schedule.Zone
-		report, err := g.ledger.Report(context.Background(), g.inv, monthOf(contract.Schedule.PeriodAt(first.In(zone)), zone), g.end)
+		_, period, err := owners.PeriodAt(line.Service, first.In(zone))
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		report, err := g.ledger.Report(context.Background(), g.inv, monthOf(period, zone), g.end)
 		if err != nil {
 			g.t.Fatal(err)
 		}
@@ -217,6 +221,15 @@ func lineOf(row statements.Row) scenario.Line {
 	}
 	if row.Slots > 0 {
 		line.Slots = fmt.Sprintf("%d, %d missing", row.Slots, row.SlotsMissing)
+	}
+	if p := row.Pool; p != nil {
+		quota := p.Quota.String() + " " + string(p.Unit)
+		if p.Unlimited {
+			quota = "unlimited"
+		}
+		line.Pool = fmt.Sprintf("%s, %d services, %s %s of %s, %s %s billed, %s %s", p.Pool, p.Members, p.Used, p.Unit, quota, p.BilledQuantity, cmp.Or(row.PriceUnit, row.Unit),
+			statements.Money(p.AmountExVAT, p.Currency), p.Currency)
+		line.Share = fmt.Sprintf("%d of %d octets", p.Octets, p.OfOctets)
 	}
 	for _, rule := range row.Rules {
 		line.Rules = append(line.Rules, rule.String())

@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,53 +57,93 @@ func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpa
 	if err != nil {
 		return err
 	}
-	for i, account := range found.accounts {
-		if err := c.adjustOne(touched[i], account); err != nil {
+	c.revise(touched, found.accounts, func(group []*account, first *told, err error) {
+		for _, account := range group {
 			c.waits = append(c.waits, waitingOf(account.target))
-			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: account.contract.Service,
-				Text: fmt.Sprintf("adjustment of statement %s: %v", touched[i].first.Row.Statement, err)})
 		}
-	}
+		c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated{accounts: group}.subject(),
+			Text: fmt.Sprintf("adjustment of statement %s: %v", first.first.Row.Statement, err)})
+	})
 	return nil
 }
 
-func (c *closing) adjustOne(t *told, a *account) error {
-	prices := c.owners.Prices()
-	if t.first.Price != nil {
-		prices = []rating.Price{*t.first.Price}
+// revise adds the revisions of what was told, whose accounts are in the same order. failed is called with what is charged
+// together and has to wait, and with what was told about the first of it.
+func (c *closing) revise(list []*told, accounts []*account, failed func(group []*account, first *told, err error)) {
+	of := make(map[*account]*told, len(list))
+	for i, account := range accounts {
+		of[account] = list[i]
 	}
-	disputed := a.disputed
-	a.disputed = "" // witnesses that came late hold no period of which nothing else is known
-	row, usage, err := a.row(prices)
-	if err == nil && row.Kind == rating.KindHeld {
-		err = held(row)
-	}
-	if err != nil {
-		return err
-	}
-	row = minus(row, t.sum)
-	if !differs(row) {
-		return nil
-	}
-	if a.disputed = disputed; disputed != "" {
-		if row, usage, err = a.row(prices); err == nil && row.Kind == rating.KindHeld {
-			err = held(row)
+	for _, group := range together(accounts) {
+		first := of[group[0]]
+		prices := c.owners.Prices()
+		if first.first.Price != nil {
+			prices = []rating.Price{*first.first.Price}
 		}
+		bodies, err := c.adjustTogether(group, of, prices)
 		if err != nil {
-			return err
+			failed(group, first, err)
+			continue
 		}
-		row = minus(row, t.sum)
+		c.bodies = append(c.bodies, bodies...)
+		c.closed.Adjustments += len(bodies)
+	}
+}
+
+// adjustTogether returns the revisions of what is charged together: all of them, or none where one has to wait.
+func (c *closing) adjustTogether(group []*account, of map[*account]*told, prices []rating.Price) ([]StatementBody, error) {
+	disputed := make([]string, len(group))
+	for i, a := range group {
+		disputed[i], a.disputed = a.disputed, "" // witnesses that came late hold no period of which nothing else is known
+	}
+	lines, err := linesOf(group, prices)
+	if err != nil || !slices.ContainsFunc(lines, func(line ratedLine) bool { return differs(minus(line.row, of[line.account].sum)) }) {
+		return nil, err
+	}
+	for i, a := range group {
+		a.disputed = disputed[i]
+	}
+	if lines, err = linesOf(group, prices); err != nil {
+		return nil, err
+	}
+	var bodies []StatementBody
+	var waits []error
+	for _, line := range lines {
+		body, err := c.adjustOne(of[line.account], line, prices)
+		if err != nil {
+			waits = append(waits, err)
+		} else if body != nil {
+			bodies = append(bodies, *body)
+		}
+	}
+	return bodies, errors.Join(waits...)
+}
+
+// linesOf rates what is charged together. A line that is held is an error.
+func linesOf(group []*account, prices []rating.Price) ([]ratedLine, error) {
+	lines, err := rateTogether(group, prices)
+	if err != nil {
+		return nil, err
+	}
+	return lines, rated{lines: lines, accounts: group}.held()
+}
+
+// adjustOne returns the revision of a period whose line says something else than was told, or nil. Errors: what it
+// waits for.
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price) (*StatementBody, error) {
+	row := minus(line.row, t.sum)
+	if !differs(row) {
+		return nil, nil
 	}
 	row, uncredited, err := c.credit(t, row)
 	if err != nil || !differs(row) {
-		return err
+		return nil, err
 	}
 	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
-	body := c.body(a, row, usage, prices)
+	line.row = row
+	body := c.body(line, prices)
 	body.Uncredited = uncredited
-	c.bodies = append(c.bodies, body)
-	c.closed.Adjustments++
-	return nil
+	return &body, nil
 }
 
 // minus returns what row says beyond what was told.
@@ -221,35 +263,40 @@ func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f f
 	return rows.Err()
 }
 
-// toldOf returns what was said about the closed periods that share an instant with any span. Those that begin
-// before pruned, of whose hours retention has taken something, cannot be computed again and stay as they are.
+// toldOf returns what was said about the closed periods that share an instant with any span, and about those
+// of the services that were in the same pools. Those that begin before pruned, of whose hours retention has taken
+// something, cannot be computed again and stay as they are.
 func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans []changedSpan, pruned int64) ([]*told, error) {
 	earliest := spans[0].From
 	for _, span := range spans {
 		earliest = earlier(earliest, span.From)
 	}
 	var list []*told
-	by := map[string]*told{}
+	by, touched := map[string]*told{}, map[string]bool{}
 	err := readStatements(ctx, tx, StatementQuery{EndFrom: earliest}, func(s Statement) error {
 		key := fmt.Sprint(s.Body.Contract.Service, s.Body.Period.From.UnixNano())
 		t := by[key]
 		if t == nil {
-			if s.Body.Period.From.Unix() < keptFrom(pruned) || !overlapsAny(s.Body.Contract.Service, s.Body.Period, spans) {
+			if s.Body.Period.From.Unix() < keptFrom(pruned) {
+				return nil
+			}
+			concerned := overlapsAny(s.Body.Contract, s.Body.Period, spans)
+			if !concerned && s.Body.Contract.Pool == nil {
 				return nil
 			}
 			contract, err := thaw(s.Body.Contract)
 			if err != nil {
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
-			contract.Decisions = owners.DecisionsOn(contract.Service) // of all that it was closed with, these may change
-			t = &told{target: target{contract: contract, period: s.Body.Period}, first: s.Body}
+			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, first: s.Body}
+			touched[t.group()] = touched[t.group()] || concerned
 			by[key] = t
 			list = append(list, t)
 		}
 		t.sum, t.revision = plus(t.sum, s.Body.Row), s.Body.Row.Revision
 		return nil
 	})
-	return list, err
+	return slices.DeleteFunc(list, func(t *told) bool { return !touched[t.group()] }), err
 }
 
 // keptFrom is the Unix time of an hour before which everything is pruned.
@@ -260,9 +307,27 @@ func keptFrom(pruned int64) int64 {
 	return hourTime(pruned).Unix()
 }
 
-func overlapsAny(service string, p rating.Period, spans []changedSpan) bool {
+// decidedNow gives a thawed contract the decisions of now: of all that it was closed with, these may change.
+func decidedNow(owners *inventory.Snapshot, c rating.Contract) rating.Contract {
+	c.Decisions = owners.DecisionsOn(c.Service)
+	if c.Pool != nil {
+		c.Pool.Decisions = owners.DecisionsOn(c.Pool.Service)
+	}
+	return c
+}
+
+// group names what is charged together with a period: its pool's, or itself.
+func (t *told) group() string {
+	id := "service " + t.contract.Service
+	if t.contract.Pool != nil {
+		id = "pool " + t.contract.Pool.Service
+	}
+	return fmt.Sprint(id, " ", t.period.From.UnixNano())
+}
+
+func overlapsAny(c rating.Contract, p rating.Period, spans []changedSpan) bool {
 	for _, span := range spans {
-		if p.Overlaps(span.From, span.To) && (span.service == "" || span.service == service) {
+		if p.Overlaps(span.From, span.To) && (span.service == "" || span.service == c.Service || c.Pool != nil && span.service == c.Pool.Service) {
 			return true
 		}
 	}
@@ -276,6 +341,13 @@ func thaw(c rating.Contract) (rating.Contract, error) {
 		return c, err
 	}
 	c.Schedule = rating.Schedule{Kind: c.Period.Value, Anchor: c.Opened, Zone: zone}
+	if c.Pool != nil {
+		pool, err := thaw(*c.Pool)
+		if err != nil {
+			return c, err
+		}
+		c.Pool, c.Schedule = &pool, pool.Schedule
+	}
 	return c, nil
 }
 

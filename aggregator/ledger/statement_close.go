@@ -148,37 +148,43 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 	if err != nil {
 		return err
 	}
-	stopped := map[string]bool{} // periods of a service close in order
-	for _, account := range found.accounts {
-		service := account.contract.Service
-		if stopped[service] {
-			continue
+	stopped := map[string]bool{} // periods of a service close in order, and those of a pool together
+	for _, rated := range rate(found.accounts, func(*account) []rating.Price { return c.owners.Prices() }) {
+		err := errors.Join(rated.err, rated.held())
+		waits := ""
+		for _, account := range rated.accounts {
+			if stopped[account.contract.Service] {
+				waits = account.contract.Service
+			}
 		}
-		row, usage, err := account.row(c.owners.Prices())
-		if err == nil && row.Kind == rating.KindHeld {
-			err = held(row)
+		if err != nil || waits != "" {
+			for _, account := range rated.accounts {
+				stopped[account.contract.Service] = true
+			}
 		}
-		if err != nil {
-			stopped[service] = true
-			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: service, Text: err.Error()})
-			continue
+		switch {
+		case waits != "" && rated.accounts[0].contract.Pool != nil:
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated.subject(),
+				Text: fmt.Sprintf("pool %s: the period from %s waits for service %s, of which one before is not closed", rated.subject(), dayText(rated.accounts[0].target), waits)})
+		case waits != "":
+		case err != nil:
+			c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated.subject(), Text: err.Error()})
+		default:
+			for _, line := range rated.lines {
+				line.row.Statement, line.row.Revision = statementID(line.account.target), 1
+				c.bodies = append(c.bodies, c.body(line, c.owners.Prices()))
+				c.closed.Statements++
+			}
 		}
-		row.Statement, row.Revision = statementID(account.target), 1
-		c.bodies = append(c.bodies, c.body(account, row, usage, c.owners.Prices()))
-		c.closed.Statements++
 	}
 	return nil
 }
 
-// held says what a held period waits for.
-func held(row statements.Row) error {
-	return fmt.Errorf("service %s: the period from %s is held: %s (import a decision about it)", row.Service, row.PeriodFrom.Format(time.DateOnly), row.Hold)
-}
-
-func (c *closing) body(a *account, row statements.Row, usage rating.Usage, prices []rating.Price) StatementBody {
+func (c *closing) body(line ratedLine, prices []rating.Price) StatementBody {
+	a := line.account
 	body := StatementBody{
 		FormatVersion: statements.FormatVersion, RatingVersion: rating.Version,
-		Row: row, Contract: a.contract, Period: a.period, Usage: usage,
+		Row: line.row, Contract: a.contract, Period: a.period, Usage: line.usage, PoolUsage: line.poolUsage,
 		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed,
 	}
 	if price, ok := rating.PriceFor(a.contract, a.period, prices); ok {
@@ -189,7 +195,12 @@ func (c *closing) body(a *account, row statements.Row, usage rating.Usage, price
 
 // statementID names the statement of a period: the service and the day on which the period begins.
 func statementID(t *target) string {
-	return t.contract.Service + "/" + rating.DateOf(t.period.From.In(t.contract.Schedule.Zone)).String()
+	return t.contract.Service + "/" + dayText(t)
+}
+
+// dayText is the day on which a period begins.
+func dayText(t *target) string {
+	return rating.DateOf(t.period.From.In(t.contract.Schedule.Zone)).String()
 }
 
 // open knows, of each service, from where on its periods are not closed.
@@ -225,7 +236,7 @@ func openPeriods(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot) 
 // targets returns the open periods of a service that begin before until, and that keep says yes to.
 // They begin where the last closed one ended, or with the ledger.
 func (o open) targets(service string, until time.Time, keep func(rating.Period) bool) []*target {
-	contract, err := o.owners.Contract(service, until)
+	contract, p, err := o.owners.PeriodAt(service, o.begin)
 	if err != nil || o.begin.IsZero() {
 		return nil
 	}
@@ -236,15 +247,19 @@ func (o open) targets(service string, until time.Time, keep func(rating.Period) 
 		at = last
 	}
 	var targets []*target
-	for p := contract.Schedule.PeriodAt(at); p.From.Before(until); p = contract.Schedule.Next(p) {
+	for {
+		if contract, p, err = o.owners.PeriodAt(service, at); err != nil || !p.From.Before(until) {
+			break
+		}
+		at = p.To
 		if !contract.Closed.IsZero() && !p.From.Before(contract.Closed.In(zone)) {
 			break
 		}
 		if closed && p.From.Before(last) { // the schedule has changed since: no octet is in two periods
 			p.From = last
-		}
-		if contract, err = o.owners.Contract(service, p.From); err != nil {
-			break
+			if contract, _, err = o.owners.PeriodAt(service, last); err != nil {
+				break
+			}
 		}
 		if keep(p) {
 			targets = append(targets, &target{contract: contract, period: p})

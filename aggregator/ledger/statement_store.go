@@ -44,6 +44,8 @@ type StatementBody struct {
 	Price *rating.Price `json:"price"`
 	// Usage is all that counted up to and including this revision.
 	Usage rating.Usage `json:"usage"`
+	// PoolUsage is what all services used together of the pool that the service was in; nil where it was in none.
+	PoolUsage *rating.Usage `json:"pool_usage,omitempty"`
 	// Booking is the last late entry that was read, InventoryVersion the ownership that was read,
 	// SealedThrough the first hour that was not sealed.
 	Booking          Booking   `json:"booking"`

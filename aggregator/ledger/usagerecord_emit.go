@@ -156,8 +156,8 @@ func (e *emission) planSealed() {
 func (e *emission) cutsBefore(at time.Time) []time.Time {
 	var cuts []time.Time
 	for _, service := range e.owners.Services() {
-		if contract, err := e.owners.Contract(service.ID, at); err == nil {
-			cuts = append(cuts, inventory.SlotAfter(contract.Schedule.PeriodAt(at).From))
+		if _, period, err := e.owners.PeriodAt(service.ID, at); err == nil {
+			cuts = append(cuts, inventory.SlotAfter(period.From))
 		}
 	}
 	for _, o := range e.owners.Ownerships() {
@@ -310,15 +310,13 @@ func (e *emission) wanted(ctx context.Context, tx *store.Tx, day, sealed time.Ti
 func (e *emission) targets(from, to time.Time) map[string][]*target {
 	targets := map[string][]*target{}
 	for _, service := range e.owners.Services() {
-		contract, err := e.owners.Contract(service.ID, from)
-		if err != nil {
-			continue
-		}
-		for _, p := range contract.Schedule.Periods(from, to) {
-			if contract, err = e.owners.Contract(service.ID, p.From); err != nil {
+		for at := from; at.Before(to); {
+			contract, p, err := e.owners.PeriodAt(service.ID, at)
+			if err != nil {
 				break
 			}
 			targets[service.ID] = append(targets[service.ID], &target{contract: contract, period: p})
+			at = p.To
 		}
 	}
 	return targets

@@ -13,7 +13,7 @@ import (
 
 // Finding is one way in which the books do not add up.
 type Finding struct {
-	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "exporters", "accounts"; of
+	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "pools", "exporters", "accounts"; of
 	// VerifyOwned "services", "feed", "periods".
 	Law string
 	// Text names the row and both figures.
@@ -28,6 +28,7 @@ type Finding struct {
 //   - chain: statements are numbered without a hole, each has the hash of what it says and of the one before it, and the
 //     columns beside it say the same.
 //   - statements: each is what its bookings, owners, contract and price make, octet by octet.
+//   - pools: the shares of a pool's members are those that their statements' usage, contracts and price make.
 //   - exporters: what an exporter's account counted is booked once, at both ends, in transit or left out; nothing
 //     held, dropped or lost is less than nothing in all.
 //   - accounts: what the exporters' accounts booked, octets_once + 2 octets_both, stands at the meters, in
@@ -43,7 +44,7 @@ func (l *Ledger) VerifySince(ctx context.Context, settled bool, since time.Time)
 	first, _ := dayBounds(since, time.Time{})
 	err = l.db.View(ctx, func(tx *store.Tx) error {
 		v := &verifier{firstDay: first}
-		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements, v.exporters}
+		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements, v.pools, v.exporters}
 		if settled {
 			laws = append(laws, v.accounts)
 		}

@@ -184,9 +184,13 @@ func (v *ownedVerifier) periods(ctx context.Context, tx *store.Tx) (err error) {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(t *told) bool {
-		return t.period.From.Before(v.since) || overlapsAny(t.contract.Service, t.period, pending)
-	})
+	open := map[string]bool{} // what is charged together is looked at together
+	for _, t := range list {
+		if t.period.From.Before(v.since) || overlapsAny(t.contract, t.period, pending) {
+			open[t.group()] = true
+		}
+	}
+	list = slices.DeleteFunc(list, func(t *told) bool { return open[t.group()] })
 	targets := make([]*target, len(list))
 	for i, t := range list {
 		targets[i] = &t.target
@@ -196,11 +200,9 @@ func (v *ownedVerifier) periods(ctx context.Context, tx *store.Tx) (err error) {
 	if err != nil {
 		return err
 	}
-	for i, account := range found.accounts {
-		if err := c.adjustOne(list[i], account); err != nil {
-			v.find("periods", "statement %s cannot be computed again: %s", list[i].first.Row.Statement, err)
-		}
-	}
+	c.revise(list, found.accounts, func(_ []*account, first *told, err error) {
+		v.find("periods", "statement %s cannot be computed again: %s", first.first.Row.Statement, err)
+	})
 	for _, body := range c.bodies {
 		v.find("periods", "statement %s: its hours have %+d octets in, %+d out, and %s %s more than it says (revisions included)",
 			body.Row.Statement, body.Row.InOctets, body.Row.OutOctets, body.Row.AmountExVAT, body.Row.Currency)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -163,10 +164,19 @@ func (v *verifier) compare(s Statement, a *account, before statements.Row) error
 		usage.Percentile = want.Usage.Percentile // slots are missing by the coverage of then
 	}
 	a.coverage, a.missing = want.Row.Coverage, want.Row.Missing
-	row, err := a.rate(usage, prices)
+	if want.Contract.Pool != nil { // the law of pools holds its row to what all members used
+		same, err := equalJSON(usage, want.Usage)
+		if err == nil && !same {
+			v.find("statements", "statement number %d (%s) says that the service used %d octets in and %d out, and what it was computed from makes %d and %d",
+				s.Number, want.Row.Statement, want.Usage.InOctets, want.Usage.OutOctets, usage.InOctets, usage.OutOctets)
+		}
+		return err
+	}
+	charge, err := rating.Rate(a.contract, a.period, usage, prices)
 	if err != nil {
 		return err
 	}
+	row := a.row(charge, usage)
 	if want.Row.Revision > 1 {
 		row = minus(row, before)
 		row.Kind = rating.KindAdjustment
@@ -177,15 +187,18 @@ func (v *verifier) compare(s Statement, a *account, before statements.Row) error
 	row.Statement, row.Revision = want.Row.Statement, want.Row.Revision
 	got := want
 	got.Row, got.Usage = row, usage
-	gotText, err1 := json.Marshal(got)
-	wantText, err2 := json.Marshal(want)
-	if err1 != nil || err2 != nil {
-		return fmt.Errorf("%w%w", err1, err2)
-	}
-	if !bytes.Equal(gotText, wantText) {
+	same, err := equalJSON(got, want)
+	if err == nil && !same {
 		v.find("statements", "statement number %d (%s) says %s, and what it was computed from makes %s", s.Number, want.Row.Statement, said(want.Row), said(row))
 	}
-	return nil
+	return err
+}
+
+// equalJSON says whether two values are written alike: what is kept has been written and read.
+func equalJSON(a, b any) (bool, error) {
+	textOfA, err1 := json.Marshal(a)
+	textOfB, err2 := json.Marshal(b)
+	return bytes.Equal(textOfA, textOfB), errors.Join(err1, err2)
 }
 
 // asUngiven takes the amount out of a difference that was not given, with the rule that said so.

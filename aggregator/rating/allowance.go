@@ -52,20 +52,21 @@ func (q Quantity) Compare(other Quantity) int {
 //
 // Where the quota changes inside the period, or only a part of it counts, the allowance is each quota
 // times its share of the period's time, added up, and rounded up to whole octets or bit/s. A period of
-// which a part has no limit has none.
+// which a part has no limit has none. A period that is cut, because the service enters or leaves a pool, has
+// the whole quota, or where partial says so its share of the time.
 func (c Contract) Allowance(p Period) Quantity {
 	spans := c.quotas(p)
 	last := spans[len(spans)-1].quota
-	active := p
+	active, whole := p, p
 	if c.Partial.Value == PartialProrated {
-		active = c.active(p)
+		active, whole = c.active(p), c.whole(p)
 	}
 	for _, s := range spans {
 		if s.quota.Unlimited && s.from.Before(active.To) && active.From.Before(s.to) {
 			return Quantity{Unlimited: true, Unit: s.quota.Unit}
 		}
 	}
-	if len(spans) == 1 && active == p {
+	if len(spans) == 1 && active == whole {
 		return last
 	}
 	sum := decimal.Zero
@@ -80,11 +81,11 @@ func (c Contract) Allowance(p Period) Quantity {
 			sum = sum.Add(s.quota.Size().Mul(decimal.NewFromInt(int64(s.to.Sub(s.from)))))
 		}
 	}
-	whole, rest := sum.QuoRem(decimal.NewFromInt(int64(p.To.Sub(p.From))), 0)
+	size, rest := sum.QuoRem(decimal.NewFromInt(int64(whole.To.Sub(whole.From))), 0)
 	if rest.IsPositive() {
-		whole = whole.Add(decimal.NewFromInt(1))
+		size = size.Add(decimal.NewFromInt(1))
 	}
-	return Quantity{Amount: last.Unit.of(whole), Unit: last.Unit}
+	return Quantity{Amount: last.Unit.Of(size), Unit: last.Unit}
 }
 
 // quotaSpan is a part of a period with one quota.

@@ -21,6 +21,7 @@ type Level string
 // The levels, the strongest first.
 const (
 	FromContract Level = "contract"
+	FromPool     Level = "pool" // the contract of the pool that the service is in
 	FromPlan     Level = "plan"
 	FromProvider Level = "provider"
 	FromDecision Level = "decision" // of a person; it wins over all of them
@@ -71,6 +72,9 @@ type Contract struct {
 
 	// Decisions are those in force about the service, in the order in which they were made.
 	Decisions []Decision `json:"decisions,omitempty"`
+
+	// Pool is the contract of the pool that the service is in, and nil where it is in none (InPool).
+	Pool *Contract `json:"pool,omitempty"`
 
 	// Schedule cuts the periods; it is Period, Opened and Zone once more, ready for use.
 	Schedule Schedule `json:"-"`
@@ -124,6 +128,18 @@ func (c Contract) Counts(class string) bool {
 	return byAddress && !slices.Contains(strings.Fields(c.Free.Value), class)
 }
 
+// whole returns the period of the contract's schedule that p is, or is a part of: where a service enters or
+// leaves a pool, its own period is cut.
+func (c Contract) whole(p Period) Period {
+	if c.Schedule.Zone == nil {
+		return p
+	}
+	if whole := c.Schedule.PeriodAt(p.From); !whole.To.Before(p.To) {
+		return whole
+	}
+	return p
+}
+
 // active returns the part of a period in which the service was open.
 func (c Contract) active(p Period) Period {
 	if !c.Opened.IsZero() {
@@ -174,7 +190,7 @@ func (c Contract) Rules(p Period) []Rule {
 			rules = append(rules, step.rule())
 		}
 	}
-	if active := c.active(p); active != p {
+	if active := c.active(p); active != c.whole(p) {
 		value := fmt.Sprintf("%s, open from %s to %s", c.Partial.Value, active.From.In(c.Schedule.Zone).Format(time.RFC3339), active.To.In(c.Schedule.Zone).Format(time.RFC3339))
 		rules = append(rules, Rule{"partial", value, c.Partial.Level})
 	}
@@ -186,7 +202,7 @@ func (c Contract) Rules(p Period) []Rule {
 	} else {
 		rules = append(rules, Rule{"sampled", string(c.Sampled.Value), c.Sampled.Level})
 	}
-	for _, d := range c.Decisions {
+	for _, d := range c.AllDecisions() {
 		if d.concerns(p) {
 			rules = append(rules, d.rule())
 		}
@@ -206,7 +222,7 @@ func (c Contract) RuleFrom(p Period) Level {
 	if c.Grace.Value.As != "" {
 		levels = append(levels, c.Grace.Level)
 	}
-	for _, strongest := range []Level{FromContract, FromPlan} {
+	for _, strongest := range []Level{FromContract, FromPool, FromPlan} {
 		for _, level := range levels {
 			if level == strongest {
 				return strongest

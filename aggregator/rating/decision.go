@@ -85,14 +85,22 @@ func (c Contract) decided(p Period) (decided Contract, waived bool) {
 	return c, waived
 }
 
+// AllDecisions returns those about the service, behind those about the pool that it is in.
+func (c Contract) AllDecisions() []Decision {
+	if c.Pool == nil || len(c.Pool.Decisions) == 0 {
+		return c.Decisions
+	}
+	return slices.Concat(c.Pool.Decisions, c.Decisions)
+}
+
 // Credited says whether a person has decided that a period's credits are given after their window.
 func (c Contract) Credited(p Period) bool {
-	return slices.ContainsFunc(c.Decisions, func(d Decision) bool { return d.Kind == DecideCredit && d.concerns(p) })
+	return slices.ContainsFunc(c.AllDecisions(), func(d Decision) bool { return d.Kind == DecideCredit && d.concerns(p) })
 }
 
 // ExcludedAt says which directions are excluded in the slot that contains an instant.
 func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
-	for _, d := range c.Decisions {
+	for _, d := range c.AllDecisions() {
 		if d.Kind == DecideExclude && !at.Before(d.From) && at.Before(d.Until) {
 			in = in || d.Direction != Out
 			out = out || d.Direction != In
@@ -101,15 +109,15 @@ func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
 	return in, out
 }
 
-// released says whether a person has let a period go whose usage is disputed.
-func (c Contract) released(p Period) bool {
+// Released says whether a person has let a period of the service, or of the pool, go whose usage is disputed.
+func (c Contract) Released(p Period) bool {
 	return slices.ContainsFunc(c.Decisions, func(d Decision) bool { return d.Kind == DecideRelease && d.concerns(p) })
 }
 
 // Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.
 func (c Contract) Cuts() []time.Time {
 	var cuts []time.Time
-	for _, d := range c.Decisions {
+	for _, d := range c.AllDecisions() {
 		if d.Kind == DecideExclude {
 			cuts = append(cuts, d.From, d.Until)
 		}

@@ -61,8 +61,8 @@ func (u Unit) Size() int64 {
 	return 0
 }
 
-// of returns octets, or bit/s, in the unit, exactly: a power of two or ten divides into a finite decimal.
-func (u Unit) of(size decimal.Decimal) decimal.Decimal {
+// Of returns octets, or bit/s, in the unit, exactly: a power of two or ten divides into a finite decimal.
+func (u Unit) Of(size decimal.Decimal) decimal.Decimal {
 	return exact(size.DivRound(decimal.NewFromInt(u.Size()), 80))
 }
 

@@ -119,6 +119,8 @@ type Charge struct {
 	Hold string `json:"hold"`
 	// Rules are all that had a part in the charge.
 	Rules []Rule `json:"rules"`
+	// Pool is whose share of a pool's charge this is; nil where the service is in none.
+	Pool *PoolShare `json:"pool,omitempty"`
 }
 
 // Rate returns the charge of a contract for what was used in one of its periods.
@@ -141,7 +143,7 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 		return charge, nil
 	}
 	if waived { // held or not, for then nobody has to decide any more
-		charge.Kind, charge.Hold, charge.Excess = KindWaived, "", charge.Unit.of(excess)
+		charge.Kind, charge.Hold, charge.Excess = KindWaived, "", charge.Unit.Of(excess)
 		return charge, nil
 	}
 	if !ok {
@@ -204,15 +206,15 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 			charge.BillableOctets = counted.IntPart()
 		}
 	}
-	charge.Used = charge.Unit.of(counted)
+	charge.Used = charge.Unit.Of(counted)
 	grace := c.Grace.Value.of(quota.Size())
-	charge.Grace = charge.Unit.of(grace)
+	charge.Grace = charge.Unit.Of(grace)
 	line := quota.Size().Add(grace) // what goes beyond it is charged for
 	if !quota.Unlimited && c.Sampled.Value == SampledHold && interval.holds(line) {
-		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.of(line), charge.Unit,
-			charge.Unit.of(interval.Low), charge.Unit.of(interval.High), charge.Unit)
+		charge.hold("%s %s lies in the interval of the estimate, %s to %s %s", charge.Unit.Of(line), charge.Unit,
+			charge.Unit.Of(interval.Low), charge.Unit.Of(interval.High), charge.Unit)
 	}
-	if u.Disputed != "" && !quota.Unlimited && !c.released(p) {
+	if u.Disputed != "" && !quota.Unlimited && !c.Released(p) {
 		charge.hold("%s", u.Disputed)
 	}
 	excess := counted.Sub(quota.Size())
@@ -224,7 +226,7 @@ func measure(c Contract, p Period, u Usage) (Charge, decimal.Decimal, error) {
 		excess = decimal.Zero
 	case charge.Kind != KindHeld:
 		charge.Kind = KindOverage
-		charge.Excess = charge.Unit.of(excess)
+		charge.Excess = charge.Unit.Of(excess)
 	}
 	return charge, excess, nil
 }
@@ -241,7 +243,7 @@ func (c *Charge) hold(format string, args ...any) {
 // billed returns the quantity that an excess is charged as, in the unit of the price.
 func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal {
 	if !price.Begun {
-		return price.Per.of(excess)
+		return price.Per.Of(excess)
 	}
 	size := decimal.NewFromInt(price.Per.Size())
 	if block.Amount.IsPositive() {
@@ -251,7 +253,7 @@ func billed(block Quantity, price Price, excess decimal.Decimal) decimal.Decimal
 	if rest.IsPositive() {
 		blocks = blocks.Add(decimal.NewFromInt(1))
 	}
-	return price.Per.of(blocks.Mul(size))
+	return price.Per.Of(blocks.Mul(size))
 }
 
 // fits adds two counts of octets and refuses a sum that a signed difference could not hold.

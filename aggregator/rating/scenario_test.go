@@ -27,20 +27,7 @@ func runScenario(t *testing.T, s scenario.Scenario) {
 	owners := preview(t, s)
 	for _, line := range s.Lines {
 		contract, period := periodOf(t, owners, line)
-		account := rating.NewAccount(contract, period, period.To)
-		for _, u := range s.Usage {
-			if u.Service == line.Service {
-				book(account, u)
-			}
-		}
-		for _, span := range s.Unobserved {
-			account.Miss(span.From, span.Until)
-		}
-		usage, err := account.Usage()
-		if err != nil {
-			t.Fatal(err)
-		}
-		charge, err := rating.Rate(contract, period, usage, owners.Prices())
+		charge, usage, err := rate(s, owners, contract, period)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,6 +35,59 @@ func runScenario(t *testing.T, s scenario.Scenario) {
 			t.Errorf("%s from %s: %s", line.Service, line.From, difference)
 		}
 	}
+}
+
+func rate(s scenario.Scenario, owners *inventory.Snapshot, contract rating.Contract, period rating.Period) (rating.Charge, rating.Usage, error) {
+	if contract.Pool == nil {
+		usage, err := fill(s, contract, period).Usage()
+		if err != nil {
+			return rating.Charge{}, usage, err
+		}
+		charge, err := rating.Rate(contract, period, usage, owners.Prices())
+		return charge, usage, err
+	}
+	whole := rating.NewAccount(*contract.Pool, period, period.To)
+	var members []rating.Member
+	at := 0
+	for _, service := range owners.Services() {
+		other, p, err := owners.PeriodAt(service.ID, period.From)
+		if err != nil || other.Pool == nil || other.Pool.Service != contract.Pool.Service || p != period {
+			continue
+		}
+		account := fill(s, other, p)
+		usage, err := account.Usage()
+		if err != nil {
+			return rating.Charge{}, usage, err
+		}
+		if service.ID == contract.Service {
+			at = len(members)
+		}
+		whole.Merge(account)
+		members = append(members, rating.Member{Contract: other, Usage: usage})
+	}
+	used, err := whole.Usage()
+	if err != nil {
+		return rating.Charge{}, used, err
+	}
+	pool, err := rating.RatePool(period, used, members, owners.Prices())
+	if err != nil {
+		return rating.Charge{}, used, err
+	}
+	return pool.Shares[at], members[at].Usage, nil
+}
+
+// fill books a service's usage into an account.
+func fill(s scenario.Scenario, contract rating.Contract, period rating.Period) *rating.Account {
+	account := rating.NewAccount(contract, period, period.To)
+	for _, u := range s.Usage {
+		if u.Service == contract.Service {
+			book(account, u)
+		}
+	}
+	for _, span := range s.Unobserved {
+		account.Miss(span.From, span.Until)
+	}
+	return account
 }
 
 func preview(t *testing.T, s scenario.Scenario) *inventory.Snapshot {
@@ -74,8 +114,8 @@ func periodOf(t *testing.T, owners *inventory.Snapshot, line scenario.Line) (rat
 	if err != nil {
 		t.Fatal(err)
 	}
-	period := contract.Schedule.PeriodAt(first.In(contract.Schedule.Zone))
-	if contract, err = owners.Contract(line.Service, period.From); err != nil {
+	contract, period, err := owners.PeriodAt(line.Service, first.In(contract.Schedule.Zone))
+	if err != nil {
 		t.Fatal(err)
 	}
 	return contract, period
@@ -121,6 +161,15 @@ func lineOf(c rating.Contract, p rating.Period, charge rating.Charge, usage rati
 	got.Free = fmt.Sprintf("%d in, %d out", freeIn, freeOut)
 	if p := usage.Percentile; p != nil {
 		got.Slots = fmt.Sprintf("%d, %d missing", p.Slots, p.Missing)
+	}
+	if p := charge.Pool; p != nil {
+		quota := p.Quota.String() + " " + string(p.Unit)
+		if p.Unlimited {
+			quota = "unlimited"
+		}
+		got.Pool = fmt.Sprintf("%s, %d services, %s %s of %s, %s %s billed, %s %s", p.Pool, p.Members, p.Used, p.Unit, quota, p.BilledQuantity, cmp.Or(charge.PriceUnit, charge.Unit),
+			p.AmountExVAT.StringFixed(rating.CurrencyDigits(p.Currency)), p.Currency)
+		got.Share = fmt.Sprintf("%d of %d octets", p.Octets, p.OfOctets)
 	}
 	for _, rule := range charge.Rules {
 		got.Rules = append(got.Rules, rule.String())

@@ -18,7 +18,7 @@ import (
 // columns of the month's report. Others read them by name and by place: add at the end, change nothing.
 const columns = "customer,service,plan,period_from,period_to,time_zone,direction,in_octets,out_octets,billable_octets," +
 	"standard_error_octets,coverage,quota,unit,used,excess,billed_quantity,unit_price,currency,amount_ex_vat,kind,rule_from,statement,revision," +
-	"price_unit,bits_per_second,slots,slots_missing,estimated_octets,free_in_octets,free_out_octets,excluded_in_octets,excluded_out_octets,grace,hold,rules,disputed"
+	"price_unit,bits_per_second,slots,slots_missing,estimated_octets,free_in_octets,free_out_octets,excluded_in_octets,excluded_out_octets,grace,hold,rules,disputed," + poolColumns
 
 // WriteCSV writes the report's rows with a header line, in UTF-8 with line feeds.
 //
@@ -44,7 +44,7 @@ func WriteCSV(w io.Writer, report Report) error {
 }
 
 func (r Row) cells() []string {
-	return []string{
+	return append([]string{
 		text(r.Customer), text(r.Service), text(r.Plan),
 		r.PeriodFrom.Format(time.RFC3339), r.PeriodTo.Format(time.RFC3339), text(r.TimeZone),
 		text(string(r.Direction)), integer(r.InOctets), integer(r.OutOctets), integer(r.BillableOctets), integer(r.StandardErrorOctets),
@@ -53,7 +53,7 @@ func (r Row) cells() []string {
 		text(string(r.Kind)), text(string(r.RuleFrom)), text(r.Statement), strconv.Itoa(r.Revision),
 		text(string(r.PriceUnit)), integer(r.BitsPerSecond), strconv.Itoa(r.Slots), strconv.Itoa(r.SlotsMissing), integer(r.EstimatedOctets),
 		integer(r.FreeInOctets), integer(r.FreeOutOctets), integer(r.ExcludedInOctets), integer(r.ExcludedOutOctets), r.Grace.String(), text(r.Hold), r.rules(), text(r.Disputed),
-	}
+	}, r.poolCells()...)
 }
 
 // rules writes "direction=sum (plan); quota=10 TB (contract)".

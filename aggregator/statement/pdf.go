@@ -288,10 +288,12 @@ func (r Row) note() string {
 		return fmt.Sprintf("adjustment, revision %d: what became known after closing", r.Revision)
 	case r.Kind == rating.KindWaived:
 		return "waived: not charged"
+	case r.Provisional && r.Pool != nil:
+		return "open: so far; " + r.poolNote()
 	case r.Provisional:
 		return "open: so far"
 	}
-	return ""
+	return r.poolNote()
 }
 
 // feet writes the foot of each page, now that their number is known.
@@ -344,6 +346,9 @@ func (e Evidence) sentence() string {
 	}
 	so := map[bool]string{true: " so far", false: ""}[row.Provisional]
 	text := fmt.Sprintf("%s%s used%s", quantityWords(used), unit, so)
+	if row.Pool != nil {
+		return e.poolSentence(used, amount)
+	}
 	switch {
 	case row.Unlimited:
 		return text + "; the service is unmetered."
@@ -381,9 +386,10 @@ func (e Evidence) charged() []pair {
 		quota = row.Quota.String() + "\u00a0" + string(row.Unit)
 	}
 	list := []pair{
-		{"Quota", quota + ", " + level(c.Quota.Level) + "; " + unitWords(row.Unit)},
+		{"Quota", quota + ", " + level(e.quotaLevel()) + "; " + unitWords(row.Unit)},
 		{"What counts", directionWords(row.Direction) + ", " + level(c.Direction.Level)},
 	}
+	list = append(list, e.poolPairs()...)
 	if p := e.Price; p != nil {
 		begun := map[bool]string{true: " begun", false: ""}[p.Begun]
 		block := ""
@@ -417,7 +423,7 @@ func level(l rating.Level) string { return "set by the " + levelName(l) }
 // worthTelling says that a rule is no everyday setting, and not told elsewhere on the page.
 func worthTelling(r rating.Rule) bool {
 	switch r.Name {
-	case "grace", "partial", "free", "missing":
+	case "grace", "partial", "free", "missing", "quota_in_pool":
 		return true
 	case "quota":
 		return strings.Contains(r.Value, " from ")

@@ -96,6 +96,10 @@ type Row struct {
 	Classes []rating.ClassUsage `json:"classes"`
 	// Rules are all that had a part in the charge, each with the level that it was found at.
 	Rules []rating.Rule `json:"rules"`
+	// Pool is the pool that the service was in, of whose excess, billed quantity and amount this row has a share,
+	// and whose quota it shares: Quota is the pool's, Used the service's own. Nil where it was in none. That of an
+	// adjustment is whole, not a difference.
+	Pool *rating.PoolShare `json:"pool,omitempty"`
 	// State is how far the period is when the report is made; a statement itself has none.
 	State State `json:"state,omitempty"`
 }

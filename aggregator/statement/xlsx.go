@@ -104,7 +104,7 @@ func (r Row) typedCells() []cell {
 }
 
 // textColumns are those of the columns behind revision that hold no number.
-var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "disputed": true}
+var textColumns = map[string]bool{"price_unit": true, "hold": true, "rules": true, "disputed": true, "pool": true, "pool_customer": true}
 
 // summary is the first sheet. Its numbers are formulas, with the values that they have.
 func (b *workbook) summary(report Report, evidence bool) {

@@ -94,7 +94,7 @@ func (e Evidence) factCells() []cell {
 	}
 	c := e.Contract
 	cells = append(cells, textCell(row.Currency),
-		textCell(string(c.Quota.Level)), textCell(string(c.Direction.Level)), textCell(string(c.Block.Level)), textCell(string(c.BillInternal.Level)), textCell(string(c.SKU.Level)),
+		textCell(string(e.quotaLevel())), textCell(string(c.Direction.Level)), textCell(string(c.Block.Level)), textCell(string(c.BillInternal.Level)), textCell(string(c.SKU.Level)),
 		integerCell(e.Slots.Expected), integerCell(e.Slots.Present), integerCell(e.Slots.Missing),
 		integerCell(billable), integerCell(last.StandardErrorOctets), integerCell(low), integerCell(high), integerCell(e.LostOctets()),
 		integerCell(e.Difference.InOctets), integerCell(e.Difference.OutOctets))

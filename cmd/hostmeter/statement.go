@@ -20,7 +20,7 @@ A period is open (it runs), provisional (it is over, and late usage still counts
 closed, or corrected (it has adjustments).`,
 	}
 	path := configFlag(cmd)
-	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementReconcile(path), newStatementClose(path), newStatementVerify(path))
+	cmd.AddCommand(newStatementList(path), newStatementShow(path), newStatementExport(path), newStatementEvidence(path), newStatementReconcile(path), newStatementResellers(path), newStatementClose(path), newStatementVerify(path))
 	return cmd
 }
 
@@ -73,6 +73,7 @@ reconciliation  what bills beside its witnesses, one line a service and day`,
 	flags.StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
 	flags.StringVar(&o.Format, "format", "csv", "csv, xlsx, pdf or json")
 	flags.StringVar(&o.Customer, "customer", "", "only this customer")
+	flags.StringVar(&o.Reseller, "reseller", "", "only this reseller and everybody that it sells to")
 	flags.StringVar(&o.Part, "part", "charges", "charges, unowned, completeness or reconciliation")
 	flags.StringVarP(&o.Output, "output", "o", "", "file, or folder of PDFs (default: standard output)")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -106,6 +107,31 @@ what the exporters declare as lost.`,
 		return withDesk(cmd, *path, func(desk *app.Desk) error {
 			return toFile(o.Output, cmd.OutOrStdout(), func(w io.Writer) error {
 				return desk.ExportEvidence(cmd.Context(), o, w)
+			})
+		})
+	}
+	return cmd
+}
+
+func newStatementResellers(path *string) *cobra.Command {
+	var o app.ExportOptions
+	cmd := &cobra.Command{
+		Use: "resellers --month 2026-10", Short: "Roll a month up to the resellers, against the rates that they have bought", Args: cobra.NoArgs,
+		Long: `What the services of each reseller's customers, and of their customers, used together in a calendar month:
+octets, and the 95th percentile of the sum against the rate bought. A reseller is a customer that another names
+as its reseller, or that has a rate_bought. Charges are those of the periods that end in the month.`,
+		Example: `  hostmeter statement resellers --month 2026-10
+  hostmeter statement resellers --month 2026-10 --reseller r1 --format csv -o r1.csv`,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.Month, "month", "", "the month (default: the last one that is over)")
+	flags.StringVar(&o.Reseller, "reseller", "", "only this one")
+	flags.StringVar(&o.Format, "format", "table", "table, csv or json")
+	flags.StringVarP(&o.Output, "output", "o", "", "file (default: standard output)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return withDesk(cmd, *path, func(desk *app.Desk) error {
+			return toFile(o.Output, cmd.OutOrStdout(), func(w io.Writer) error {
+				return desk.ListResellers(cmd.Context(), o, w)
 			})
 		})
 	}

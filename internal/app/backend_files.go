@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,13 +21,17 @@ type evidenceOf = func(keep func(statement.Row) bool) statement.Evidences
 // WriteReport writes a month's report as csv, xlsx, json or pdf: of one customer, or of all, which as
 // pdf is a ZIP with a file for each.
 func (d reporter) WriteReport(ctx context.Context, q httpapi.ReportQuery, w io.Writer) error {
+	chosen, err := d.chosen(ctx, q)
+	if err != nil {
+		return err
+	}
 	ofCustomer := func(report statement.Report) (statement.Report, error) {
-		if q.Customer == "" {
+		if q.Customer == "" && q.Reseller == "" {
 			return report, nil
 		}
-		report = report.Only(func(row statement.Row) bool { return row.Customer == q.Customer })
+		report = report.Only(chosen)
 		if len(report.Rows) == 0 {
-			return report, fmt.Errorf("no period of customer %s ends in %s: %w", q.Customer, q.Month, httpapi.ErrNotFound)
+			return report, fmt.Errorf("no period of customer %s ends in %s: %w", cmp.Or(q.Customer, q.Reseller), q.Month, httpapi.ErrNotFound)
 		}
 		return report, nil
 	}
@@ -53,7 +58,7 @@ func (d reporter) WriteReport(ctx context.Context, q httpapi.ReportQuery, w io.W
 				return err
 			}
 			return statement.WriteXLSX(w, report, evidence(func(row statement.Row) bool {
-				return row.Charged() && (q.Customer == "" || row.Customer == q.Customer)
+				return row.Charged() && chosen(row)
 			}))
 		})
 	case "pdf":
@@ -63,6 +68,9 @@ func (d reporter) WriteReport(ctx context.Context, q httpapi.ReportQuery, w io.W
 		}
 		return d.withEvidence(ctx, q.Month, func(report statement.Report, evidence evidenceOf) error {
 			if q.Customer == "" {
+				if report, err = ofCustomer(report); err != nil {
+					return err
+				}
 				return statement.WriteZIP(w, report, func(id string) string { return names[id] }, evidence)
 			}
 			report, err := ofCustomer(report)
@@ -116,12 +124,22 @@ func (d *Desk) withEvidence(ctx context.Context, month httpapi.Month, f func(sta
 }
 
 // exportFolder writes a PDF for each customer of a month into a folder, which is made where there is none.
-func (d *Desk) exportFolder(ctx context.Context, month httpapi.Month, folder string) error {
+func (d *Desk) exportFolder(ctx context.Context, q httpapi.ReportQuery, folder string) error {
 	names, err := d.customerNames(ctx)
 	if err != nil {
 		return err
 	}
-	return d.withEvidence(ctx, month, func(report statement.Report, evidence evidenceOf) error {
+	chosen, err := d.chosen(ctx, q)
+	if err != nil {
+		return err
+	}
+	return d.withEvidence(ctx, q.Month, func(report statement.Report, evidence evidenceOf) error {
+		if q.Reseller != "" {
+			report = report.Only(chosen)
+		}
+		if len(report.Rows) == 0 {
+			return fmt.Errorf("no period of customer %s ends in %s: %w", q.Reseller, q.Month, httpapi.ErrNotFound)
+		}
 		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return err
 		}

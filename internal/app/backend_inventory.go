@@ -20,7 +20,7 @@ type inventoryDesk struct{ *Desk }
 
 func (d inventoryDesk) Customers(ctx context.Context) ([]httpapi.Customer, error) {
 	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.Customer { return s.Customers() }, func(c inventory.Customer) httpapi.Customer {
-		return httpapi.Customer{ID: c.ID, Name: c.Name, Email: c.Email, Reseller: optionalText(c.Reseller)}
+		return httpapi.Customer{ID: c.ID, Name: c.Name, Email: c.Email, Reseller: optionalText(c.Reseller), RateBought: optionalText(c.RateBought.String())}
 	})
 }
 
@@ -31,6 +31,21 @@ func (d inventoryDesk) Services(ctx context.Context) ([]httpapi.Service, error) 
 			Opened: s.Opened.String(), Closed: optionalText(dateText(s.Closed)),
 			CommittedUntil: optionalText(dateText(s.CommittedUntil)), Rules: rulesToAPI(s.Rules),
 		}
+	})
+}
+
+func (d inventoryDesk) Pools(ctx context.Context) ([]httpapi.Pool, error) {
+	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.Pool { return s.Pools() }, func(p inventory.Pool) httpapi.Pool {
+		return httpapi.Pool{
+			Pool: p.ID, Customer: p.Customer, Plan: p.Plan, Place: p.Place, Currency: p.Currency,
+			Opened: p.Opened.String(), CommittedUntil: optionalText(dateText(p.CommittedUntil)), Rules: rulesToAPI(p.Rules),
+		}
+	})
+}
+
+func (d inventoryDesk) PoolMembers(ctx context.Context) ([]httpapi.PoolMember, error) {
+	return fromSnapshot(ctx, d, func(s *inventory.Snapshot) []inventory.PoolMember { return s.PoolMembers() }, func(m inventory.PoolMember) httpapi.PoolMember {
+		return httpapi.PoolMember{Service: m.Service, Pool: m.Pool, From: m.From.String(), Until: optionalText(dateText(m.Until))}
 	})
 }
 

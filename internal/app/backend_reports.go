@@ -53,8 +53,20 @@ func rowToAPI(r statement.Row) httpapi.Statement {
 		InOctets: uint64(max(r.InOctets, 0)), OutOctets: uint64(max(r.OutOctets, 0)), BillableOctets: r.BillableOctets,
 		StandardErrorOctets: uint64(max(r.StandardErrorOctets, 0)), Coverage: knownShare(r.Coverage), Quota: quotaOf(r),
 		Unit: string(r.Unit), Used: r.Used, Excess: r.Excess, BilledQuantity: r.BilledQuantity, UnitPrice: r.UnitPrice,
-		Currency: r.Currency, AmountExVAT: r.AmountExVAT, Kind: string(r.Kind), RuleFrom: string(r.RuleFrom),
+		Currency: r.Currency, AmountExVAT: r.AmountExVAT, Kind: string(r.Kind), RuleFrom: string(r.RuleFrom), Pool: poolToAPI(r.Pool),
 	}
+}
+
+func poolToAPI(p *rating.PoolShare) *httpapi.PoolShare {
+	if p == nil {
+		return nil
+	}
+	out := &httpapi.PoolShare{Pool: p.Pool, Customer: p.Customer, Members: p.Members, Octets: p.Octets, OfOctets: p.OfOctets,
+		Used: p.Used, Excess: p.Excess, BilledQuantity: p.BilledQuantity, AmountExVAT: p.AmountExVAT}
+	if !p.Unlimited {
+		out.Quota = &p.Quota
+	}
+	return out
 }
 
 // knownShare returns nil for -1, which is "not known".
@@ -125,6 +137,9 @@ func summaryOfRow(snapshot *inventory.Snapshot, forecasts map[notice.PeriodKey]n
 		InOctets: uint64(max(row.InOctets, 0)), OutOctets: uint64(max(row.OutOctets, 0)), Billable: uint64(max(row.BillableOctets, 0)),
 		Quota: quotaOf(row), Unit: string(row.Unit), Used: row.Used, Currency: row.Currency, Coverage: knownShare(row.Coverage),
 		StandardErrorOctets: uint64(max(row.StandardErrorOctets, 0)), RuleFrom: string(row.RuleFrom), Hold: row.Hold,
+	}
+	if row.Pool != nil {
+		out.Pool = row.Pool.Pool
 	}
 	if customer, ok := snapshot.CustomerByID(row.Customer); ok {
 		out.CustomerName = customer.Name

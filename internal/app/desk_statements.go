@@ -38,6 +38,7 @@ type ExportOptions struct {
 	Month    string // empty is the last one that is over
 	Format   string
 	Customer string
+	Reseller string // with everybody that it sells to
 	Service  string
 	Part     string // of the report: charges, unowned, completeness or reconciliation
 	Output   string
@@ -55,7 +56,7 @@ func (d *Desk) ExportReport(ctx context.Context, o ExportOptions, w io.Writer) e
 	if err != nil {
 		return err
 	}
-	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Part: o.Part}, w))
+	return exportError(reporter{d}.WriteReport(ctx, httpapi.ReportQuery{Month: month, Format: o.Format, Customer: o.Customer, Reseller: o.Reseller, Part: o.Part}, w))
 }
 
 // ExportFolder writes a PDF for each customer into the folder o.Output.
@@ -64,7 +65,7 @@ func (d *Desk) ExportFolder(ctx context.Context, o ExportOptions) error {
 	if err != nil {
 		return err
 	}
-	return exportError(d.exportFolder(ctx, month, o.Output))
+	return exportError(d.exportFolder(ctx, httpapi.ReportQuery{Month: month, Reseller: o.Reseller}, o.Output))
 }
 
 // ExportEvidence writes what stands behind a service's charges as json, xlsx or pdf.

@@ -19,11 +19,13 @@ import (
 // finance, noc, admin; "public" for everybody.
 var wanted = map[string]string{
 	"GET /api/v1/me": "fna", "GET /api/v1/usage": "fna", "GET /api/v1/usage-records": "fa", "GET /api/v1/summary": "fa",
-	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa", "GET /api/v1/addresses": "fa", "POST /api/v1/addresses/notices": "fa",
+	"GET /api/v1/reports/{month}": "fa", "GET /api/v1/evidence": "fa", "GET /api/v1/statements": "fa", "GET /api/v1/resellers": "fa", "GET /api/v1/addresses": "fa", "POST /api/v1/addresses/notices": "fa",
 	"GET /api/v1/incidents": "na", "GET /api/v1/incidents/{id}": "na", "POST /api/v1/incidents/{id}/ack": "na",
 	"POST /api/v1/incidents/{id}/silence": "na", "POST /api/v1/incidents/{id}/resolve": "na",
 	"GET /api/v1/exporters": "na", "GET /api/v1/meters/{id}/history": "fna", "GET /api/v1/top": "na",
-	"GET /api/v1/customers": "fna", "GET /api/v1/services": "fna", "GET /api/v1/plans": "fa", "GET /api/v1/prices": "fa",
+	"GET /api/v1/customers": "fna", "GET /api/v1/services": "fna", "GET /api/v1/pools": "fna", "GET /api/v1/pool-members": "fna",
+	"PUT /api/v1/pools": "a", "PUT /api/v1/pool-members": "a",
+	"GET /api/v1/plans": "fa", "GET /api/v1/prices": "fa",
 	"GET /api/v1/prefixes": "fna", "GET /api/v1/ownership": "fna",
 	"PUT /api/v1/customers": "a", "PUT /api/v1/services": "a", "PUT /api/v1/plans": "a", "PUT /api/v1/prices": "a",
 	"PUT /api/v1/prefixes": "a", "PUT /api/v1/ownership": "a", "POST /api/v1/import": "a", "POST /api/v1/reload": "a",
@@ -35,7 +37,7 @@ var wanted = map[string]string{
 	"GET /static/{file}": "public", "GET /login": "public", "POST /login": "public", "POST /logout": "public",
 	"GET /api/v1/notices": "fa", "GET /api/v1/quota-decisions": "fa", "GET /api/v1/quota-decisions/{number}": "fa", "POST /api/v1/quota-decisions/{number}": "fa",
 	"GET /decide": "public", "POST /decide": "public", "GET /notices": "fa",
-	"GET /{$}": "fna", "GET /finance": "fa", "GET /finance/reconciliation": "fa", "GET /finance/unowned": "fa", "GET /finance/completeness": "fa", "GET /finance/addresses": "fa", "POST /finance/addresses/notice": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
+	"GET /{$}": "fna", "GET /finance": "fa", "GET /resellers": "fa", "GET /finance/reconciliation": "fa", "GET /finance/unowned": "fa", "GET /finance/completeness": "fa", "GET /finance/addresses": "fa", "POST /finance/addresses/notice": "fa", "GET /noc": "na", "GET /incidents/{id}": "na", "POST /incidents/{id}/ack": "na",
 	"POST /incidents/{id}/silence": "na", "POST /incidents/{id}/resolve": "na", "GET /meters/{id}": "fna", "GET /admin": "a",
 }
 
@@ -398,7 +400,7 @@ func TestSecurityHeaders(t *testing.T) {
 func TestPagesHaveNoInlineCode(t *testing.T) {
 	s := newSite(t)
 	inline := regexp.MustCompile(`(?i)<script(>| [^>]*[^>"]*>[^<])|\son[a-z]+=|style=|javascript:|https?://[^"' <]*\.(js|css|woff)`)
-	for _, path := range []string{"/login", "/finance", "/noc", "/incidents/i-0007", "/meters/address:192.0.2.9", "/admin", "/nothing"} {
+	for _, path := range []string{"/login", "/finance", "/resellers", "/noc", "/incidents/i-0007", "/meters/address:192.0.2.9", "/admin", "/nothing"} {
 		w := s.ask(auth.Admin, "GET", path, "")
 		if found := inline.FindString(w.Body.String()); found != "" {
 			t.Errorf("%s has %q", path, found)
@@ -421,7 +423,7 @@ func TestHostileTextIsEscaped(t *testing.T) {
 		d.Summary, d.Rule, d.Evidence.RuleText, d.Evidence.Metric, d.Evidence.Unit, d.AcknowledgedBy = hostile, hostile, hostile, hostile, hostile, hostile
 		d.Events = append(d.Events, Event{fakeNow, hostile, hostile, hostile})
 	}
-	for _, path := range []string{"/finance", "/noc", "/incidents/i-0007", "/incidents/i-0003", "/meters/address:192.0.2.9", "/admin"} {
+	for _, path := range []string{"/finance", "/resellers", "/noc", "/incidents/i-0007", "/incidents/i-0003", "/meters/address:192.0.2.9", "/admin"} {
 		w := s.ask(auth.Admin, "GET", path, "")
 		if w.Code != 200 || strings.Contains(w.Body.String(), "<img") {
 			t.Errorf("%s: status %d, markup came through: %t", path, w.Code, strings.Contains(w.Body.String(), "<img"))

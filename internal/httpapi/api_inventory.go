@@ -20,6 +20,14 @@ func (s *Server) getServices(w http.ResponseWriter, r *http.Request, _ auth.Iden
 	return listInventory(s, w, r, Inventory.Services)
 }
 
+func (s *Server) getPools(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	return listInventory(s, w, r, Inventory.Pools)
+}
+
+func (s *Server) getPoolMembers(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
+	return listInventory(s, w, r, Inventory.PoolMembers)
+}
+
 func (s *Server) getPlans(w http.ResponseWriter, r *http.Request, _ auth.Identity) error {
 	return listInventory(s, w, r, Inventory.Plans)
 }
@@ -42,6 +50,14 @@ func (s *Server) putCustomers(w http.ResponseWriter, r *http.Request, who auth.I
 
 func (s *Server) putServices(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
 	return putInventory(s, w, r, who, func(c *InventoryChange) *[]Service { return &c.Services })
+}
+
+func (s *Server) putPools(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	return putInventory(s, w, r, who, func(c *InventoryChange) *[]Pool { return &c.Pools })
+}
+
+func (s *Server) putPoolMembers(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
+	return putInventory(s, w, r, who, func(c *InventoryChange) *[]PoolMember { return &c.PoolMembers })
 }
 
 func (s *Server) putPlans(w http.ResponseWriter, r *http.Request, who auth.Identity) error {

@@ -24,11 +24,11 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 	if s.deps.Backend.Reports == nil {
 		return unavailable("the report")
 	}
-	p := readParams(r, s.zone, "format", "customer", "part")
-	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer"),
+	p := readParams(r, s.zone, "format", "customer", "reseller", "part")
+	query := ReportQuery{Format: p.choice("format", "csv", "csv", "xlsx", "json", "pdf"), Customer: p.text("customer"), Reseller: p.text("reseller"),
 		Part: p.choice("part", "charges", "charges", "unowned", "completeness", "reconciliation")}
-	if query.Part != "charges" && (query.Customer != "" || query.Format != "csv" && query.Format != "json") {
-		p.fail("part", "goes with format csv or json, and with no customer", "for example ?part=unowned&format=csv")
+	if query.Part != "charges" && (query.Customer != "" || query.Reseller != "" || query.Format != "csv" && query.Format != "json") {
+		p.fail("part", "goes with format csv or json, and with no customer or reseller", "for example ?part=unowned&format=csv")
 	}
 	if err := p.error(); err != nil {
 		return err
@@ -47,6 +47,9 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 		name = "statement-" + string(query.Month) + "-" + query.Customer
 	case query.Customer != "":
 		name += "-" + query.Customer
+	}
+	if query.Reseller != "" {
+		name += "-of-" + query.Reseller
 	}
 	return s.sendFile(w, r, who, name, extension, func(file io.Writer) error {
 		return s.deps.Backend.Reports.WriteReport(r.Context(), query, file)

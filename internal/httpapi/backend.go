@@ -77,6 +77,8 @@ type Reporter interface {
 	WriteReport(ctx context.Context, query ReportQuery, w io.Writer) error
 	// WriteEvidence writes the evidence behind the charges of a service in a month; ErrNotFound.
 	WriteEvidence(ctx context.Context, query EvidenceQuery, w io.Writer) error
+	// WriteResellers writes the roll-up of a calendar month to the resellers; ErrNotFound for one that is none.
+	WriteResellers(ctx context.Context, query ResellersQuery, w io.Writer) error
 	// Statements returns the statements of the periods that end in month, by customer and service.
 	Statements(ctx context.Context, month Month) ([]Statement, error)
 }
@@ -87,8 +89,15 @@ type ReportQuery struct {
 	// Format is csv, xlsx, json or pdf, which is what customers are sent: one of them, or all in a ZIP.
 	Format   string
 	Customer string // empty is all
+	Reseller string // its own rows and those of everybody that it sells to; empty is all
 	// Part is charges, unowned, completeness or reconciliation; the last three are of all customers, as csv or json.
 	Part string
+}
+
+// ResellersQuery chooses a roll-up; Format is json or csv.
+type ResellersQuery struct {
+	Month            Month
+	Reseller, Format string // no reseller is all of them
 }
 
 // Checker gives finance what stands beside the charges of a month.
@@ -119,6 +128,8 @@ type Summarizer interface {
 	// Summary tells, per service, the period that ends in month: what was used, and for an open
 	// period what is to be expected at now.
 	Summary(ctx context.Context, month Month, now time.Time) (Summary, error)
+	// Resellers rolls a calendar month up to the resellers, as it is known at now.
+	Resellers(ctx context.Context, month Month, now time.Time) (Resellers, error)
 	// Months lists the months that have something to show, the newest first.
 	Months(ctx context.Context, now time.Time) ([]Month, error)
 }
@@ -140,6 +151,8 @@ type IncidentDesk interface {
 type Inventory interface {
 	Customers(ctx context.Context) ([]Customer, error)
 	Services(ctx context.Context) ([]Service, error)
+	Pools(ctx context.Context) ([]Pool, error)
+	PoolMembers(ctx context.Context) ([]PoolMember, error)
 	Plans(ctx context.Context) ([]Plan, error)
 	Prices(ctx context.Context) ([]Price, error)
 	Prefixes(ctx context.Context) ([]Prefix, error)

@@ -73,6 +73,8 @@ var pictures = []struct {
 	{"finance", "/finance", 1280, 1000, false},
 	{"finance-closed", "/finance?month=2026-09", 1280, 900, false},
 	{"finance-empty", "/finance?month=2026-01", 1280, 900, false},
+	{"resellers", "/resellers", 1280, 900, false},
+	{"resellers-empty", "/resellers?month=2026-01", 1280, 900, false},
 	{"finance-dark", "/finance", 1280, 900, true},
 	{"finance-phone", "/finance", 390, 1500, false},
 	{"reconciliation", "/finance/reconciliation", 1280, 1000, false},

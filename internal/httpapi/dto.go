@@ -94,6 +94,48 @@ type Statement struct {
 	AmountExVAT         decimal.Decimal  `json:"amount_ex_vat"`
 	Kind                string           `json:"kind"` // overage, none, adjustment, waived
 	RuleFrom            string           `json:"rule_from"`
+	Pool                *PoolShare       `json:"pool"` // null: the service was in none
+}
+
+// PoolShare is the pool that a service was in: all that it used and was charged, and the service's use of it.
+type PoolShare struct {
+	Pool           string           `json:"pool"`
+	Customer       string           `json:"customer"`
+	Members        int              `json:"members"`
+	Octets         int64            `json:"octets"`
+	OfOctets       int64            `json:"of_octets"`
+	Quota          *decimal.Decimal `json:"quota"`
+	Used           decimal.Decimal  `json:"used"`
+	Excess         decimal.Decimal  `json:"excess"`
+	BilledQuantity decimal.Decimal  `json:"billed_quantity"`
+	AmountExVAT    decimal.Decimal  `json:"amount_ex_vat"`
+}
+
+// Resellers is a month's roll-up; Names are the customers' by id.
+type Resellers struct {
+	Provisional bool
+	Names       map[string]string
+	Resellers   []Reseller
+}
+
+// Reseller is a reseller and what everybody that it sells to used in a month.
+type Reseller struct {
+	Reseller            string
+	RateBought          *decimal.Decimal // in Unit; nil where no rate is agreed
+	Unit                string
+	Used, Excess        decimal.Decimal // the 95th percentile, in Unit
+	Over                bool
+	Slots, SlotsMissing int
+	InOctets, OutOctets uint64
+	Totals              []string // amounts with their currencies
+	Services            []ResoldService
+}
+
+// ResoldService is a service of a reseller's customer.
+type ResoldService struct {
+	Customer, Service, Plan string
+	InOctets, OutOctets     uint64
+	Totals                  []string
 }
 
 // Summary is one month as finance looks at it.
@@ -118,6 +160,7 @@ type ServiceSummary struct {
 	Customer     string           `json:"customer"`
 	CustomerName string           `json:"customer_name"`
 	Plan         string           `json:"plan"`
+	Pool         string           `json:"pool"` // whose quota it shares; empty: none
 	PeriodFrom   time.Time        `json:"period_from"`
 	PeriodTo     time.Time        `json:"period_to"`
 	TimeZone     string           `json:"time_zone"`

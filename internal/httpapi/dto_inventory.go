@@ -10,6 +10,8 @@ type Customer struct {
 	Name     string  `json:"name"`
 	Email    string  `json:"email"`
 	Reseller *string `json:"reseller"` // id of the customer who resells to this one
+	// RateBought is what a reseller has bought for all its customers together, "500 Mbit/s"; null where nothing is agreed.
+	RateBought *string `json:"rate_bought"`
 }
 
 // Erased is a customer whose name is destroyed.
@@ -71,6 +73,26 @@ type Service struct {
 	Rules
 }
 
+// Pool is an allowance that services share; Rules have neither bills nor partial.
+type Pool struct {
+	Pool           string  `json:"pool"` // its id
+	Customer       string  `json:"customer"`
+	Plan           string  `json:"plan"` // may be empty
+	Place          string  `json:"place"`
+	Currency       string  `json:"currency"`
+	Opened         string  `json:"opened"` // date, the first day of a period
+	CommittedUntil *string `json:"committed_until,omitempty"`
+	Rules
+}
+
+// PoolMember says that a service is in a pool for a time, in whole periods of the pool.
+type PoolMember struct {
+	Service string  `json:"service"`
+	Pool    string  `json:"pool"`
+	From    string  `json:"from"`  // date
+	Until   *string `json:"until"` // date; null: until further notice
+}
+
 // Plan is what a service is sold as.
 type Plan struct {
 	Name  string `json:"name"`
@@ -106,8 +128,12 @@ type Ownership struct {
 
 // InventoryChange is what PUT brings: rows to add or change, by their keys.
 type InventoryChange struct {
-	Customers []Customer  `json:"customers,omitempty"`
-	Services  []Service   `json:"services,omitempty"`
+	Customers []Customer `json:"customers,omitempty"`
+	Services  []Service  `json:"services,omitempty"`
+
+	Pools       []Pool       `json:"pools,omitempty"`
+	PoolMembers []PoolMember `json:"pool_members,omitempty"`
+
 	Plans     []Plan      `json:"plans,omitempty"`
 	Prices    []Price     `json:"prices,omitempty"`
 	Prefixes  []Prefix    `json:"prefixes,omitempty"`

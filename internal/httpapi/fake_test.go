@@ -192,6 +192,38 @@ func (f *fake) WriteEvidence(_ context.Context, q EvidenceQuery, w io.Writer) er
 	return err
 }
 
+func (f *fake) WriteResellers(_ context.Context, q ResellersQuery, w io.Writer) error {
+	if f.failing != nil {
+		return f.failing
+	}
+	if q.Reseller == "nobody" {
+		return fmt.Errorf("customer %s: %w", q.Reseller, ErrNotFound)
+	}
+	_, err := fmt.Fprintf(w, `{"month": %q, "resellers": []}`, q.Month)
+	return err
+}
+
+func (f *fake) Resellers(_ context.Context, month Month, _ time.Time) (Resellers, error) {
+	if month < "2026-06" {
+		return Resellers{}, f.failing
+	}
+	one := Reseller{Reseller: f.customers[0].ID, RateBought: ptr(decimal.New(500, 0)), Unit: "Mbit/s", Used: decimal.New(6123, -1), Excess: decimal.New(1123, -1), Over: true, Slots: 8928, SlotsMissing: 12,
+		InOctets: 81e12, OutOctets: 190e12, Totals: []string{"180.00 GBP"}}
+	for _, s := range f.services[:min(6, len(f.services))] {
+		one.Services = append(one.Services, ResoldService{Customer: s.Customer, Service: s.ID, Plan: s.Plan, InOctets: 12e12, OutOctets: 31e12, Totals: []string{"30.00 GBP"}})
+	}
+	two := Reseller{Reseller: "<script>", Unit: "Mbit/s", Used: decimal.New(3, 0)}
+	return Resellers{Provisional: true, Names: map[string]string{f.customers[0].ID: f.customers[0].Name}, Resellers: []Reseller{one, two}}, f.failing
+}
+
+func (f *fake) Pools(context.Context) ([]Pool, error) {
+	return []Pool{{Pool: "p1", Customer: "c01", Place: "london", Opened: "2026-01-01", Rules: Rules{Quota: "20 TB"}}}, f.failing
+}
+
+func (f *fake) PoolMembers(context.Context) ([]PoolMember, error) {
+	return []PoolMember{{Service: "s101", Pool: "p1", From: "2026-02-01"}}, f.failing
+}
+
 func (f *fake) WriteReport(_ context.Context, q ReportQuery, w io.Writer) error {
 	month, format := q.Month, q.Format
 	if f.failing != nil {
@@ -228,7 +260,7 @@ func (f *fake) Statements(ctx context.Context, month Month) ([]Statement, error)
 		out = append(out, Statement{Statement: fmt.Sprintf("st-%s-%s", month, s.Service), Revision: int64(i % 2), Customer: s.Customer, Service: s.Service, Plan: s.Plan,
 			PeriodFrom: s.PeriodFrom, PeriodTo: s.PeriodTo, TimeZone: s.TimeZone, Direction: s.Direction, InOctets: s.InOctets, OutOctets: s.OutOctets,
 			BillableOctets: int64(s.Billable), StandardErrorOctets: s.StandardErrorOctets, Coverage: s.Coverage, Quota: s.Quota, Unit: s.Unit, Used: s.Used,
-			Currency: s.Currency, AmountExVAT: amountOf(s.Overage), Kind: kind, RuleFrom: s.RuleFrom})
+			Currency: s.Currency, AmountExVAT: amountOf(s.Overage), Kind: kind, RuleFrom: s.RuleFrom, Pool: &PoolShare{Pool: "p1", Customer: "c01", Members: 2, Octets: 1, OfOctets: 2}})
 	}
 	return out, err
 }

@@ -45,7 +45,7 @@ type problemView struct {
 	Request       string
 }
 
-var pageNames = []string{"login", "finance", "notices", "decide", "noc", "incident", "meter", "admin", "problem",
+var pageNames = []string{"login", "finance", "resellers", "notices", "decide", "noc", "incident", "meter", "admin", "problem",
 	"reconciliation", "unowned", "completeness", "addresses"}
 
 func parsePages(zone *time.Location) (map[string]*template.Template, error) {
@@ -126,7 +126,7 @@ var assets = func() string {
 }()
 
 // titles of the pages; the incident's and the meter's are their own.
-var titles = map[string]string{"login": "Log in", "finance": "Finance", "notices": "Notices", "decide": "Transfer quota", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem",
+var titles = map[string]string{"login": "Log in", "finance": "Finance", "resellers": "Resellers", "notices": "Notices", "decide": "Transfer quota", "noc": "Operations", "incident": "Incident", "meter": "Meter", "admin": "Administration", "problem": "Problem",
 	"reconciliation": "Reconciliation", "unowned": "Unowned traffic", "completeness": "Completeness", "addresses": "Addresses"}
 
 // render writes a page, whole or not at all.

@@ -14,7 +14,7 @@ import (
 )
 
 // Row is one row to add or to change, as texts: Section is "customers", "services", "plans",
-// "prices", "prefixes", "changes", "decisions",
+// "prices", "prefixes", "pools", "pool_members", "changes", "decisions",
 // "ownership" or "provider", Cells are by the columns of the import format. A
 // row says everything about its key: a cell that is absent or empty is not set.
 type Row struct {
@@ -151,7 +151,7 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
 	}
-	if slices.ContainsFunc(rows, func(row Row) bool { return row.Section == kindChange.section }) {
+	if slices.ContainsFunc(rows, func(row Row) bool { return row.Section == kindChange.section || row.Section == kindMember.section }) {
 		if s.closedTo, err = readClosedTo(ctx, tx); err != nil {
 			return nil, err
 		}
@@ -279,7 +279,7 @@ func (c *change) add(k *kind, row Row) {
 		c.checkNameless(row, k.keyOf(text))
 		c.checkCredit(row, k.keyOf(text))
 	}
-	if (k == &kindCustomer || k == &kindService) && old == nil && strings.Contains(text[0], "@") {
+	if (k == &kindCustomer || k == &kindService || k == &kindPool) && old == nil && strings.Contains(text[0], "@") {
 		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])
 	}
 	if k == &kindPrice && old != nil {
@@ -287,6 +287,9 @@ func (c *change) add(k *kind, row Row) {
 	}
 	if k == &kindChange {
 		c.checkChangeTime(row, k.keyOf(text))
+	}
+	if k == &kindMember {
+		c.checkMemberTime(row, old, c.members.rows[k.keyOf(text)], map[string]*time.Location{})
 	}
 	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
 }
@@ -329,6 +332,10 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 		return c.putCustomer(f)
 	case &kindService:
 		return c.services.put(f)
+	case &kindPool:
+		return c.pools.put(f)
+	case &kindMember:
+		return c.members.put(f)
 	case &kindChange:
 		return c.changes.put(f)
 	case &kindDecision:

@@ -22,19 +22,17 @@ func (c *change) check() {
 	for _, service := range c.services.sorted() {
 		c.checkService(service, changes[service.ID], prices, zones)
 	}
+	for _, pool := range c.pools.sorted() {
+		c.checkPool(pool, changes[pool.ID], prices, zones)
+	}
+	c.checkMembers(zones)
 	for _, d := range c.decisions.sorted() {
-		c.checkDecision(d, func(id string) (contract rating.Contract, ok bool) {
-			service, ok := c.services.rows[id]
-			if !ok {
-				return contract, false
-			}
-			contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
-			return contract, err == nil
-		})
+		c.checkDecision(d, zones)
 	}
 	for _, change := range c.changes.sorted() {
-		if _, ok := c.services.rows[change.Service]; !ok {
-			c.faultIn(&kindChange, kindChange.keyOf(change.row()), "service", "service %q is not known", change.Service)
+		_, service := c.services.rows[change.Service]
+		if _, pool := c.pools.rows[change.Service]; !service && !pool {
+			c.faultIn(&kindChange, kindChange.keyOf(change.row()), "service", "%q is neither a service nor a pool", change.Service)
 		}
 	}
 	c.checkOwnership()
@@ -94,18 +92,23 @@ func (c *change) checkService(service Service, changes []ContractChange, prices 
 		fault(wrong.column, "%v", wrong.err)
 		return
 	}
+	if history[0].contract.Quota.Value.Unit == "" {
+		fault("plan", "neither the service nor plan %q has a quota (write unlimited where there is none)", service.Plan)
+		return
+	}
+	c.checkTerms(history, prices, fault)
+}
+
+// checkTerms holds each of the terms of a service or a pool to what makes sense together, and to a price.
+func (c *change) checkTerms(history []terms, prices []rating.Price, fault func(column, format string, args ...any)) {
 	contract := history[0].contract
 	if contract.Currency.Value == "" {
 		fault("currency", "missing, and the provider has none")
 		return
 	}
-	if contract.Quota.Value.Unit == "" {
-		fault("plan", "neither the service nor plan %q has a quota (write unlimited where there is none)", service.Plan)
-		return
-	}
 	for i, t := range history {
 		if i > 0 { // the fault is the change's, and its plan's
-			key := kindChange.keyOf(ContractChange{Service: service.ID, At: t.ordered}.row())
+			key := kindChange.keyOf(ContractChange{Service: contract.Service, At: t.ordered}.row())
 			fault = func(_, format string, args ...any) { c.faultIn(&kindChange, key, "plan", format, args...) }
 		}
 		if err := t.contract.Validate(); err != nil {
@@ -116,6 +119,23 @@ func (c *change) checkService(service Service, changes []ContractChange, prices 
 			c.checkPrice(t.contract, later(t.from, contract.Opened.In(contract.Schedule.Zone)), prices, fault)
 		}
 	}
+}
+
+// firstTerms returns the contract that a service, or a pool, began with; false where there is none, or none that can be resolved.
+func (c *change) firstTerms(id string, zones map[string]*time.Location) (rating.Contract, bool) {
+	if service, ok := c.services.rows[id]; ok {
+		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+		return contract, err == nil
+	}
+	pool, ok := c.pools.rows[id]
+	if !ok {
+		return rating.Contract{}, false
+	}
+	history, wrong := c.poolHistory(pool, nil, zones)
+	if wrong != nil {
+		return rating.Contract{}, false
+	}
+	return history[0].contract, true
 }
 
 func later(a, b time.Time) time.Time {

@@ -88,13 +88,17 @@ func (d Decision) row() []string {
 }
 
 // checkDecision holds a decision to what it is about.
-func (c *change) checkDecision(d Decision, contract func(service string) (rating.Contract, bool)) {
+func (c *change) checkDecision(d Decision, zones map[string]*time.Location) {
 	fault := func(column, format string, args ...any) {
 		c.faultIn(&kindDecision, d.ID, column, format, args...)
 	}
-	of, ok := contract(d.Service)
+	of, ok := c.firstTerms(d.Service, zones)
 	if !ok {
-		fault("service", "service %q is not known", d.Service)
+		fault("service", "%q is neither a service nor a pool", d.Service)
+		return
+	}
+	if err := c.checkNotPooled(d, of); err != nil {
+		fault("service", "%v", err)
 		return
 	}
 	percentile := of.Direction.Value.IsPercentile()
@@ -114,27 +118,45 @@ func (c *change) checkDecision(d Decision, contract func(service string) (rating
 	}
 }
 
-// checkNameless refuses a decision that names its service's customer: statements keep it, and its hash, for good.
+// checkNameless refuses a decision that names a customer whose statements keep it, and its hash, for good.
 func (c *change) checkNameless(row Row, id string) {
 	d := c.decisions.rows[id]
-	customer := c.customers.rows[c.services.rows[d.Service].Customer]
-	for column, text := range map[string]string{"by": d.By, "reason": d.Reason} {
-		if customer.namedIn(text) {
-			c.fault(row.at(column), "%s: it names the customer, and statements keep it for good: write %s instead", column, customer.ID)
+	for _, customer := range c.customersOf(d.Service) {
+		for column, text := range map[string]string{"by": d.By, "reason": d.Reason} {
+			if customer.namedIn(text) {
+				c.fault(row.at(column), "%s: it names the customer, and statements keep it for good: write %s instead", column, customer.ID)
+			}
 		}
 	}
+}
+
+// customersOf returns the customer of a service, or those of a pool and of all that were ever in it.
+func (c *change) customersOf(id string) []Customer {
+	ids := []string{c.services.rows[id].Customer, c.pools.rows[id].Customer}
+	for _, m := range c.members.rows {
+		if m.Pool == id {
+			ids = append(ids, c.services.rows[m.Service].Customer)
+		}
+	}
+	slices.Sort(ids)
+	var list []Customer
+	for _, id := range slices.Compact(ids) {
+		if customer, ok := c.customers.rows[id]; ok {
+			list = append(list, customer)
+		}
+	}
+	return list
 }
 
 // checkCredit refuses a new decision to credit a period that is not over, or is over for too long.
 func (c *change) checkCredit(row Row, id string) {
 	d := c.decisions.rows[id]
-	service, ok := c.services.rows[d.Service]
-	if d.Kind != rating.DecideCredit || !ok {
+	if d.Kind != rating.DecideCredit {
 		return
 	}
-	contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, map[string]*time.Location{})
-	if err != nil {
-		return // it is a fault of the service
+	contract, ok := c.chargedAt(d.Service, d.From)
+	if !ok {
+		return // it is said elsewhere
 	}
 	period := contract.Schedule.PeriodAt(d.From)
 	window := c.provider.ClaimWindow.Or(rating.DefaultClaimWindow)

@@ -95,13 +95,16 @@ const (
 	ApprovalRequired Approval = "required" // a person's approval
 )
 
-// Customer is who pays. Reseller is the customer that sold to it, or empty. ID is what everything else keeps of a
+// Customer is who pays. Reseller is the customer that sold to it, or empty. RateBought is what a reseller
+// has bought for itself and all its customers together, or no quantity. ID is what everything else keeps of a
 // customer, for good; Name and Email are empty once they are erased.
 type Customer struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
 	Email    string `json:"email"`
 	Reseller string `json:"reseller"`
+
+	RateBought rating.Quantity `json:"rate_bought"`
 	// Erased is when the name was destroyed; zero where it was not.
 	Erased time.Time `json:"erased,omitzero"`
 }

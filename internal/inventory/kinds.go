@@ -39,7 +39,7 @@ var (
 		required: []string{"sku", "currency", "from", "noticed", "per", "begun", "amount"}}
 	kindPlan = kind{section: "plans", name: "plan", columns: slices.Concat([]string{"name", "class"}, ruleColumns), keys: 1,
 		required: []string{"name"}}
-	kindCustomer = kind{section: "customers", name: "customer", columns: []string{"id", "name", "email", "reseller"}, keys: 1,
+	kindCustomer = kind{section: "customers", name: "customer", columns: []string{"id", "name", "email", "reseller", "rate_bought"}, keys: 1,
 		required: []string{"id"}} // and a name, unless it was erased
 	kindService = kind{section: "services", name: "service", columns: slices.Concat([]string{"id", "customer", "plan", "place", "currency", "opened", "closed", "committed_until"}, ruleColumns),
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
@@ -51,7 +51,7 @@ var (
 	kindOwnership = kind{section: "ownership", name: "ownership", columns: []string{"key", "from", "service", "until"}, keys: 2,
 		required: []string{"key", "from", "service"}}
 
-	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindChange, &kindDecision, &kindOwnership}
+	kinds = []*kind{&kindProvider, &kindPrefix, &kindPrice, &kindPlan, &kindCustomer, &kindService, &kindPool, &kindMember, &kindChange, &kindDecision, &kindOwnership}
 )
 
 func (k *kind) table() []string {
@@ -206,6 +206,14 @@ func parseBlock(text string) (rating.Quantity, error) {
 	return block, err
 }
 
+func parseRateBought(text string) (rating.Quantity, error) {
+	rate, err := rating.ParseQuantity(text)
+	if err == nil && (rate.Unlimited || !rate.Unit.IsRate() || !rate.Amount.IsPositive()) {
+		err = fmt.Errorf("%q: want a rate, as 500 Mbit/s or 10 Gbit/s", text)
+	}
+	return rate, err
+}
+
 func parsePrefix(text string) (netip.Prefix, error) {
 	meter, err := schemas.ParseMeter("address:" + text)
 	if err != nil {
@@ -299,10 +307,14 @@ func readCustomer(f *fields) Customer {
 		Name:     read(f, "name", parseText),
 		Email:    read(f, "email", parseText),
 		Reseller: read(f, "reseller", parseID),
+
+		RateBought: read(f, "rate_bought", parseRateBought),
 	}
 }
 
-func (c Customer) row() []string { return []string{c.ID, c.Name, c.Email, c.Reseller} }
+func (c Customer) row() []string {
+	return []string{c.ID, c.Name, c.Email, c.Reseller, c.RateBought.String()}
+}
 
 func readPlan(f *fields) Plan {
 	return Plan{Name: read(f, "name", parseID), Class: read(f, "class", parseText), Rules: readRules(f)}

@@ -62,7 +62,7 @@ func aeadOf(secret []byte) (cipher.AEAD, error) {
 
 // loadCustomers reads the customers with the names that can be read: one whose key is gone has none.
 func loadCustomers(ctx context.Context, tx *store.Tx, t *table[Customer]) error {
-	rows, err := tx.Query(ctx, `SELECT c.id, c.reseller, k.secret, n.sealed, COALESCE(e.erased_at, 0) FROM customer AS c
+	rows, err := tx.Query(ctx, `SELECT c.id, c.reseller, c.rate_bought, k.secret, n.sealed, COALESCE(e.erased_at, 0) FROM customer AS c
 		LEFT JOIN customer_key AS k ON k.customer = c.id LEFT JOIN customer_name AS n ON n.customer = c.id
 		LEFT JOIN erasure AS e ON e.customer = c.id`)
 	if err != nil {
@@ -71,10 +71,16 @@ func loadCustomers(ctx context.Context, tx *store.Tx, t *table[Customer]) error 
 	defer rows.Close()
 	for rows.Next() {
 		var c Customer
+		var bought string
 		var secret, sealed []byte
 		var erased int64
-		if err := rows.Scan(&c.ID, &c.Reseller, &secret, &sealed, &erased); err != nil {
+		if err := rows.Scan(&c.ID, &c.Reseller, &bought, &secret, &sealed, &erased); err != nil {
 			return fmt.Errorf("read customers: %w", err)
+		}
+		if bought != "" {
+			if c.RateBought, err = parseRateBought(bought); err != nil {
+				return fmt.Errorf("read the rate that customer %s has bought: %w", c.ID, err)
+			}
 		}
 		c.Erased = timeOf(erased)
 		if len(secret) > 0 && len(sealed) > 0 {
@@ -95,7 +101,8 @@ func writeCustomer(ctx context.Context, tx *store.Tx, e edit) error {
 	if len(f.errs) > 0 {
 		return f.errs[0].err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO customer (id, reseller) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET reseller = excluded.reseller`, c.ID, c.Reseller)
+	_, err := tx.Exec(ctx, `INSERT INTO customer (id, reseller, rate_bought) VALUES (?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET reseller = excluded.reseller, rate_bought = excluded.rate_bought`, c.ID, c.Reseller, c.RateBought.String())
 	if err != nil || c.Name == "" {
 		return err
 	}

@@ -35,7 +35,9 @@ type Snapshot struct {
 	customers map[string]Customer
 	plans     map[string]Plan
 	services  map[string]Service
-	ordered   []Service // by id
+	pools     map[string]Pool
+	members   map[string][]PoolMember // by service, in the order of time
+	ordered   []Service               // by id
 	prices    []rating.Price
 	prefixes  []Prefix
 	ownership []Ownership
@@ -89,6 +91,8 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		customers: s.customers.rows,
 		plans:     s.plans.rows,
 		services:  s.services.rows,
+		pools:     s.pools.rows,
+		members:   s.membersByService(),
 		prices:    s.prices.sorted(),
 		prefixes:  s.prefixes.sorted(),
 		ownership: s.ownership.sorted(),
@@ -103,15 +107,27 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 	}
 	zones := map[string]*time.Location{}
 	changes := s.changesByService()
-	for _, service := range snapshot.ordered {
-		history, fault := s.history(service, changes[service.ID], zones)
+	keep := func(what, id string, history []terms, fault *changeFault) error {
 		if fault != nil {
-			return nil, fmt.Errorf("service %s: %s: %w", service.ID, fault.column, fault.err)
+			return fmt.Errorf("%s %s: %s: %w", what, id, fault.column, fault.err)
 		}
 		for i := range history {
-			history[i].contract.Decisions = snapshot.decided[service.ID]
+			history[i].contract.Decisions = snapshot.decided[id]
 		}
-		snapshot.contracts[service.ID] = history
+		snapshot.contracts[id] = history
+		return nil
+	}
+	for _, service := range snapshot.ordered {
+		history, fault := s.history(service, changes[service.ID], zones)
+		if err := keep("service", service.ID, history, fault); err != nil {
+			return nil, err
+		}
+	}
+	for _, pool := range snapshot.pools {
+		history, fault := s.poolHistory(pool, changes[pool.ID], zones)
+		if err := keep("pool", pool.ID, history, fault); err != nil {
+			return nil, err
+		}
 	}
 	for _, o := range snapshot.ownership {
 		interval := Interval{From: SlotAfter(o.From), Service: o.Service, Key: o.Key}
@@ -265,6 +281,11 @@ func (s *Snapshot) CustomerByID(id string) (Customer, bool) {
 	return customer, ok
 }
 
+// SellsTo says whether reseller is the customer itself, or a reseller above it.
+func (s *Snapshot) SellsTo(reseller, customer string) bool {
+	return sellsTo(s.customers, reseller, customer)
+}
+
 // Named says whether the name of a customer may be kept: it was not erased.
 func (s *Snapshot) Named(customer string) bool { return s.customers[customer].Erased.IsZero() }
 
@@ -277,7 +298,7 @@ func (s *Snapshot) Prices() []rating.Price { return s.prices }
 // Prefixes returns all prefixes with their accounting exporters. It is only read.
 func (s *Snapshot) Prefixes() []Prefix { return s.prefixes }
 
-// Contract returns the contract of a service in force at an instant, with the quotas that follow: what a
+// Contract returns the contract of a service, or a pool, in force at an instant, with the quotas that follow: what a
 // period is charged by is the contract at its first instant. A plan or a service that is imported with
 // other settings has them at all times, so in its open periods too; a ContractChange has them from an
 // instant on. Closed statements keep theirs.

@@ -44,10 +44,12 @@ type state struct {
 	plans       *table[Plan]
 	customers   *table[Customer]
 	services    *table[Service]
+	pools       *table[Pool]
+	members     *table[PoolMember]
 	changes     *table[ContractChange]
 	decisions   *table[Decision]
 	ownership   *table[Ownership]
-	// closedTo is the end of each service's last closed period; it is there where changes are put.
+	// closedTo is the end of each service's last closed period; it is there where changes or memberships are put.
 	closedTo map[string]time.Time
 }
 
@@ -58,6 +60,8 @@ func newState() *state {
 		plans:     newTable(&kindPlan, readPlan, Plan.row),
 		customers: newTable(&kindCustomer, readCustomer, Customer.row),
 		services:  newTable(&kindService, readService, Service.row),
+		pools:     newTable(&kindPool, readPool, Pool.row),
+		members:   newTable(&kindMember, readMember, PoolMember.row),
 		changes:   newTable(&kindChange, readChange, ContractChange.row),
 		decisions: newTable(&kindDecision, readDecision, Decision.row),
 		ownership: newTable(&kindOwnership, readOwnership, Ownership.row),
@@ -107,7 +111,7 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
+		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.pools), loadTable(ctx, tx, s.members), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {

@@ -69,6 +69,10 @@ type Line struct {
 	Hold      string `yaml:"hold"`   // a part of it
 	// RuleFrom is the strongest level that made the charge.
 	RuleFrom string `yaml:"rule_from"`
+	// Pool is "p1, 3 services, 12 TB of 10 TB, 2 TB billed, 120.00 GBP": all that the pool used, its quota and
+	// its charge. Share is "6000000000000 of 12000000000000 octets": the service's use of the pool's.
+	Pool  string `yaml:"pool"`
+	Share string `yaml:"share"`
 	// Rules must be among those of the line, each as "quota=10 TB (plan)".
 	Rules []string `yaml:"rules"`
 }
@@ -96,6 +100,8 @@ func (l Line) Differences(got Line) []string {
 	f("amount", got.Amount, l.Amount)
 	f("slots", got.Slots, l.Slots)
 	f("rule_from", got.RuleFrom, l.RuleFrom)
+	f("pool", got.Pool, l.Pool)
+	f("share", got.Share, l.Share)
 	if !strings.Contains(got.Hold, l.Hold) || l.Hold == "" && got.Hold != "" {
 		differences = append(differences, fmt.Sprintf("hold is %q, want %q", got.Hold, l.Hold))
 	}

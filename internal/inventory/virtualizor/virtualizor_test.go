@@ -256,7 +256,7 @@ func TestEverySettingStays(t *testing.T) {
   grace: 10 % threshold, sampled: hold, partial: prorated, free: backup peering, time_zone: Europe/Berlin`
 	texts := map[string]string{
 		"plans":     "{name: vz-small, class: vps, quota: 1000 GiB, " + rules + "}",
-		"customers": "{id: vz-u55, name: Ada Ltd, email: ada@example.net, reseller: c1}",
+		"customers": "{id: vz-u55, name: Ada Ltd, email: ada@example.net, reseller: c1, rate_bought: 500 Mbit/s}",
 		"services": "{id: vz-37, customer: vz-u55, plan: vz-small, place: london, currency: GBP, opened: 2026-09-10, closed: 2029-01-01, committed_until: 2028-09-10, quota: 2000 GiB, " +
 			strings.Replace(rules, "true", "false", 1) + "}\n  - {id: vz-38, customer: vz-u55, plan: vz-small, place: london, currency: GBP, opened: 2026-09-10, committed_until: 2028-09-10, " + rules + "}",
 	}

@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+
+	"hostmeter/aggregator/rating"
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/store"
+)
+
+// pools computes the share of every pool's member again, from the usage, the contracts and the price that the
+// statements of all its members name, and holds each statement to it octet by octet. The usage that
+// statements name is held to the pool's.
+func (v *verifier) pools(ctx context.Context, tx *store.Tx) error {
+	var closing []Statement // of one pool's period, written together
+	known := map[poolPeriod]poolStatements{}
+	flush := func() error {
+		if len(closing) == 0 {
+			return nil
+		}
+		key := poolPeriodOfStatement(closing[0])
+		if known[key] == nil {
+			known[key] = poolStatements{}
+		}
+		err := v.shares(known[key], closing)
+		closing = nil
+		return err
+	}
+	err := readStatements(ctx, tx, StatementQuery{}, func(s Statement) error {
+		if s.Body.Contract.Pool == nil {
+			return flush()
+		}
+		if len(closing) > 0 && !writtenTogether(closing, s) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		closing = append(closing, s)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// poolStatements are the last statements of a pool's members in one of its periods, with the sums of the revisions
+// before, by service.
+type poolStatements map[string]struct {
+	last   Statement
+	before statements.Row
+}
+
+func poolPeriodOfStatement(s Statement) poolPeriod {
+	return poolPeriod{s.Body.Contract.Pool.Service, s.Body.Period.From.UnixNano()}
+}
+
+func writtenTogether(closing []Statement, s Statement) bool {
+	for _, other := range closing {
+		if other.Body.Contract.Service == s.Body.Contract.Service {
+			return false
+		}
+	}
+	first := closing[0]
+	return poolPeriodOfStatement(first) == poolPeriodOfStatement(s) && first.Body.Booking == s.Body.Booking && first.Body.InventoryVersion == s.Body.InventoryVersion
+}
+
+// shares compares the statements of one closing with what they and the others' last ones make.
+func (v *verifier) shares(known poolStatements, closing []Statement) error {
+	for _, s := range closing {
+		name := s.Body.Contract.Service
+		k := known[name]
+		if k.last.Number != 0 {
+			k.before = plus(k.before, k.last.Body.Row)
+		}
+		k.last = s
+		known[name] = k
+	}
+	first := closing[0].Body
+	pool := first.Contract.Pool.Service
+	if first.PoolUsage == nil {
+		v.find("pools", "statement number %d (%s) does not say what pool %s used", closing[0].Number, first.Row.Statement, pool)
+		return nil
+	}
+	contract, err := thaw(first.Contract)
+	if err != nil {
+		return fmt.Errorf("statement number %d: %w", closing[0].Number, err)
+	}
+	var members []rating.Member
+	at := map[string]int{}
+	var in, out uint64
+	for name, k := range known {
+		member, err := thaw(k.last.Body.Contract)
+		if err != nil {
+			return fmt.Errorf("statement number %d: %w", k.last.Number, err)
+		}
+		member.Pool = contract.Pool // decisions about the pool are those of this closing
+		at[name] = len(members)
+		members = append(members, rating.Member{Contract: member, Usage: k.last.Body.Usage})
+		in, out = in+k.last.Body.Usage.InOctets, out+k.last.Body.Usage.OutOctets
+	}
+	if in != first.PoolUsage.InOctets || out != first.PoolUsage.OutOctets {
+		v.find("pools", "the members of pool %s used %d octets in and %d out by their statements, the pool %d and %d by statement number %d",
+			pool, in, out, first.PoolUsage.InOctets, first.PoolUsage.OutOctets, closing[0].Number)
+	}
+	var prices []rating.Price
+	if first.Price != nil {
+		prices = []rating.Price{*first.Price}
+	}
+	charged, err := rating.RatePool(first.Period, *first.PoolUsage, members, prices)
+	if err != nil {
+		v.find("pools", "statement number %d (%s) cannot be computed again: %v", closing[0].Number, first.Row.Statement, err)
+		return nil
+	}
+	for _, s := range closing {
+		name := s.Body.Contract.Service
+		if err := v.compareShare(s, members[at[name]], charged.Shares[at[name]], known[name].before); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verifier) compareShare(s Statement, m rating.Member, charge rating.Charge, before statements.Row) error {
+	want := s.Body.Row
+	a := &account{target: &target{contract: m.Contract, period: s.Body.Period}, coverage: want.Coverage, missing: want.Missing}
+	got := a.row(charge, m.Usage)
+	if want.Revision > 1 {
+		got = minus(got, before)
+		got.Kind = rating.KindAdjustment
+		if !s.Body.Uncredited.IsZero() && got.AmountExVAT.Neg().Equal(s.Body.Uncredited) {
+			got = asUngiven(got, want)
+		}
+	}
+	got.Statement, got.Revision = want.Statement, want.Revision
+	same, err := equalJSON(got, want)
+	if err != nil {
+		return fmt.Errorf("statement number %d: %w", s.Number, err)
+	}
+	if !same {
+		v.find("pools", "statement number %d (%s) says excess %s %s, %s %s; the members' usage and contracts make %s %s, %s %s", s.Number, want.Statement,
+			want.Excess, want.Unit, want.AmountExVAT, want.Currency, got.Excess, got.Unit, got.AmountExVAT, got.Currency)
+	}
+	return nil
+}
