@@ -34,7 +34,9 @@ type PoolMember struct {
 }
 
 // poolRules are the settings that a pool has.
-var poolRules = slices.DeleteFunc(slices.Clone(ruleColumns), func(column string) bool { return column == "bills" || column == "partial" })
+var poolRules = slices.DeleteFunc(slices.Clone(ruleColumns), func(column string) bool {
+	return slices.Contains([]string{"bills", "partial", "notice_at", "notice_forecast", "notice_spike", "decide_within"}, column)
+})
 
 var (
 	kindPool = kind{section: "pools", name: "pool", columns: slices.Concat([]string{"pool", "customer", "plan", "place", "currency", "opened", "committed_until"}, poolRules),

@@ -253,7 +253,8 @@ func TestEverySettingStays(t *testing.T) {
 	w.server(38, 55, 1, 1000)
 	w.take(start)
 	const rules = `direction: in, period: anniversary, block: 1 GiB, sku: overage, bills: port, internal: true, missing: hold,
-  grace: 10 % threshold, sampled: hold, partial: prorated, free: backup peering, time_zone: Europe/Berlin`
+  grace: 10 % threshold, sampled: hold, partial: prorated, free: backup peering,
+  notice_at: 50 90, notice_forecast: 70 %, notice_spike: 200 % 2h, decide_within: 24h, time_zone: Europe/Berlin`
 	texts := map[string]string{
 		"plans":     "{name: vz-small, class: vps, quota: 1000 GiB, " + rules + "}",
 		"customers": "{id: vz-u55, name: Ada Ltd, email: ada@example.net, reseller: c1, rate_bought: 500 Mbit/s}",
