@@ -213,8 +213,8 @@ func TestCorrectionAndItsReversalCancel(t *testing.T) {
 			if runs++; runs > worldsAtMost() {
 				return
 			}
-			emptyWorld(t, db)
-			w := newPoolWorld(t, db, c)
+			w := newPoolWorldEmpty(t, db, c)
+			w.importText(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, credit_window: unlimited}`)
 			w.now = start.Add(61 * 24 * time.Hour)
 			w.send(w.drawPoolSends(t, rapid.IntRange(1, 12).Draw(t, "tallies"))...)
 			w.seal(3 * 24 * time.Hour)

@@ -123,7 +123,7 @@ func TestOrdersAndDecisionsByAPI(t *testing.T) {
 	}
 	refused(httpapi.InventoryChange{Changes: []httpapi.Change{{Service: "s1", At: "2026-10-12T00:00:00Z", Plan: "large"}}}, "the periods of service s1 are closed to 2026-11-01T00:00:00Z")
 	refused(httpapi.InventoryChange{Changes: []httpapi.Change{{Service: "s1", At: "2026-11-13T00:00:00Z"}}}, "neither a plan nor a quota")
-	refused(httpapi.InventoryChange{Changes: []httpapi.Change{{Service: "s9", At: "2026-11-13T00:00:00Z", Plan: "large"}}}, `service "s9" is not known`)
+	refused(httpapi.InventoryChange{Changes: []httpapi.Change{{Service: "s9", At: "2026-11-13T00:00:00Z", Plan: "large"}}}, `"s9" is neither a service nor a pool`)
 
 	waive := httpapi.Decision{ID: "d1", Service: "s1", Decision: "waive", From: "2026-10-15T00:00:00Z", By: "user:ada", Reason: "goodwill"}
 	if _, err := put(httpapi.InventoryChange{Decisions: []httpapi.Decision{waive}}); err != nil {
