@@ -97,7 +97,7 @@ collector:
 %slog: %s
 ledger: {store: "%s", settle: 0s, grace: 0s}
 aggregator: {commit_every: %s, maintain_every: 200ms}
-detector: {checkpoint: 1s}
+detector: {checkpoint: 1s, lease: 3s}
 http: {listen: "%s"}
 `, dir, w.flows, &exporters, log, w.ledger, cmp.Or(s.commit, 100*time.Millisecond), w.listen)
 	err = errors.Join(os.WriteFile(w.config, []byte(text), 0o600),
