@@ -63,6 +63,7 @@ properties: ## the properties of money, CHECKS random cases each (100000; LEDGER
 oracle: ## what an oracle bills that shares no code: SEEDS months at the ledger (default 200), three demos through the wire
 	go test -tags $(TAGS) -timeout 2h -v -run TestOracleAgrees ./aggregator/ledger -oracle.seeds=$(SEEDS)
 	go test -tags $(TAGS) -timeout 2h -v -run TestDemoReportEqualsTheOracle ./internal/app -oracle.seeds=3
+
 sim: ## HISTORIES seeded histories of faults from SEED on, into docs/reliability.md (default 100000: about an hour on 2 cores)
 	go test -tags $(TAGS) -timeout 24h -v -run Histories ./test/sim -histories $(HISTORIES) -first-seed $(SEED) -table $(CURDIR)/test/faults/simulation.json
 	@$(MAKE) --no-print-directory reliability

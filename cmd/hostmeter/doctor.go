@@ -23,6 +23,9 @@ func newVerify() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "verify", Short: "Re-add the whole ledger and say what does not add up", Args: cobra.NoArgs,
+		Long: `Add the books up again in other ways, while they are written: slots, days, late entries, accounts, exporters,
+services, the feed, closed periods, pools, and each statement from what it names. It changes nothing. "hostmeter doctor"
+does it for the last 40 days.`,
 	}
 	path := configFlag(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

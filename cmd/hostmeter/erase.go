@@ -38,7 +38,9 @@ docs/how-to/finance.md says what to do with them.`,
 func newAudit() *cobra.Command {
 	var subject string
 	var asJSON bool
-	cmd := &cobra.Command{Use: "audit", Short: "List who has erased, overridden or approved what, and why", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "audit", Short: "List who has erased, overridden or approved what, and why", Args: cobra.NoArgs,
+		Example: `  hostmeter audit --of s1
+  hostmeter audit --json >audit.json`}
 	path := configFlag(cmd)
 	cmd.Flags().StringVar(&subject, "of", "", "of one customer, service or statement")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

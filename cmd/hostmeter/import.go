@@ -12,8 +12,10 @@ func newImport() *cobra.Command {
 		Use:   "import FILE…",
 		Short: "Import customers, services, plans, prices and ownership from YAML or CSV",
 		Long: `Import an inventory: one YAML file with everything, or CSV files with one kind each (customers.csv,
-services.csv, plans.csv, prices.csv, prefixes.csv, ownership.csv). An import is all or nothing; every line that is wrong is
-named. Importing the same file twice changes nothing.`,
+services.csv, plans.csv, prices.csv, prefixes.csv, ownership.csv, pools.csv, pool_members.csv, changes.csv, decisions.csv,
+provider.csv). An import is all or nothing; every line that is wrong is named. Importing the same file twice changes nothing.`,
+		Example: `  hostmeter import --dry-run inventory.yaml
+  hostmeter import --charges correction.yaml`,
 		Args: cobra.MinimumNArgs(1),
 	}
 	path := configFlag(cmd)

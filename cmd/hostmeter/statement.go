@@ -182,7 +182,9 @@ func newStatementClose(path *string) *cobra.Command {
 
 func newStatementVerify(path *string) *cobra.Command {
 	return &cobra.Command{
-		Use: "verify", Short: "Check the chain of closed statements", Args: cobra.NoArgs,
+		Use: "verify", Short: "Check the chains of closed statements and of notices", Args: cobra.NoArgs,
+		Long: `Check the chains of closed statements and of notices: hashes and numbers only. "hostmeter verify" computes each
+statement again.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withDesk(cmd, *path, func(desk *app.Desk) error {
 				return desk.VerifyStatements(cmd.Context(), cmd.OutOrStdout())

@@ -50,11 +50,19 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 	}
 	db, err := store.Open(ctx, dsn, c)
 	if err != nil {
-		return nil, &HintError{Err: fmt.Errorf("open the ledger: %w", err), Hint: "check ledger.store, that the server runs, and that this user may use it"}
+		hint := "check ledger.store, that the server runs, and that this user may use it"
+		if errors.Is(err, store.ErrUnsafe) {
+			hint = "correct the setting where the store has it, for this user and database too, and start again: what was handed over must survive a power cut"
+		}
+		return nil, &HintError{Err: fmt.Errorf("open the ledger: %w", err), Hint: hint}
 	}
 	if err := db.Migrate(ctx); err != nil {
 		_ = db.Close()
-		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
+		err = fmt.Errorf("bring the ledger up to date: %w", err)
+		if errors.Is(err, store.ErrNewer) {
+			return nil, &HintError{Err: err, Hint: "start the newer hostmeter, or restore the backup that was made before the upgrade (docs/how-to/keep.md); nothing was changed"}
+		}
+		return nil, err
 	}
 	// Where something still reads the old rows, the next start takes them out of the files.
 	if err := inventory.SealNames(ctx, db); err != nil && !errors.Is(err, store.ErrNotScrubbed) {
