@@ -139,3 +139,39 @@ func TestNoClaimOfAPoolAfterItsWindow(t *testing.T) {
 		}
 	})
 }
+
+// TestOrderForAPoolInAClosedPeriodIsRefused: the closed periods of a pool are those of its members.
+func TestOrderForAPoolInAClosedPeriodIsRefused(t *testing.T) {
+	eachPoolWorld(t, func(t *testing.T, w *world) {
+		w.lowered(t, date(2026, 10, 28))
+		err := w.tryImport(`changes: [{service: sum, at: 2026-10-01T00:00:00Z, quota: 9 TB}]`)
+		if err == nil || !strings.Contains(err.Error(), "at: the periods of pool sum are closed to 2026-10-14T23:00:00Z") {
+			t.Fatalf("ordered: %v", err)
+		}
+		if err := w.tryImport(`changes: [{service: sum, at: 2026-10-20T00:00:00Z, quota: 9 TB}]`); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestSharesMoveAfterTheWindows: usage that is found, after all windows, to be another member's moves a part of the pool's
+// charge from one to the other, and the pool owes what it did.
+func TestSharesMoveAfterTheWindows(t *testing.T) {
+	eachPoolWorld(t, func(t *testing.T, w *world) {
+		w.now = start.Add(16 * 24 * time.Hour)
+		w.send(sentTally{poolMeters["a"], schemas.ClassExternal, minutes(3, 0, 0), 3_000_000_000, 0}, sentTally{poolMeters["b"], schemas.ClassExternal, minutes(3, 1, 0), 3_000_000_000, 0})
+		w.seal(8 * 24 * time.Hour)
+		w.close()
+		w.now = date(2026, 12, 20)
+		w.clock.Set(w.now)
+		w.own(poolMeters["a"], ownedTime{"b", 0, farMinute})
+		if closed := w.close(); closed.Adjustments != 2 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		a, b := find(t, w.report("2026-10"), "a", 2), find(t, w.report("2026-10"), "b", 2)
+		if a.AmountExVAT.String() != "-0.5" || b.AmountExVAT.String() != "0.5" {
+			t.Fatalf("moved:\n%+v\n%+v", a, b)
+		}
+		w.verified(t)
+	})
+}

@@ -106,10 +106,11 @@ func (c *closing) adjustTogether(group []*account, of map[*account]*told, prices
 	if lines, err = linesOf(group, prices); err != nil {
 		return nil, err
 	}
+	credit := isCredit(lines, of)
 	var bodies []StatementBody
 	var waits []error
 	for _, line := range lines {
-		body, err := c.adjustOne(of[line.account], line, prices)
+		body, err := c.adjustOne(of[line.account], line, prices, credit)
 		if err != nil {
 			waits = append(waits, err)
 		} else if body != nil {
@@ -128,14 +129,32 @@ func linesOf(group []*account, prices []rating.Price) ([]ratedLine, error) {
 	return lines, rated{lines: lines, accounts: group}.held()
 }
 
-// adjustOne returns the revision of a period whose line says something else than was told, or nil. Errors: what it
-// waits for.
-func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price) (*StatementBody, error) {
+// isCredit says whether what is charged together is less now than was told, and less than was told at first: what a
+// later revision charged is given back whenever it turns out wrong, and what goes from one member of a pool to
+// another is no credit of the pool.
+func isCredit(lines []ratedLine, of map[*account]*told) bool {
+	var now, known, first decimal.Decimal
+	for _, line := range lines {
+		t := of[line.account]
+		now = now.Add(line.row.AmountExVAT)
+		known = known.Add(t.sum.AmountExVAT)
+		first = first.Add(t.first.Row.AmountExVAT)
+	}
+	return now.LessThan(decimal.Min(known, first))
+}
+
+// adjustOne returns the revision of a period whose line says something else than was told, or nil. credit says that
+// what is charged together is a credit. Errors: what it waits for.
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, credit bool) (*StatementBody, error) {
 	row := minus(line.row, t.sum)
 	if !differs(row) {
 		return nil, nil
 	}
-	row, uncredited, err := c.credit(t, row)
+	var uncredited decimal.Decimal
+	var err error
+	if credit {
+		row, uncredited, err = c.credit(t, row)
+	}
 	if err != nil || !differs(row) {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func askApproval(ctx context.Context, tx *store.Tx, required bool, number int64,
 	}
 	state, at, by, reason := ApprovalWaiting, int64(0), "", ""
 	switch {
-	case !waived.IsZero() && waived.Add(amount).IsZero():
+	case waived.IsPositive() && amount.IsNegative() && !waived.Add(amount).IsNegative():
 		state, at, by, reason = ApprovalRefused, tx.Now.UnixNano(), self, "it takes back what was waived"
 	case !required:
 		return nil

@@ -19,12 +19,15 @@ import (
 func (c *closing) credit(t *told, row statements.Row) (_ statements.Row, uncredited decimal.Decimal, err error) {
 	provider, zone := c.owners.Provider, t.contract.Schedule.Zone
 	window, claim := provider.CreditWindow.Or(rating.DefaultCreditWindow), provider.ClaimWindow.Or(rating.DefaultClaimWindow)
-	if !row.AmountExVAT.IsNegative() || !window.Over(t.period, zone, c.now) || t.contract.Credited(t.period) {
+	if row.AmountExVAT.IsZero() || !window.Over(t.period, zone, c.now) || t.contract.Credited(t.period) {
 		return row, decimal.Zero, nil
 	}
 	amount := row.AmountExVAT.Neg()
-	if claim.Over(t.period, zone, c.now) {
+	switch {
+	case claim.Over(t.period, zone, c.now):
 		return ungiven(row, claim), amount, nil
+	case amount.IsNegative(): // it waits for the credits of its pool beside it
+		return row, decimal.Zero, nil
 	}
 	ends, ok := claim.Ends(t.period, zone)
 	c.credits = append(c.credits, Credit{
@@ -42,6 +45,9 @@ func (c *closing) credit(t *told, row statements.Row) (_ statements.Row, uncredi
 // ungiven takes the amount out of an adjustment, and says so in its rules.
 func ungiven(row statements.Row, claim rating.Window) statements.Row {
 	value := fmt.Sprintf("%s %s not given: no claim after %s", statements.Money(row.AmountExVAT.Neg(), row.Currency), row.Currency, claim)
+	if row.AmountExVAT.IsPositive() {
+		value = fmt.Sprintf("%s %s not charged: it was the pool's credit, and no claim after %s", statements.Money(row.AmountExVAT, row.Currency), row.Currency, claim)
+	}
 	row.Rules = append(row.Rules[:len(row.Rules):len(row.Rules)], rating.Rule{Name: "credit", Value: value, Level: rating.FromProvider})
 	row.BilledQuantity, row.AmountExVAT = decimal.Zero, decimal.Zero
 	return row

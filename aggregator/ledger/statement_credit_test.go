@@ -157,3 +157,37 @@ func TestMoreToPayHasNoWindow(t *testing.T) {
 		}
 	})
 }
+
+// TestALateChargeThatWasWrongIsGivenBack charges a customer, after all windows, for an address that is then found not to be
+// its: that is no claim about what was charged at first, and needs nobody's decision.
+func TestALateChargeThatWasWrongIsGivenBack(t *testing.T) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		c.Set(start)
+		w := newWorld(t, db)
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.seal(10 * 24 * time.Hour)
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_500_000_000, 0},
+			sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 900_000_000, 0})
+		w.seal(25 * 24 * time.Hour)
+		w.close()
+		c.Set(date(2027, 1, 10))
+		w.now = date(2027, 1, 10)
+		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("charged: %+v", closed)
+		}
+		charged := find(t, w.report("2026-10"), "london", 2)
+		w.own("address:10.1.0.2")
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("given back: %+v", closed)
+		}
+		back := find(t, w.report("2026-10"), "london", 3)
+		if !charged.AmountExVAT.IsPositive() || !back.AmountExVAT.Equal(charged.AmountExVAT.Neg()) || back.InOctets != -charged.InOctets {
+			t.Fatalf("charged %+v\ngiven back %+v", charged, back)
+		}
+		if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) != 0 {
+			t.Fatalf("verify: %+v, %v", findings, err)
+		}
+	})
+}

@@ -26,13 +26,13 @@ func (l *Ledger) Preview(ctx context.Context, inv *inventory.Inventory, now time
 	if err != nil {
 		return Preview{}, err
 	}
-	return l.preview(ctx, &closing{owners: owners, now: now})
+	return l.preview(ctx, &closing{owners: owners, now: now, reconcile: l.cfg.Reconcile})
 }
 
 // PreviewChange returns what CloseDue would do if before were what asked makes of it: a change of ownership
 // or a decision that is not stored yet is seen as the difference that it makes to closed periods.
 func (l *Ledger) PreviewChange(ctx context.Context, before, asked *inventory.Snapshot, now time.Time) (Preview, error) {
-	return l.preview(ctx, &closing{owners: asked, now: now, changes: inventory.ChangesBetween(before, asked), decided: inventory.DecidedBetween(before, asked)})
+	return l.preview(ctx, &closing{owners: asked, now: now, reconcile: l.cfg.Reconcile, changes: inventory.ChangesBetween(before, asked), decided: inventory.DecidedBetween(before, asked)})
 }
 
 func (l *Ledger) preview(ctx context.Context, c *closing) (Preview, error) {
@@ -59,7 +59,7 @@ func (l *Ledger) Credits(ctx context.Context, inv *inventory.Inventory, now time
 	if err != nil {
 		return nil, err
 	}
-	c := closing{owners: owners, now: now, credits: []Credit{}}
+	c := closing{owners: owners, now: now, reconcile: l.cfg.Reconcile, credits: []Credit{}}
 	err = l.db.View(ctx, func(tx *store.Tx) (err error) {
 		if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil {
 			return err

@@ -27,8 +27,12 @@ func (v *verifier) pools(ctx context.Context, tx *store.Tx) error {
 		closing = nil
 		return err
 	}
-	err := readStatements(ctx, tx, StatementQuery{}, func(s Statement) error {
-		if s.Body.Contract.Pool == nil {
+	state, err := readState(ctx, tx)
+	if err != nil {
+		return err
+	}
+	err = readStatements(ctx, tx, StatementQuery{}, func(s Statement) error {
+		if s.Body.Contract.Pool == nil || s.Body.Period.From.Unix() < keptFrom(state.slotsPruned) {
 			return flush()
 		}
 		if len(closing) > 0 && !writtenTogether(closing, s) {

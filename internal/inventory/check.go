@@ -178,9 +178,13 @@ func (c *change) checkPriceVersion(row Row, key string) {
 // it was closed with.
 func (c *change) checkChangeTime(row Row, key string) {
 	order := c.changes.rows[key]
-	if end, ok := c.closedTo[order.Service]; ok && order.At.Before(end) {
-		c.fault(row.at("at"), "at: the periods of service %s are closed to %s: give that time or a later one, and settle the closed period by a decision or a credit",
-			order.Service, formatTime(end))
+	what, end := "service", c.closedTo[order.Service]
+	if _, ok := c.pools.rows[order.Service]; ok {
+		what, end = "pool", c.poolClosedTo(order.Service)
+	}
+	if order.At.Before(end) {
+		c.fault(row.at("at"), "at: the periods of %s %s are closed to %s: give that time or a later one, and settle the closed period by a decision or a credit",
+			what, order.Service, formatTime(end))
 	}
 }
 

@@ -117,6 +117,26 @@ func sellsTo(customers map[string]Customer, reseller, customer string) bool {
 	return false
 }
 
+// poolClosedTo is the end of a pool's last closed period: of those of its members while they were in it.
+func (c *change) poolClosedTo(pool string) (closed time.Time) {
+	zones := map[string]*time.Location{}
+	for _, m := range c.members.rows {
+		end, ok := c.closedTo[m.Service]
+		service := c.services.rows[m.Service]
+		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+		if m.Pool != pool || !ok || err != nil || !m.From.In(contract.Schedule.Zone).Before(end) {
+			continue
+		}
+		if until := m.Until.In(contract.Schedule.Zone); !m.Until.IsZero() && until.Before(end) {
+			end = until
+		}
+		if end.After(closed) {
+			closed = end
+		}
+	}
+	return closed
+}
+
 // checkMemberTime refuses a membership that would change closed periods, of the service or of the pool.
 func (c *change) checkMemberTime(row Row, old []string, m PoolMember, zones map[string]*time.Location) {
 	since := m.From
