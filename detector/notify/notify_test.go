@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -196,4 +197,38 @@ func TestConfigurationNamesTheKey(t *testing.T) {
 	}
 	f(notify.Config{Alertmanager: []notify.AlertmanagerConfig{{URL: "localhost:9093"}}}, "alertmanager[0].url")
 	f(notify.Config{Webhooks: []notify.WebhookConfig{{URL: "https://x"}}}, "webhooks[0].secret")
+}
+
+// TestAnEndIsNotToldBeforeItsBegin: a receiver that was away while an incident began and ended is told of both in their order.
+func TestAnEndIsNotToldBeforeItsBegin(t *testing.T) {
+	received, c, db, incidents, sender := lab(t, "webhook")
+	received.answers = []int{500, 500, 500}
+	id := open(t, db, incidents)
+	for range 3 { // each wait is longer
+		send(t, sender)
+		c.Advance(time.Minute)
+	}
+	if len(received.got) != 3 {
+		t.Fatalf("%d attempts", len(received.got))
+	}
+	if _, err := incidents.Resolve(context.Background(), id, "user:ada", "over"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		send(t, sender)
+		c.Advance(time.Minute)
+	}
+	var events []string
+	for _, one := range received.got[3:] {
+		var body struct {
+			Type string `json:"type"`
+		}
+		if err := json.Unmarshal(one.body, &body); err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, body.Type)
+	}
+	if len(events) != 2 || !strings.Contains(events[0], "opened") || !strings.Contains(events[1], "resolved") {
+		t.Errorf("told %q", events)
+	}
 }

@@ -133,14 +133,17 @@ func (s *Sender) sendTo(ctx context.Context, rows []due) error {
 	return nil
 }
 
-// due returns the rows that are due, a bounded number for each receiver.
+// due returns the rows that are due, a bounded number for each receiver. A receiver is not told of an end while it is
+// still to be told of the begin: it would take the incident for open from then on.
 func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	err = s.deps.DB.View(ctx, func(tx *store.Tx) error {
 		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts FROM (
 				SELECT id, incident, receiver, event, state, attempts, next_at, created_at,
 					row_number() OVER (PARTITION BY receiver ORDER BY next_at, created_at, event, id) AS place
-				FROM notification WHERE state IN ('pending', 'standing') AND next_at <= ?) AS waiting
-			WHERE place <= ? ORDER BY receiver, place`, tx.Now.UnixNano(), dueAtOnce)
+				FROM notification AS n WHERE state IN ('pending', 'standing') AND next_at <= ? AND NOT (event = ? AND EXISTS (
+					SELECT 1 FROM notification AS begun WHERE begun.incident = n.incident AND begun.receiver = n.receiver
+						AND begun.event = ? AND begun.state = 'pending' AND begun.next_at > n.next_at))) AS waiting
+			WHERE place <= ? ORDER BY receiver, place`, tx.Now.UnixNano(), incident.EventResolved, incident.EventOpened, dueAtOnce)
 		if err != nil {
 			return err
 		}
@@ -222,7 +225,8 @@ func (s *Sender) wasTold(ctx context.Context, d due) (bool, error) {
 	return n > 0, err
 }
 
-// note writes the state of a notification. A failed attempt, and a first success, count.
+// note writes the state of a notification, unless another sender has written it meanwhile. A failed attempt, and a
+// first success, count.
 func (s *Sender) note(ctx context.Context, d due, state string, next time.Time, failure error) error {
 	text, attempts := "", int64(0)
 	if failure != nil {
@@ -235,7 +239,7 @@ func (s *Sender) note(ctx context.Context, d due, state string, next time.Time, 
 			at = tx.Now.UnixNano()
 		}
 		_, err := tx.Exec(ctx, `UPDATE notification SET state = ?, next_at = ?, attempts = attempts + ?, last_error = ?,
-			sent_at = COALESCE(sent_at, ?) WHERE id = ?`, state, next.UnixNano(), attempts, text, at, d.id)
+			sent_at = COALESCE(sent_at, ?) WHERE id = ? AND state = ? AND attempts = ?`, state, next.UnixNano(), attempts, text, at, d.id, d.state, d.attempts)
 		return err
 	})
 }
