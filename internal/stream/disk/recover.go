@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 
@@ -89,8 +90,11 @@ func (l *Log) loadRun(id uint64) (*run, error) {
 
 func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
 	f, err := l.deps.Files.Open(filepath.Join(r.folder, sealName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return header{}, false, nil // the last segment is scanned
+	}
 	if err != nil {
-		return header{}, false, nil // there is none: the last segment is scanned
+		return header{}, false, err
 	}
 	defer func() { _ = f.Close() }()
 	seal, _, err = readHeader(f, sealMagic)
