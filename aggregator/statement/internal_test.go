@@ -142,6 +142,11 @@ func TestSentencesOfCharges(t *testing.T) {
 	f("10.5\u00a0TB used so far of a quota of 10\u00a0TB: 0.5\u00a0TB over; held: 12 of 8640 slots were not observed.", func(r *Row) {
 		r.Kind, r.Provisional, r.Hold = rating.KindHeld, true, "12 of 8640 slots were not observed"
 	})
+	f("10.5\u00a0TB used, in pool p1, of which 3 services used 22\u00a0TB together of a quota of 20\u00a0TB: 2\u00a0TB over, billed as 2\u00a0TB at GBP\u00a060.00 = GBP\u00a0120.00; the share of this service, 25\u00a0%, is GBP\u00a030.00.", func(r *Row) {
+		r.Kind, r.AmountExVAT = rating.KindOverage, number("30")
+		r.Pool = &rating.PoolShare{Pool: "p1", Customer: "r1", Members: 3, Octets: 1, OfOctets: 4, Unit: rating.TB, Quota: number("20"), Used: number("22"), Excess: number("2"),
+			BilledQuantity: number("2"), Currency: "GBP", AmountExVAT: number("120")}
+	})
 	f("110\u00a0Mbit/s used of a quota of 100\u00a0Mbit/s: 10\u00a0Mbit/s over, billed as 10\u00a0Mbit/s at GBP\u00a010.00 = GBP\u00a0100.00.", func(r *Row) {
 		r.Unit, r.Quota, r.Used, r.Kind, r.PriceUnit = rating.MbitPerSecond, number("100"), number("110"), rating.KindOverage, rating.MbitPerSecond
 		r.BilledQuantity, r.UnitPrice, r.AmountExVAT = number("10"), number("10"), number("100")

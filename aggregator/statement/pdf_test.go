@@ -21,6 +21,7 @@ func customer(t testing.TB) (statement.Report, statement.Evidences) {
 	report := sample(t)
 	report.Provider, report.Rows = "Example Hosting", report.Rows[1:]
 	first, second := &report.Rows[0], &report.Rows[1]
+	first.Pool, second.Pool = nil, nil // TestSentencesOfCharges has what is said of pools
 	first.InOctets, first.OutOctets, first.BillableOctets = 4_118_270_551_232, 8_227_000_114_900, 12_345_270_666_132
 	number := decimal.RequireFromString
 	first.Used, first.Excess, first.BilledQuantity, first.AmountExVAT = number("12.345270666132"), number("2.345270666132"), number("3"), number("180")
