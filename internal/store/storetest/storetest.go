@@ -81,7 +81,7 @@ func postgres(t *testing.T) string {
 	_, _ = rand.Read(random[:]) // never fails
 	name := "test_" + hex.EncodeToString(random[:])
 	admin(t, server, "CREATE DATABASE "+name)
-	t.Cleanup(func() { admin(t, server, "DROP DATABASE "+name+" WITH (FORCE)") })
+	t.Cleanup(func() { drop(t, server, name) })
 	u.Path = "/" + name
 	return u.String()
 }
