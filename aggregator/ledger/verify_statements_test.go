@@ -106,7 +106,7 @@ func TestVerifyNamesEachChange(t *testing.T) {
 			sentTally{address("3"), schemas.ClassExternal, minutes(3, 0, 0), 1, 4_000_000_000})
 		w.seal(25 * 24 * time.Hour)
 		w.close()
-		w.send(sentTally{address("1"), schemas.ClassExternal, minutes(3, 0, 0), 1_000_000_000, 0}) // late
+		w.send(sentTally{address("1"), schemas.ClassExternal, minutes(3, 0, 0), 100_000_000, 0}) // late
 		w.close()
 		w.importText(`decisions: [{id: d1, service: london, decision: exclude, from: 2026-10-04T00:00:00Z, until: 2026-10-04T00:05:00Z, direction: out, by: Jane, reason: DDoS}]`)
 		w.close()
