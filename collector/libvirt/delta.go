@@ -113,7 +113,7 @@ func (h *Host) Advance(at time.Time, readings []schemas.GuestReading) Difference
 		d.Readings++
 		d.VNICReadings += uint64(len(r.VNICs))
 		g := h.guests[id]
-		if g == nil || (g.moving || g.replacedBy(r)) && (r.Moving || r.Arrived) {
+		if g == nil || (g.moving || !g.offAt.IsZero() || g.replacedBy(r) || g.renumbered(r)) && (r.Moving || r.Arrived) {
 			h.guests[id] = firstReading(r, at)
 			d.First++
 			continue
@@ -185,11 +185,16 @@ func (g *guest) replacedBy(r *schemas.GuestReading) bool {
 	return runs(r.State) && r.CPUKnown && r.CPUNanoseconds > 0 && (!g.processMay(r) || !g.offAt.IsZero() && !told)
 }
 
+// renumbered says whether the reading is of a process of another number. One that comes by a migration may have had
+// no CPU time yet.
+func (g *guest) renumbered(r *schemas.GuestReading) bool {
+	return runs(r.State) && r.Process != 0 && g.process != 0 && r.Process != g.process
+}
+
 // processMay says whether the reading may be of the same process. The number alone does not say it:
 // numbers may begin anew with the daemon.
 func (g *guest) processMay(r *schemas.GuestReading) bool {
-	another := r.Process != 0 && g.process != 0 && r.Process != g.process
-	return !another && (!g.cpuKnown || r.CPUNanoseconds >= g.cpu)
+	return !g.renumbered(r) && (!g.cpuKnown || r.CPUNanoseconds >= g.cpu)
 }
 
 func (h *Host) advanceGuest(d *Difference, g *guest, id string, r *schemas.GuestReading, at time.Time) {

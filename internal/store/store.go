@@ -120,11 +120,26 @@ var (
 	}
 )
 
+// busyAttempts and busyPause are how often, and how long after each other, a locked file is asked again.
+const (
+	busyAttempts = 500
+	busyPause    = 10 * time.Millisecond
+)
+
 // readBack asks for settings, and refuses a store that runs with another one.
 func readBack(ctx context.Context, pool *sql.DB, settings []durability) error {
 	for _, s := range settings {
 		var got string
-		if err := pool.QueryRowContext(ctx, s.query).Scan(&got); err != nil {
+		err := pool.QueryRowContext(ctx, s.query).Scan(&got)
+		for i := 0; i < busyAttempts && IsConflict(err); i++ { // another process makes the file's WAL just now, for which SQLite does not wait
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(busyPause):
+			}
+			err = pool.QueryRowContext(ctx, s.query).Scan(&got)
+		}
+		if err != nil {
 			return fmt.Errorf("read %s: %w", s.name, err)
 		}
 		if !slices.Contains(s.want, got) {
