@@ -12,9 +12,11 @@ import (
 	"hostmeter/schemas"
 )
 
-// TestPeriodThatIsHeldIsLoggedOnce closes three times while a period is held, and once after.
-func TestPeriodThatIsHeldIsLoggedOnce(t *testing.T) {
-	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\n"))
+// appWithDesk returns an app on 6 October 2026 that is not run, with its desk open over an empty ledger, and what it logs.
+// settings are lines of configuration beside the folder of its data.
+func appWithDesk(t *testing.T, settings string) (*App, *clock.Manual, *bytes.Buffer) {
+	t.Helper()
+	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\n"+settings))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,10 +25,17 @@ func TestPeriodThatIsHeldIsLoggedOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer desk.Close()
+	t.Cleanup(func() { _ = desk.Close() })
 	var log bytes.Buffer
 	a := New(cfg, All, at, slog.New(slog.NewTextHandler(&log, nil)))
 	a.desk = desk
+	return a, at, &log
+}
+
+// TestPeriodThatIsHeldIsLoggedOnce closes three times while a period is held, and once after.
+func TestPeriodThatIsHeldIsLoggedOnce(t *testing.T) {
+	a, at, log := appWithDesk(t, "")
+	desk := a.desk
 	put := func(text string) {
 		t.Helper()
 		if _, err := desk.inventory.Import(t.Context(), []inventory.File{{Name: "held.yaml", Text: []byte(text)}}, false); err != nil {
@@ -41,7 +50,7 @@ customers: [{id: c1, name: Ada Ltd}]
 services: [{id: s1, customer: c1, plan: month, place: london, opened: 2026-10-01}]
 ownership: [{service: s1, key: "address:10.1.0.1", from: 2026-10-01T00:00:00Z}]
 `)
-	_, err = desk.ledger.Book(t.Context(), []*schemas.Batch{{
+	_, err := desk.ledger.Book(t.Context(), []*schemas.Batch{{
 		Collector: "c", LogId: 7, Index: 1, Shards: 1, Exporters: []string{"192.0.2.250"}, Classes: []string{schemas.ClassExternal},
 		ReceivedFrom: at.Now().Add(-time.Hour).UnixNano(), ReceivedTo: at.Now().UnixNano(),
 		Tallies: []*schemas.Tally{{Meter: "address:10.1.0.1", Minute: at.Now().Add(-time.Hour).Unix() / 60,
@@ -60,7 +69,7 @@ ownership: [{service: s1, key: "address:10.1.0.1", from: 2026-10-01T00:00:00Z}]
 			t.Fatal(err)
 		}
 		if got := strings.Count(log.String(), "\n"); got != lines || !strings.Contains(log.String(), "service=s1") || !strings.Contains(log.String(), "is held: 2 GB lies in the interval") {
-			t.Fatalf("want %d lines, the log has:\n%s", lines, &log)
+			t.Fatalf("want %d lines, the log has:\n%s", lines, log)
 		}
 	}
 	closing(1)

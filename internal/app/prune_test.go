@@ -3,31 +3,18 @@ package app
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"hostmeter/detector/incident"
-	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 )
 
 // TestAggregatorPrunesEachDay resolves incidents of three years ago, one after the other.
 func TestAggregatorPrunesEachDay(t *testing.T) {
-	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\nretention: {incidents: 3 years}\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := clock.NewManual(time.Date(2026, 10, 6, 0, 0, 0, 0, time.UTC))
-	desk, err := openDesk(t.Context(), cfg, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer desk.Close()
-	var log bytes.Buffer
-	a := New(cfg, All, at, slog.New(slog.NewTextHandler(&log, nil)))
-	a.desk = desk
+	a, at, log := appWithDesk(t, "retention: {incidents: 3 years}\n")
+	desk := a.desk
 	old := func(began time.Time) {
 		t.Helper()
 		if err := desk.db.Update(t.Context(), func(tx *store.Tx) error {

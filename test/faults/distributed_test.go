@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"hostmeter/internal/failpoint"
+	"hostmeter/internal/store/storetest"
 	"hostmeter/schemas"
+	"hostmeter/test/processtest"
 )
 
 var distributed = []fault{
@@ -28,11 +30,11 @@ var distributed = []fault{
 // TestComponentsAreKilled kills the components apart, on real Kafka and PostgreSQL.
 func TestComponentsAreKilled(t *testing.T) {
 	t.Parallel()
-	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
+	broker, server := processtest.Need(t, "HOSTMETER_TEST_KAFKA"), processtest.Need(t, "HOSTMETER_TEST_POSTGRES")
 	for i, f := range distributed {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			f.run(t, f.histories, func(dir string, random *rand.Rand) (int, error) {
-				w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
+				w, err := newWorld(dir, random, setting{kafka: broker, store: storetest.Database(t, server)})
 				if err != nil {
 					return 0, err
 				}
@@ -51,9 +53,9 @@ func TestComponentsAreKilled(t *testing.T) {
 // it wakes up.
 func TestAPausedAggregatorWakesUp(t *testing.T) {
 	t.Parallel()
-	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
+	broker, server := processtest.Need(t, "HOSTMETER_TEST_KAFKA"), processtest.Need(t, "HOSTMETER_TEST_POSTGRES")
 	fault{name: "SIGSTOP of an aggregator while another takes over, SIGCONT", windows: []window{{point: failpoint.LedgerTaking}, {point: failpoint.StoreCommitting}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
-		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
+		w, err := newWorld(dir, random, setting{kafka: broker, store: storetest.Database(t, server)})
 		if err != nil {
 			return 0, err
 		}
@@ -75,15 +77,15 @@ func (w *world) pauses() (pauses int, err error) {
 		after int // hits of the start
 	}{{failpoint.LedgerTaking, 0}, {failpoint.StoreCommitting, migrations + 1}} {
 		// The one that books now is told to pause in its window; the one that runs beside it takes over.
-		if err := w.running["aggregate"].end(syscall.SIGTERM); err != nil {
+		if err := w.running["aggregate"].End(syscall.SIGTERM, endsWithin); err != nil {
 			return pauses, err
 		}
 		if err := w.start("aggregate", at(pause.point, "stop", pause.after+1+w.random.IntN(5))); err != nil {
 			return pauses, err
 		}
 		paused := w.running["aggregate"]
-		w.sendWhile(15_000, paused.stopped)
-		if !paused.stopped() {
+		w.sendWhile(15_000, paused.Stopped)
+		if !paused.Stopped() {
 			return pauses, fmt.Errorf("the aggregator did not come by %s", pause.point)
 		}
 		w.running["paused"] = paused
@@ -92,7 +94,7 @@ func (w *world) pauses() (pauses int, err error) {
 		}
 		w.ended = w.ended[:len(w.ended)-1]
 		w.sendSome(100)
-		if err := await(150*time.Second, func() error {
+		if err := processtest.Await(150*time.Second, func() error {
 			b, err := w.readBooks()
 			if err != nil {
 				return err
@@ -101,10 +103,10 @@ func (w *world) pauses() (pauses int, err error) {
 		}); err != nil {
 			return pauses, fmt.Errorf("the other aggregator did not take over: %w", err)
 		}
-		_ = paused.cmd.Process.Signal(syscall.SIGCONT)
+		_ = paused.Signal(syscall.SIGCONT)
 		pauses++
 		w.sendSome(200) // both book now
-		if err := paused.end(syscall.SIGTERM); err != nil {
+		if err := paused.End(syscall.SIGTERM, endsWithin); err != nil {
 			return pauses, err
 		}
 	}
@@ -114,10 +116,10 @@ func (w *world) pauses() (pauses int, err error) {
 // TestRepliesAreLost has a reply to a commit, or to a produce request, lost after its effect.
 func TestRepliesAreLost(t *testing.T) {
 	t.Parallel()
-	broker, server := need(t, "HOSTMETER_TEST_KAFKA"), need(t, "HOSTMETER_TEST_POSTGRES")
+	broker, server := processtest.Need(t, "HOSTMETER_TEST_KAFKA"), processtest.Need(t, "HOSTMETER_TEST_POSTGRES")
 	fault{name: "reply to a commit, and to a produce request, lost after its effect",
 		windows: []window{{point: failpoint.StoreReply}, {point: failpoint.KafkaReply}}}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
-		w, err := newWorld(dir, random, setting{kafka: broker, store: database(t, server)})
+		w, err := newWorld(dir, random, setting{kafka: broker, store: storetest.Database(t, server)})
 		if err != nil {
 			return 0, err
 		}
@@ -146,7 +148,7 @@ func (w *world) losesReplies() (n int, err error) {
 			point     failpoint.Point
 			after     int // hits of the start
 		}{{"aggregate", failpoint.StoreReply, migrations + 1}, {"collect", failpoint.KafkaReply, 0}} {
-			if err := w.running[c.component].end(syscall.SIGTERM); err != nil {
+			if err := w.running[c.component].End(syscall.SIGTERM, endsWithin); err != nil {
 				return n, err
 			}
 			if err := w.start(c.component, at(c.point, "fault", c.after+1+w.random.IntN(8))); err != nil {
@@ -165,8 +167,8 @@ func (w *world) losesReplies() (n int, err error) {
 // TestServersFail kills, wipes, fills and cuts off a broker and a database of the suite's own.
 func TestServersFail(t *testing.T) {
 	t.Parallel()
-	need(t, "HOSTMETER_TEST_KAFKA")
-	need(t, "HOSTMETER_TEST_POSTGRES")
+	processtest.Need(t, "HOSTMETER_TEST_KAFKA")
+	processtest.Need(t, "HOSTMETER_TEST_POSTGRES")
 	broker := startServer(t, "kafka-up.sh")
 	base := startServer(t, "pg-up.sh")
 	dsn := "postgres://meter:meter@" + base.between.address() + "/meter?sslmode=disable"
@@ -207,7 +209,7 @@ func TestServersFail(t *testing.T) {
 				t.Skip("NOT TESTED: a file system of its own takes root")
 			}
 			fault{name: f.name}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
-				w, err := newWorld(dir, random, setting{kafka: broker.between.address(), store: database(t, dsn)})
+				w, err := newWorld(dir, random, setting{kafka: broker.between.address(), store: storetest.Database(t, dsn)})
 				if err != nil {
 					return 0, err
 				}

@@ -29,7 +29,7 @@ const (
 // killAtRandom kills a component after some datagrams.
 func (w *world) killAtRandom(component string) error {
 	w.sendSome(10 + w.random.IntN(150))
-	return w.running[component].end(syscall.SIGKILL)
+	return w.running[component].End(syscall.SIGKILL, endsWithin)
 }
 
 // killAt starts a component anew, with the failure point, and loads it until it has killed itself.
@@ -47,13 +47,13 @@ func (w *world) killAt(component string, win window) error {
 	}
 	if win.stop {
 		w.sendSome(10 + w.random.IntN(50))
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		_ = p.Signal(syscall.SIGTERM)
 	}
-	w.sendWhile(15_000, p.over)
-	if !p.over() {
+	w.sendWhile(15_000, p.Over)
+	if !p.Over() {
 		return fmt.Errorf("%s did not come by %s %d times within 30 s of load", component, win.point, hit)
 	}
-	if !p.killed() {
+	if !p.Killed() {
 		return fmt.Errorf("%s ended by itself, not at %s: %w", component, win.point, errOver)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (w *world) history(windows []window) (kills int, err error) {
 			if err := w.again(victim); err != nil {
 				return kills, err
 			}
-			if err := w.running[component].end(syscall.SIGTERM); err != nil {
+			if err := w.running[component].End(syscall.SIGTERM, endsWithin); err != nil {
 				return kills, err
 			}
 		}

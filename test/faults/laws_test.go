@@ -11,6 +11,7 @@ import (
 	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
+	"hostmeter/test/processtest"
 )
 
 // books is what the ledger says.
@@ -126,7 +127,7 @@ func (b *books) laws(exporters []*exporter) error {
 func (w *world) finish() error {
 	w.sendSome(4 * len(w.exporters))
 	if len(w.components) > 1 { // nobody tells when all is booked: the laws do
-		err := await(120*time.Second, func() error {
+		err := processtest.Await(120*time.Second, func() error {
 			b, err := w.readBooks()
 			if err != nil {
 				return err
@@ -138,7 +139,7 @@ func (w *world) finish() error {
 		}
 	}
 	for _, c := range w.components {
-		if err := w.running[c].end(syscall.SIGTERM); err != nil {
+		if err := w.running[c].End(syscall.SIGTERM, endsWithin); err != nil {
 			return err
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,26 +17,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// database makes a database for one world and returns its DSN.
-func database(t *testing.T, server string) string {
-	t.Helper()
-	name := fmt.Sprintf("faults_%d", time.Now().UnixNano())
-	psql := func(statement string) {
-		if out, err := exec.Command("psql", server, "-v", "ON_ERROR_STOP=1", "-c", statement).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", statement, err, out)
-		}
-	}
-	psql("CREATE DATABASE " + name)
-	t.Cleanup(func() { psql("DROP DATABASE " + name + " WITH (FORCE)") })
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
+	"hostmeter/test/processtest"
+)
 
 // server is a broker or a database of the suite's own, which may be killed, wiped and cut off.
 type server struct {
@@ -97,7 +79,7 @@ func (s *server) run(args ...string) (string, error) {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%s %s: %w\n%s", s.script, strings.Join(args, " "), err, tail(stderr.String(), 3000))
+		err = fmt.Errorf("%s %s: %w\n%s", s.script, strings.Join(args, " "), err, processtest.Tail(stderr.String(), 3000))
 	}
 	return strings.TrimSpace(string(out)), err
 }
@@ -118,7 +100,7 @@ func (s *server) kill() error {
 	if err := syscall.Kill(s.pid, syscall.SIGKILL); err != nil {
 		return err
 	}
-	return await(30*time.Second, func() error {
+	return processtest.Await(30*time.Second, func() error {
 		if err := syscall.Kill(s.pid, 0); err == nil {
 			return errors.New("it is still there")
 		}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hostmeter/internal/failpoint"
+	"hostmeter/test/processtest"
 )
 
 // TestMigrationsAreKilled kills hostmeter run while it makes its ledger, and again while it goes on with that.
@@ -38,11 +39,11 @@ func (w *world) migrates() (kills int, err error) {
 				return kills, err
 			}
 			select {
-			case <-w.running["run"].ended:
+			case <-w.running["run"].Ended:
 			case <-time.After(time.Minute):
 				return kills, fmt.Errorf("hostmeter did not come by %s", p)
 			}
-			if !w.running["run"].killed() {
+			if !w.running["run"].Killed() {
 				return kills, errOver
 			}
 			kills++
@@ -146,7 +147,7 @@ func (w *world) fills(path string, kill bool) (int, error) {
 		return 0, err
 	}
 	refused := func() bool {
-		return strings.Contains(w.running["run"].said.String(), "the log does not take what was counted")
+		return strings.Contains(w.running["run"].Said.String(), "the log does not take what was counted")
 	}
 	w.sendWhile(10_000, refused)
 	if !refused() {
@@ -244,13 +245,13 @@ func (w *world) restarts(n int) (restarts int, err error) {
 	for range n {
 		w.sendSome(200)
 		p := w.running["run"]
-		_ = p.cmd.Process.Signal(syscall.SIGTERM)
-		w.sendWhile(100_000, p.over)
+		_ = p.Signal(syscall.SIGTERM)
+		w.sendWhile(100_000, p.Over)
 		w.sendSome(200) // nobody is there
 		if err := w.start("run"); err != nil {
 			return restarts, err
 		}
-		w.sendWhile(100_000, func() bool { return ready(w.listen) == nil })
+		w.sendWhile(100_000, func() bool { return processtest.Ready(w.listen) == nil })
 		restarts++
 	}
 	w.sendSome(200)

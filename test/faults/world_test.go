@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hostmeter/internal/failpoint"
+	"hostmeter/test/processtest"
 )
 
 // world is an installation with its exporters: everything in one process, or the components apart.
@@ -161,14 +162,14 @@ var errOver = errors.New("the process is over")
 
 // awaitReady waits until the flows' port is bound and the pages answer, or one of these two ended.
 func (w *world) awaitReady() error {
-	return await(90*time.Second, func() error {
-		if w.running[w.collects()].over() || w.running[w.serves()].over() {
+	return processtest.Await(90*time.Second, func() error {
+		if w.running[w.collects()].Over() || w.running[w.serves()].Over() {
 			return nil // the caller sees to it
 		}
-		if err := listening(w.flows); err != nil {
+		if err := processtest.Listening(w.flows); err != nil {
 			return err
 		}
-		return ready(w.listen)
+		return processtest.Ready(w.listen)
 	})
 }
 
@@ -197,7 +198,7 @@ func (w *world) sendSome(n int) { w.sendWhile(n, func() bool { return false }) }
 // warmUp makes every exporter known: what is lost before anybody heard of it can be declared by nobody.
 func (w *world) warmUp() error {
 	w.sendSome(5 * len(w.exporters))
-	return await(60*time.Second, func() error {
+	return processtest.Await(60*time.Second, func() error {
 		b, err := w.readBooks()
 		if err != nil {
 			return err
@@ -214,8 +215,8 @@ func (w *world) warmUp() error {
 // close ends everything.
 func (w *world) close() {
 	for _, p := range w.running {
-		if !p.over() {
-			_ = p.end(syscall.SIGKILL)
+		if !p.Over() {
+			_ = p.End(syscall.SIGKILL, endsWithin)
 		}
 	}
 	for _, e := range w.exporters {
@@ -227,10 +228,10 @@ func (w *world) close() {
 func (w *world) said() string {
 	var b strings.Builder
 	for _, p := range w.running {
-		fmt.Fprintf(&b, "--- %s said:\n%s\n", p.component, tail(p.said.String(), 4000))
+		fmt.Fprintf(&b, "--- %s said:\n%s\n", p.Component, processtest.Tail(p.Said.String(), 4000))
 	}
 	for i := max(0, len(w.ended)-3); i < len(w.ended); i++ {
-		fmt.Fprintf(&b, "--- %s, ended, said:\n%s\n", w.ended[i].component, tail(w.ended[i].said.String(), 1500))
+		fmt.Fprintf(&b, "--- %s, ended, said:\n%s\n", w.ended[i].Component, processtest.Tail(w.ended[i].Said.String(), 1500))
 	}
 	return b.String()
 }

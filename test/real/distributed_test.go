@@ -3,10 +3,11 @@ package real_test
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
-	"os/exec"
 	"testing"
 	"time"
+
+	"hostmeter/internal/store/storetest"
+	"hostmeter/test/processtest"
 )
 
 // distributed is a set of processes on real Kafka and PostgreSQL.
@@ -18,7 +19,7 @@ type distributed struct {
 // startDistributed starts collect, aggregate, detect and serve with a topic and a database of their own.
 func startDistributed(t *testing.T, port int) *distributed {
 	t.Helper()
-	kafka := need(t, "HOSTMETER_TEST_KAFKA")
+	kafka := processtest.Need(t, "HOSTMETER_TEST_KAFKA")
 	dir := t.TempDir()
 	d := &distributed{listen: freePort(t), flows: fmt.Sprintf("127.0.0.1:%d", port)}
 	d.config = writeFile(t, dir, "hostmeter.yaml", fmt.Sprintf(`data: %s/data
@@ -33,7 +34,7 @@ log: {kafka: {brokers: ["%s"], partitions: 4, topic_prefix: "test%d."}}
 ledger: {store: "%s"}
 detector: {checkpoint: 1s}
 http: {listen: "%s"}
-`, dir, d.flows, kafka, time.Now().UnixNano(), database(t), d.listen))
+`, dir, d.flows, kafka, time.Now().UnixNano(), storetest.EmptyPostgres(t), d.listen))
 	d.collect = start(t, "collect", d.config)
 	d.aggregate = start(t, "aggregate", d.config)
 	d.detect = start(t, "detect", d.config)
@@ -42,30 +43,10 @@ http: {listen: "%s"}
 	return d
 }
 
-// database makes a database for one test and returns its DSN.
-func database(t *testing.T) string {
-	t.Helper()
-	server := need(t, "HOSTMETER_TEST_POSTGRES")
-	name := fmt.Sprintf("real_%d", time.Now().UnixNano())
-	psql := func(statement string) {
-		if out, err := exec.Command("psql", server, "-v", "ON_ERROR_STOP=1", "-c", statement).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", statement, err, out)
-		}
-	}
-	psql("CREATE DATABASE " + name)
-	t.Cleanup(func() { psql("DROP DATABASE " + name + " WITH (FORCE)") })
-	u, err := url.Parse(server)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.Path = "/" + name
-	return u.String()
-}
-
 // TestTotalsAreEqualWhenConsumersAreKilled kills the aggregator, the detector and the pages once each
 // under load: not an octet is missing and none is there twice.
 func TestTotalsAreEqualWhenConsumersAreKilled(t *testing.T) {
-	need(t, "HOSTMETER_TEST_KAFKA")
+	processtest.Need(t, "HOSTMETER_TEST_KAFKA")
 	d := startDistributed(t, 21400)
 	s := newSender(t, "127.0.1.30:21399", d.flows)
 	awaitListener(t, d)
@@ -92,7 +73,7 @@ func TestTotalsAreEqualWhenConsumersAreKilled(t *testing.T) {
 // TestLossIsDeclaredWhenTheCollectorIsKilled kills the collector under load: what the ledger has and
 // what is declared as lost, in v5's unit, are together what was sent.
 func TestLossIsDeclaredWhenTheCollectorIsKilled(t *testing.T) {
-	need(t, "HOSTMETER_TEST_KAFKA")
+	processtest.Need(t, "HOSTMETER_TEST_KAFKA")
 	d := startDistributed(t, 21410)
 	s := newSender(t, "127.0.1.30:21409", d.flows)
 	awaitListener(t, d)
@@ -123,7 +104,7 @@ func TestLossIsDeclaredWhenTheCollectorIsKilled(t *testing.T) {
 // closed port.
 func awaitListener(t *testing.T, d *distributed) {
 	t.Helper()
-	eventually(t, 60*time.Second, func() error { return listening(d.flows) })
+	eventually(t, 60*time.Second, func() error { return processtest.Listening(d.flows) })
 }
 
 // totals adds up the usage of all addresses.

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"hostmeter/test/processtest"
 )
 
 // exporter is one of deploy/testbed/netlab.sh: its number is the last octet of its address and is
@@ -54,7 +56,7 @@ type truth struct {
 // TestExportersAgreeWithThePortToTheOctet runs every exporter unsampled beside the others, each into a
 // hostmeter of its own.
 func TestExportersAgreeWithThePortToTheOctet(t *testing.T) {
-	need(t, "HOSTMETER_TEST_NETLAB")
+	processtest.Need(t, "HOSTMETER_TEST_NETLAB")
 	t.Run("bridge", func(t *testing.T) { exactTransfer(t, bridgeExporters, 21055) })
 	t.Run("openvswitch", func(t *testing.T) { exactTransfer(t, ovsExporters, 21155) })
 }
@@ -89,7 +91,7 @@ func exactTransfer(t *testing.T, exporters []exporter, port int) {
 
 // TestSampledFlowsLieInsideThePrintedInterval samples 1 in 10 of 20,000 packets.
 func TestSampledFlowsLieInsideThePrintedInterval(t *testing.T) {
-	need(t, "HOSTMETER_TEST_NETLAB")
+	processtest.Need(t, "HOSTMETER_TEST_NETLAB")
 	sampled := []exporter{
 		{name: "softflowd-v5", number: 11}, {name: "softflowd-v9", number: 12}, {name: "softflowd-ipfix", number: 13},
 		{name: "pmacct-v9", number: 15}, {name: "pmacct-sflow", number: 17},

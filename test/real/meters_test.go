@@ -17,13 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hostmeter/collector/sflow/sflowtest"
+	"hostmeter/test/processtest"
 )
 
 // takeGuests keeps other packages' tests off the guests until the test ends.
 func takeGuests(t *testing.T) (uri string) {
 	t.Helper()
-	uri = need(t, "HOSTMETER_TEST_LIBVIRT")
-	state := need(t, "HOSTMETER_TEST_LIBVIRT_STATE")
+	uri = processtest.Need(t, "HOSTMETER_TEST_LIBVIRT")
+	state := processtest.Need(t, "HOSTMETER_TEST_LIBVIRT_STATE")
 	t.Setenv("STATE", state)
 	lock, err := os.OpenFile(filepath.Join(state, "test.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -41,8 +42,8 @@ func takeGuests(t *testing.T) (uri string) {
 // At layer 3 they are the same, to the octet.
 func TestThreeMetersOfOneGuestAgree(t *testing.T) {
 	uri := takeGuests(t)
-	need(t, "HOSTMETER_TEST_NETLAB") // softflowd is installed
-	netns := need(t, "HOSTMETER_TEST_LIBVIRT_NETNS")
+	processtest.Need(t, "HOSTMETER_TEST_NETLAB") // softflowd is installed
+	netns := processtest.Need(t, "HOSTMETER_TEST_LIBVIRT_NETNS")
 	virsh := func(args ...string) string {
 		return script(t, "libvirt-up.sh", append([]string{"virsh"}, args...)...)
 	}
@@ -156,7 +157,7 @@ func probe(t *testing.T, netns, collector string) {
 	control := filepath.Join(t.TempDir(), "ctl")
 	cmd := exec.Command("ip", "netns", "exec", netns, "softflowd", "-d", "-i", "lvgw1", "-v", "9", "-n", inside.LocalAddr().String(),
 		"-c", control, "-p", control+".pid", "-t", "maxlife=2", "-t", "general=2", "-t", "udp=2", "-t", "expint=1")
-	var said output
+	var said processtest.Output
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -167,7 +168,7 @@ func probe(t *testing.T, netns, collector string) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-done
 		if t.Failed() {
-			t.Logf("softflowd said: %s", tail(said.String(), 2000))
+			t.Logf("softflowd said: %s", processtest.Tail(said.String(), 2000))
 		}
 	})
 	eventually(t, 20*time.Second, func() error { _, err := os.Stat(control); return err })

@@ -2,36 +2,21 @@ package real_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"hostmeter/test/processtest"
 )
 
 // program builds hostmeter once for all tests and returns its path.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "hostmeter-real")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "hostmeter")
-	out, err := exec.Command("go", "build", "-tags", "libvirt_dlopen", "-o", path, "hostmeter/cmd/hostmeter").CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("build hostmeter: %w\n%s", err, out)
-	}
-	return path, nil
-})
+var program = processtest.Build("libvirt_dlopen")
 
 func TestMain(m *testing.M) {
 	code := m.Run()
@@ -41,44 +26,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// need skips the test where a server is not there; in CI that is a failure.
-func need(t *testing.T, variable string) string {
-	t.Helper()
-	value := os.Getenv(variable)
-	if value != "" {
-		return value
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not set: run the tests by `make test`, which starts the servers", variable)
-	}
-	t.Skipf("NOT TESTED: %s is not set; `make test-real` starts the servers and sets it", variable)
-	return ""
-}
-
 // process is a hostmeter that the test started.
 type process struct {
-	t      *testing.T
-	cmd    *exec.Cmd
-	output *output
-	done   chan error
-}
-
-// output is what a process says; it may be read while the process runs.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
+	*processtest.Process
+	t *testing.T
 }
 
 // start starts a component of hostmeter with a configuration file.
@@ -88,49 +39,41 @@ func start(t *testing.T, component, config string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, cmd: exec.Command(path, component, "-c", config), output: &output{}, done: make(chan error, 1)}
-	p.cmd.Stdout, p.cmd.Stderr = p.output, p.output
-	if err := p.cmd.Start(); err != nil {
+	started, err := processtest.Start(path, nil, nil, component, "-c", config)
+	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.done <- p.cmd.Wait() }()
+	p := &process{started, t}
 	t.Cleanup(func() {
-		p.signal(syscall.SIGKILL)
+		p.kill()
 		if t.Failed() {
-			t.Logf("%s said:\n%s", component, tail(p.output.String(), 6000))
+			t.Logf("%s said:\n%s", component, processtest.Tail(p.Said.String(), 6000))
 		}
 	})
 	return p
 }
 
-// signal sends a signal and waits for the end where it is a deadly one.
-func (p *process) signal(s syscall.Signal) {
+// end sends a signal that ends it, and waits for that.
+func (p *process) end(s syscall.Signal) {
 	p.t.Helper()
-	if p.done == nil {
+	if p.Over() {
 		return
 	}
-	_ = p.cmd.Process.Signal(s)
-	select {
-	case <-p.done:
-		p.done = nil
-	case <-time.After(60 * time.Second):
-		_ = p.cmd.Process.Kill()
-		<-p.done
-		p.done = nil
-		p.t.Errorf("%v did not end within a minute of %s", p.cmd.Args[1:], s)
+	if err := p.End(s, 60*time.Second); err != nil {
+		p.t.Error(err)
 	}
 }
 
 // stop ends it as an operator would.
 func (p *process) stop() {
 	p.t.Helper()
-	p.signal(syscall.SIGTERM)
+	p.end(syscall.SIGTERM)
 }
 
 // kill ends it as a power cut of the process would.
 func (p *process) kill() {
 	p.t.Helper()
-	p.signal(syscall.SIGKILL)
+	p.end(syscall.SIGKILL)
 }
 
 // hostmeter runs a command to its end and returns what it printed.
@@ -158,7 +101,7 @@ func script(t *testing.T, name string, args ...string) string {
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, tail(stderr.String(), 3000))
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, processtest.Tail(stderr.String(), 3000))
 	}
 	return string(out)
 }
@@ -166,37 +109,15 @@ func script(t *testing.T, name string, args ...string) string {
 // eventually waits for a condition, which says why it does not hold yet.
 func eventually(t *testing.T, within time.Duration, condition func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), within)
-	defer cancel()
-	ticker := time.NewTicker(100 * time.Millisecond)
-	defer ticker.Stop()
-	for {
-		err := condition()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("not within %s: %v", within, err)
-		case <-ticker.C:
-		}
+	if err := processtest.Await(within, condition); err != nil {
+		t.Fatal(err)
 	}
 }
 
 // ready waits until a process answers /readyz.
 func ready(t *testing.T, listen string) {
 	t.Helper()
-	eventually(t, 60*time.Second, func() error {
-		response, err := http.Get("http://" + listen + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	})
+	eventually(t, 60*time.Second, func() error { return processtest.Ready(listen) })
 }
 
 // freePort returns a TCP port on loopback that was free a moment ago.
@@ -240,7 +161,7 @@ func usage(t *testing.T, config string) map[string]usageRow {
 		"--from", now.Add(-48*time.Hour).Truncate(time.Hour).Format(time.RFC3339), "--to", now.Add(48*time.Hour).Truncate(time.Hour).Format(time.RFC3339))
 	var rows []usageRow
 	if err := json.Unmarshal(out, &rows); err != nil {
-		t.Fatalf("usage printed no JSON: %v\n%s", err, tail(string(out), 500))
+		t.Fatalf("usage printed no JSON: %v\n%s", err, processtest.Tail(string(out), 500))
 	}
 	sums := map[string]usageRow{}
 	for _, row := range rows {
@@ -256,13 +177,6 @@ func usage(t *testing.T, config string) map[string]usageRow {
 	return sums
 }
 
-func tail(s string, n int) string {
-	if len(s) > n {
-		return "…" + s[len(s)-n:]
-	}
-	return s
-}
-
 // listenOf returns the address of the pages of a configuration that the tests wrote.
 func listenOf(t *testing.T, config string) string {
 	t.Helper()
@@ -271,24 +185,4 @@ func listenOf(t *testing.T, config string) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// listening says why nobody listens on a UDP address of loopback.
-func listening(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return err
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return err
-	}
-	table, err := os.ReadFile("/proc/net/udp")
-	if err != nil {
-		return err
-	}
-	if !strings.Contains(string(table), fmt.Sprintf(":%04X ", number)) {
-		return fmt.Errorf("nobody listens on %s", address)
-	}
-	return nil
 }

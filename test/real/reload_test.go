@@ -45,11 +45,11 @@ func TestReloadLosesNothing(t *testing.T) {
 		t.Errorf("a wrong file: %d %s", status, body)
 	}
 	write(reloadConfig(dir, flows, listen, first+", "+second))
-	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+	if err := p.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, 30*time.Second, func() error {
-		if n := strings.Count(p.output.String(), "listening for flows"); n != 2 {
+		if n := strings.Count(p.Said.String(), "listening for flows"); n != 2 {
 			return fmt.Errorf("the collector has begun %d times", n)
 		}
 		return nil

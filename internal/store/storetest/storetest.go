@@ -73,6 +73,12 @@ func postgres(t *testing.T) string {
 		}
 		t.Skipf("NOT TESTED ON POSTGRESQL: %s is not set; `make test-real` starts a server and sets it", EnvPostgres)
 	}
+	return Database(t, server)
+}
+
+// Database makes a database for one test on a server, whose DSN is given, and returns its DSN.
+func Database(t *testing.T, server string) string {
+	t.Helper()
 	u, err := url.Parse(server)
 	if err != nil {
 		t.Fatal(err)
