@@ -24,22 +24,16 @@ func (s *Server) monthPage(r *http.Request) (monthView, error) {
 	}
 	now := s.deps.Clock.Now()
 	p := readParams(r, s.zone, "month")
-	v := monthView{Month: p.month("month", MonthOf(now, s.zone)), Names: Names{}}
+	v := monthView{Month: p.month("month", MonthOf(now, s.zone))}
 	if err := p.error(); err != nil {
 		return v, err
 	}
 	var err error
-	if v.Months, err = s.deps.Backend.Summary.Months(r.Context(), now); err != nil {
+	if v.Months, err = s.monthsWith(r.Context(), v.Month, now); err != nil {
 		return v, err
 	}
-	if !slices.Contains(v.Months, v.Month) {
-		v.Months = append([]Month{v.Month}, v.Months...)
-		slices.SortFunc(v.Months, func(a, b Month) int { return cmp.Compare(b, a) })
-	}
-	if s.deps.Backend.OwnerNames != nil {
-		v.Names, err = s.deps.Backend.OwnerNames(r.Context())
-	}
-	return v, err
+	v.Names = s.names(r.Context())
+	return v, nil
 }
 
 // reconciliationView is the page of what bills beside its witnesses.
@@ -197,13 +191,7 @@ func (s *Server) pageAddresses(w http.ResponseWriter, r *http.Request, who auth.
 	if err != nil {
 		return err
 	}
-	names := Names{}
-	if s.deps.Backend.OwnerNames != nil {
-		if names, err = s.deps.Backend.OwnerNames(r.Context()); err != nil {
-			return err
-		}
-	}
-	s.render(w, r, http.StatusOK, "addresses", who, newAddressesView(rows, names, s.deps.Clock.Now().In(s.zone)))
+	s.render(w, r, http.StatusOK, "addresses", who, newAddressesView(rows, s.names(r.Context()), s.deps.Clock.Now().In(s.zone)))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -57,6 +58,16 @@ type bar struct {
 	Metered               bool
 }
 
+// monthsWith returns the months that can be chosen, the latest first, with month among them.
+func (s *Server) monthsWith(ctx context.Context, month Month, now time.Time) ([]Month, error) {
+	months, err := s.deps.Backend.Summary.Months(ctx, now)
+	if err == nil && !slices.Contains(months, month) {
+		months = append([]Month{month}, months...)
+		slices.SortFunc(months, func(a, b Month) int { return cmp.Compare(b, a) })
+	}
+	return months, err
+}
+
 func (s *Server) pageFinance(w http.ResponseWriter, r *http.Request, who auth.Identity) error {
 	if s.deps.Backend.Summary == nil {
 		return unavailable("the summary")
@@ -73,13 +84,9 @@ func (s *Server) pageFinance(w http.ResponseWriter, r *http.Request, who auth.Id
 	if err != nil {
 		return err
 	}
-	months, err := s.deps.Backend.Summary.Months(r.Context(), now)
+	months, err := s.monthsWith(r.Context(), month, now)
 	if err != nil {
 		return err
-	}
-	if !slices.Contains(months, month) {
-		months = append([]Month{month}, months...)
-		slices.SortFunc(months, func(a, b Month) int { return cmp.Compare(b, a) })
 	}
 	view := newFinanceView(summary, order)
 	view.Months, view.Current = months, month == current

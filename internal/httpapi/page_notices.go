@@ -40,12 +40,7 @@ func (s *Server) pageNotices(w http.ResponseWriter, r *http.Request, who auth.Id
 	if err != nil {
 		return err
 	}
-	names := Names{}
-	if s.deps.Backend.OwnerNames != nil {
-		if names, err = s.deps.Backend.OwnerNames(r.Context()); err != nil {
-			return err
-		}
-	}
+	names := s.names(r.Context())
 	view := noticesView{Open: open, Limit: noticesShown}
 	for _, n := range notices {
 		view.Notices = append(view.Notices, noticeRow{n, names[n.Customer]})

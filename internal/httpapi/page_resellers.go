@@ -3,7 +3,6 @@ package httpapi
 import (
 	"io"
 	"net/http"
-	"slices"
 
 	"hostmeter/internal/auth"
 )
@@ -67,12 +66,9 @@ func (s *Server) pageResellers(w http.ResponseWriter, r *http.Request, who auth.
 	if err != nil {
 		return err
 	}
-	months, err := s.deps.Backend.Summary.Months(r.Context(), now)
+	months, err := s.monthsWith(r.Context(), month, now)
 	if err != nil {
 		return err
-	}
-	if !slices.Contains(months, month) {
-		months = append([]Month{month}, months...)
 	}
 	view := resellersView{Month: month, Months: months, Provisional: resellers.Provisional}
 	for _, one := range resellers.Resellers {
