@@ -84,12 +84,8 @@ func (c *change) checkService(service Service, changes []ContractChange, prices 
 		fault("closed", "%s is before opened, %s", service.Closed, service.Opened)
 	}
 	history, wrong := c.history(service, changes, zones)
-	if wrong != nil && wrong.change.Service != "" {
-		c.faultIn(&kindChange, kindChange.keyOf(wrong.change.row()), wrong.column, "%v", wrong.err)
-		return
-	}
 	if wrong != nil {
-		fault(wrong.column, "%v", wrong.err)
+		c.faultHistory(wrong, fault)
 		return
 	}
 	if history[0].contract.Quota.Value.Unit == "" {
@@ -97,6 +93,15 @@ func (c *change) checkService(service Service, changes []ContractChange, prices 
 		return
 	}
 	c.checkTerms(history, prices, fault)
+}
+
+// faultHistory names what is wrong in the terms of a service or a pool: at the order that makes it so, or in its own row.
+func (c *change) faultHistory(wrong *changeFault, fault func(column, format string, args ...any)) {
+	if wrong.change.Service != "" {
+		c.faultIn(&kindChange, kindChange.keyOf(wrong.change.row()), wrong.column, "%v", wrong.err)
+		return
+	}
+	fault(wrong.column, "%v", wrong.err)
 }
 
 // checkTerms holds each of the terms of a service or a pool to what makes sense together, and to a price.

@@ -23,12 +23,8 @@ func (c *change) checkPool(pool Pool, changes []ContractChange, prices []rating.
 		return
 	}
 	history, wrong := c.poolHistory(pool, changes, zones)
-	if wrong != nil && wrong.change.Service != "" {
-		c.faultIn(&kindChange, kindChange.keyOf(wrong.change.row()), wrong.column, "%v", wrong.err)
-		return
-	}
 	if wrong != nil {
-		fault(wrong.column, "%v", wrong.err)
+		c.faultHistory(wrong, fault)
 		return
 	}
 	schedule := history[0].contract.Schedule
