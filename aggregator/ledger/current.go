@@ -181,11 +181,7 @@ func (h lately) readSlots(ctx context.Context, tx *store.Tx, first, now time.Tim
 	}
 	for _, q := range queriesFor(all, rating.Period{From: first, To: to}, nil) {
 		s := segmenter{attribution: &a, from: q.From, to: q.To}
-		err := rows(ctx, tx, q, func(row UsageRow) error {
-			s.give(row, row.Hour.Add(time.Hour), true)
-			return nil
-		})
-		if err != nil {
+		if err := s.giveHours(ctx, tx, q); err != nil {
 			return err
 		}
 	}

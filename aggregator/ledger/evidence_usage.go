@@ -54,10 +54,7 @@ func (u *usageEvidence) read(ctx context.Context, tx *store.Tx, meter schemas.Me
 	q := Query{From: u.target.period.From.UTC().Truncate(time.Hour), To: u.target.period.To.UTC(), Meter: meter, Through: through}
 	s := segmenter{attribution: &u.split, from: q.From, to: q.To.Add(time.Hour - 1).Truncate(time.Hour)}
 	u.own(meter, meter)
-	return rows(ctx, tx, q, func(row UsageRow) error {
-		s.give(row, row.Hour.Add(time.Hour), true)
-		return nil
-	})
+	return s.giveHours(ctx, tx, q)
 }
 
 // own adds the spans in which a meter was the service's; it is shown as name.

@@ -120,11 +120,7 @@ func (a *attribution) runHours(ctx context.Context, tx *store.Tx, q Query, day t
 	}
 	for _, meter := range meters {
 		q.Meter = meter
-		err := rows(ctx, tx, q, func(row UsageRow) error {
-			s.give(row, row.Hour.Add(time.Hour), true)
-			return nil
-		})
-		if err != nil {
+		if err := s.giveHours(ctx, tx, q); err != nil {
 			return err
 		}
 	}
@@ -137,6 +133,14 @@ type segmenter struct {
 	from, to time.Time
 	meter    schemas.MeterID
 	segments []segment
+}
+
+// giveHours hands on the hours of q.
+func (s *segmenter) giveHours(ctx context.Context, tx *store.Tx, q Query) error {
+	return rows(ctx, tx, q, func(row UsageRow) error {
+		s.give(row, row.Hour.Add(time.Hour), true)
+		return nil
+	})
 }
 
 // give hands on a row that stands for [row.Hour, to). A row that lies in several segments is sliced
