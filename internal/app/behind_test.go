@@ -12,9 +12,9 @@ import (
 	"hostmeter/schemas"
 )
 
-// appWithDesk returns an app on 6 October 2026 that is not run, with its desk open over an empty ledger, and what it logs.
-// settings are lines of configuration beside the folder of its data.
-func appWithDesk(t *testing.T, settings string) (*App, *clock.Manual, *bytes.Buffer) {
+// emptyDesk returns a desk over an empty ledger on 6 October 2026. settings are lines of configuration beside the folder of
+// its data.
+func emptyDesk(t *testing.T, settings string) (*Desk, *clock.Manual) {
 	t.Helper()
 	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\n"+settings))
 	if err != nil {
@@ -26,8 +26,15 @@ func appWithDesk(t *testing.T, settings string) (*App, *clock.Manual, *bytes.Buf
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = desk.Close() })
+	return desk, at
+}
+
+// appWithDesk returns an app over an emptyDesk that is not run, and what it logs.
+func appWithDesk(t *testing.T, settings string) (*App, *clock.Manual, *bytes.Buffer) {
+	t.Helper()
+	desk, at := emptyDesk(t, settings)
 	var log bytes.Buffer
-	a := New(cfg, All, at, slog.New(slog.NewTextHandler(&log, nil)))
+	a := New(desk.config, All, at, slog.New(slog.NewTextHandler(&log, nil)))
 	a.desk = desk
 	return a, at, &log
 }

@@ -16,16 +16,7 @@ import (
 // moneyDesk returns a desk with a closed October of service s1, 3 GB of 2 GB, of which a test may find 2.5 GB to be nobody's. provider is more of the provider's settings.
 func moneyDesk(t *testing.T, provider string) (*Desk, *clock.Manual) {
 	t.Helper()
-	cfg, err := LoadConfig(write(t, "data: "+t.TempDir()+"\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := clock.NewManual(time.Date(2026, 10, 6, 0, 0, 0, 0, time.UTC))
-	desk, err := openDesk(t.Context(), cfg, at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = desk.Close() })
+	desk, at := emptyDesk(t, "")
 	importText(t, desk, `
 provider: {name: Example Hosting, time_zone: UTC, currency: GBP`+provider+`}
 prices: [{sku: overage, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: GB, begun: true, amount: "0.50"}]
@@ -36,7 +27,7 @@ ownership: [{service: s1, key: "address:10.1.0.1", from: 2026-10-01T00:00:00Z}, 
 `)
 	minute := at.Now().Add(-time.Hour).Unix() / 60
 	for i, address := range []string{"address:10.1.0.1", "address:10.1.0.2"} {
-		_, err = desk.ledger.Book(t.Context(), []*schemas.Batch{{
+		_, err := desk.ledger.Book(t.Context(), []*schemas.Batch{{
 			Collector: "c", LogId: 7, Index: uint64(i + 1), Shards: 1, Exporters: []string{"192.0.2.250"}, Classes: []string{schemas.ClassExternal},
 			ReceivedFrom: at.Now().Add(-time.Hour).UnixNano(), ReceivedTo: at.Now().UnixNano(),
 			Tallies: []*schemas.Tally{{Meter: address, Minute: minute, In: &schemas.Traffic{Octets: uint64(i+1) * 1_250_000_000, Packets: 1, Flows: 1}}},
