@@ -477,6 +477,29 @@ func TestMigrationIsNeverCountedTwice(t *testing.T) {
 	})
 }
 
+// TestComingBackByAMigrationIsABaseline: a guest that left, or was off, and whose process of no CPU time yet is being
+// received has counters of that process alone: what is flooded to it is its other host's to bill.
+func TestComingBackByAMigrationIsABaseline(t *testing.T) {
+	reading := func(state schemas.GuestState, process uint32, in uint64, moving bool) schemas.GuestReading {
+		return schemas.GuestReading{UUID: "g", State: state, VCPUs: 1, CPUKnown: true, Process: process, Moving: moving,
+			VNICs: []schemas.VNICReading{{MAC: "aa", Target: "vnet0", InOctets: in}}}
+	}
+	off0 := schemas.GuestReading{UUID: "g", State: off, CPUNanoseconds: 490e6, CPUKnown: true}
+	f := func(name string, before ...schemas.GuestReading) {
+		t.Helper()
+		h := NewHost("hv1")
+		for i, r := range before {
+			h.Advance(begin.Add(time.Duration(i)*time.Second), []schemas.GuestReading{r})
+		}
+		at := begin.Add(time.Duration(len(before)) * time.Second)
+		if d := h.Advance(at, []schemas.GuestReading{reading(paused, 3, 1, true)}); len(d.VNICs) != 0 || d.First != 1 {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+	f("it left and came between two polls", reading(running, 1, 0, false))
+	f("its first move failed, and it is moved again", off0, reading(paused, 2, 0, true), off0)
+}
+
 // A restart of the collector between two polls changes nothing.
 func TestRestoreGoesOnWhereItStood(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
