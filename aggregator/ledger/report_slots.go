@@ -93,14 +93,15 @@ func gatherGroup(ctx context.Context, tx *store.Tx, g gathering, group []*slotte
 	for part, meters := range byPart {
 		slices.Sort(meters)
 		for some := range slices.Chunk(slices.Compact(meters), slottedMeters) {
-			err := slotRows(ctx, tx, q, uint32(part), some, func(row UsageRow) error {
+			err := whileReading(func(read func(UsageRow) error) error {
+				return slotRows(ctx, tx, q, uint32(part), some, read)
+			}, func(row *UsageRow) {
 				s := segments[row.Meter]
 				if s == nil {
 					s = &segmenter{attribution: &a, from: q.From, to: q.To}
 					segments[row.Meter] = s
 				}
-				s.give(row, row.Hour.Add(time.Hour), true)
-				return nil
+				s.give(*row, row.Hour.Add(time.Hour), true)
 			})
 			if err != nil {
 				return err
@@ -109,4 +110,35 @@ func gatherGroup(ctx context.Context, tx *store.Tx, g gathering, group []*slotte
 		clear(segments)
 	}
 	return nil
+}
+
+// whileReading gives add the rows that read reads, in their order. It adds on one processor while it reads on another.
+func whileReading(read func(func(UsageRow) error) error, add func(*UsageRow)) error {
+	const some = 256
+	full, empty := make(chan []UsageRow, 2), make(chan []UsageRow, 3)
+	for range cap(empty) {
+		empty <- make([]UsageRow, 0, some)
+	}
+	added := make(chan struct{})
+	go func() {
+		defer close(added)
+		for rows := range full {
+			for i := range rows {
+				add(&rows[i])
+			}
+			empty <- rows[:0]
+		}
+	}()
+	rows := <-empty
+	err := read(func(row UsageRow) error {
+		if rows = append(rows, row); len(rows) == some {
+			full <- rows
+			rows = <-empty
+		}
+		return nil
+	})
+	full <- rows
+	close(full)
+	<-added
+	return err
 }

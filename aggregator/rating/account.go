@@ -37,6 +37,7 @@ type ClassUsage struct {
 type Account struct {
 	contract Contract
 	period   Period
+	excluded exclusions
 	usage    Usage
 	classes  map[string]*ClassUsage
 	first    time.Time // of slots
@@ -48,7 +49,7 @@ type Account struct {
 // slots that end after it are not there yet.
 func NewAccount(c Contract, p Period, until time.Time) *Account {
 	c, _ = c.decided(p)
-	a := &Account{contract: c, period: p, classes: map[string]*ClassUsage{}}
+	a := &Account{contract: c, period: p, excluded: c.exclusions(), classes: map[string]*ClassUsage{}}
 	if c.Direction.Value.IsPercentile() {
 		active := c.active(p)
 		a.first = SlotAfter(active.From)
@@ -58,7 +59,7 @@ func NewAccount(c Contract, p Period, until time.Time) *Account {
 		}
 		a.slots = make([]Slot, max(0, int(end.Sub(a.first)/SlotLength)))
 		for i := range a.slots {
-			a.slots[i].InExcluded, a.slots[i].OutExcluded = c.ExcludedAt(a.first.Add(time.Duration(i) * SlotLength))
+			a.slots[i].InExcluded, a.slots[i].OutExcluded = a.excluded.at(a.first.Add(time.Duration(i) * SlotLength))
 		}
 	}
 	return a
@@ -79,7 +80,7 @@ func (a *Account) Add(p Part) {
 	if !class.Counted {
 		return
 	}
-	in, out := a.contract.ExcludedAt(p.At)
+	in, out := a.excluded.at(p.At)
 	if in {
 		a.sum(&a.usage.ExcludedInOctets, p.In.Octets)
 		p.In, p.InSlots = Amount{}, nil

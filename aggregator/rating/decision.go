@@ -98,16 +98,33 @@ func (c Contract) Credited(p Period) bool {
 	return slices.ContainsFunc(c.AllDecisions(), func(d Decision) bool { return d.Kind == DecideCredit && d.concerns(p) })
 }
 
-// ExcludedAt says which directions are excluded in the slot that contains an instant.
-func (c Contract) ExcludedAt(at time.Time) (in, out bool) {
+// exclusions are decisions that exclude traffic.
+type exclusions []Decision
+
+// exclusions returns those about the service and about its pool.
+func (c Contract) exclusions() exclusions {
+	var list exclusions
 	for _, d := range c.AllDecisions() {
-		if d.Kind == DecideExclude && !at.Before(d.From) && at.Before(d.Until) {
+		if d.Kind == DecideExclude {
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// at says which directions are excluded in the slot that contains an instant.
+func (x exclusions) at(at time.Time) (in, out bool) {
+	for _, d := range x {
+		if !at.Before(d.From) && at.Before(d.Until) {
 			in = in || d.Direction != Out
 			out = out || d.Direction != In
 		}
 	}
 	return in, out
 }
+
+// ExcludedAt says which directions are excluded in the slot that contains an instant.
+func (c Contract) ExcludedAt(at time.Time) (in, out bool) { return c.exclusions().at(at) }
 
 // Released says whether a person has let a period of the service, or of the pool, go whose usage is disputed.
 func (c Contract) Released(p Period) bool {
@@ -117,10 +134,8 @@ func (c Contract) Released(p Period) bool {
 // Cuts returns the instants at which an exclusion begins or ends: no Part lies on both sides of one.
 func (c Contract) Cuts() []time.Time {
 	var cuts []time.Time
-	for _, d := range c.AllDecisions() {
-		if d.Kind == DecideExclude {
-			cuts = append(cuts, d.From, d.Until)
-		}
+	for _, d := range c.exclusions() {
+		cuts = append(cuts, d.From, d.Until)
 	}
 	return cuts
 }
