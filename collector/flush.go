@@ -74,7 +74,7 @@ func (c *Collector) cut(at time.Time, all bool) *cut {
 			l.mu.Lock()
 			busy[i] = l.table.Flush(false, b.tallies.add)
 			waiting += l.table.Len()
-			crowded = crowded || l.table.Len() >= crowdedCells/len(c.lanes)
+			crowded = crowded || l.table.Len() >= c.crowdedCells/len(c.lanes)
 			b.received.join(l.received)
 			b.complete = append(b.complete, l.complete...)
 			l.mu.Unlock()
