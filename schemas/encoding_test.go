@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"pgregory.net/rapid"
 
 	"hostmeter/schemas"
@@ -53,6 +54,149 @@ func TestGeneratedEncodingIsTheLibrarys(t *testing.T) {
 		}
 		if !proto.Equal(&got, want) {
 			t.Fatalf("got %v\nwant %v", &got, want)
+		}
+		if decoded, err := schemas.DecodeBatch(encoded); err != nil || !proto.Equal(decoded, want) {
+			t.Fatalf("decoded %v, %v\nwant %v", decoded, err, want)
+		}
+	})
+}
+
+// A batch whose every message has every field, and lists of one.
+func full(m protoreflect.Message) {
+	fields := m.Descriptor().Fields()
+	for i := range fields.Len() {
+		f := fields.Get(i)
+		value := func() protoreflect.Value {
+			switch f.Kind() {
+			case protoreflect.StringKind:
+				return protoreflect.ValueOfString("text")
+			case protoreflect.BytesKind:
+				return protoreflect.ValueOfBytes([]byte{0xff})
+			case protoreflect.BoolKind:
+				return protoreflect.ValueOfBool(true)
+			case protoreflect.Uint32Kind:
+				return protoreflect.ValueOfUint32(7)
+			case protoreflect.Uint64Kind, protoreflect.Fixed64Kind:
+				return protoreflect.ValueOfUint64(7)
+			case protoreflect.Int64Kind, protoreflect.Sfixed64Kind, protoreflect.Sint64Kind:
+				return protoreflect.ValueOfInt64(7)
+			case protoreflect.EnumKind:
+				return protoreflect.ValueOfEnum(1)
+			}
+			panic("a kind that the test does not know: " + f.Kind().String())
+		}
+		switch {
+		case f.IsList() && f.Message() != nil:
+			full(m.Mutable(f).List().AppendMutable().Message())
+		case f.IsList():
+			m.Mutable(f).List().Append(value())
+		case f.Message() != nil:
+			full(m.Mutable(f).Message())
+		default:
+			m.Set(f, value())
+		}
+	}
+}
+
+// spoil puts octets that are no UTF-8 into each string of a message in turn.
+func spoil(m protoreflect.Message, each func(name protoreflect.FullName)) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.Kind() == protoreflect.StringKind && f.IsList():
+			v.List().Set(0, protoreflect.ValueOfString("\xff"))
+			each(f.FullName())
+			v.List().Set(0, protoreflect.ValueOfString("text"))
+		case f.Kind() == protoreflect.StringKind:
+			m.Set(f, protoreflect.ValueOfString("\xff"))
+			each(f.FullName())
+			m.Set(f, v)
+		case f.Message() != nil && f.IsList():
+			spoil(v.List().Get(0).Message(), each)
+		case f.Message() != nil:
+			spoil(v.Message(), each)
+		}
+		return true
+	})
+}
+
+func TestStringsThatAreNotUTF8AreRefused(t *testing.T) {
+	batch := &schemas.Batch{}
+	full(batch.ProtoReflect())
+	decode := func() (*schemas.Batch, error) {
+		encoded, err := batch.MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return schemas.DecodeBatch(encoded)
+	}
+	if got, err := decode(); err != nil || !proto.Equal(got, batch) {
+		t.Fatalf("decoded %v, %v", got, err)
+	}
+	spoiled := 0
+	spoil(batch.ProtoReflect(), func(name protoreflect.FullName) {
+		spoiled++
+		if _, err := decode(); err == nil {
+			t.Errorf("%s is not looked at", name)
+		}
+	})
+	if spoiled < 10 {
+		t.Errorf("only %d strings", spoiled)
+	}
+}
+
+// FuzzDecodeBatch: what is decoded is what the library decodes. The library refuses a string that is not UTF-8 also where
+// another one comes behind it and counts.
+func FuzzDecodeBatch(f *testing.F) {
+	batch := &schemas.Batch{}
+	full(batch.ProtoReflect())
+	encoded, err := batch.MarshalVT()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encoded)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := schemas.DecodeBatch(b)
+		if err != nil {
+			return
+		}
+		want := &schemas.Batch{}
+		if err := proto.Unmarshal(b, want); err == nil && !proto.Equal(got, want) {
+			t.Fatalf("got %v\nwant %v", got, want)
+		}
+		if _, err := proto.Marshal(got); err != nil {
+			t.Fatalf("decoded what the library does not encode: %v", err)
+		}
+	})
+}
+
+func BenchmarkDecodeBatch(b *testing.B) {
+	batch := &schemas.Batch{Exporters: []string{"192.0.2.1"}, Classes: []string{"external"}}
+	for i := range 1000 {
+		tally := &schemas.Tally{Meter: "address:192.0.2.9", Minute: 29_000_000 + int64(i), In: &schemas.Traffic{}, Out: &schemas.Traffic{}}
+		for _, x := range []*schemas.Traffic{tally.In, tally.Out} {
+			x.Octets, x.Packets, x.Flows, x.ReportedOctets, x.ReportedPackets = 123_456_789, 123_456, 123, 123_456_789, 123_456
+			x.Features = &schemas.Features{TcpPackets: 100_000, TcpFlows: 100, UdpPackets: 23_456, UdpFlows: 23}
+			x.RemoteAddresses = &schemas.Sketch{Exact: []uint64{1, 2, 3, 4}}
+			x.RemotePorts = &schemas.Sketch{Exact: []uint64{1, 2, 3, 4}}
+		}
+		batch.Tallies = append(batch.Tallies, tally)
+	}
+	encoded, err := batch.MarshalVT()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("generated", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := schemas.DecodeBatch(encoded); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("library", func(b *testing.B) {
+		for b.Loop() {
+			if err := proto.Unmarshal(encoded, &schemas.Batch{}); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
@@ -342,8 +340,8 @@ func readCompleteness(ctx context.Context, tx *store.Tx) ([]Completeness, error)
 		if len(complete) == 0 || told[of] != nil && toldAt < newest[of] {
 			return nil
 		}
-		var batch schemas.Batch
-		if err := proto.Unmarshal(complete, &batch); err != nil {
+		batch, err := schemas.DecodeBatch(complete)
+		if err != nil {
 			return fmt.Errorf("completeness of %s: %w", key, ErrCorrupt)
 		}
 		newest[of], told[of] = toldAt, batch.GetComplete()

@@ -66,7 +66,7 @@ func generate(dir string) error {
 // the collector a third.
 var plugins = []struct{ name, parameter string }{
 	{"protoc-gen-go", "paths=source_relative"},
-	{"protoc-gen-go-vtproto", "paths=source_relative,features=marshal+size"},
+	{"protoc-gen-go-vtproto", "paths=source_relative,features=marshal+unmarshal+size"},
 }
 
 // runPlugin hands the request to a generator and writes the files that it answers.

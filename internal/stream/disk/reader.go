@@ -8,8 +8,6 @@ import (
 	"maps"
 	"sync"
 
-	"google.golang.org/protobuf/proto"
-
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/files"
 	"hostmeter/schemas"
@@ -230,8 +228,8 @@ func (r *reader) record(end int64) (*schemas.Batch, error) {
 		r.gaps = append(r.gaps, &stream.GapError{Key: key, From: last + 1, To: h.index - 1})
 		return nil, nil
 	}
-	b := new(schemas.Batch)
-	if err := proto.Unmarshal(payload, b); err != nil {
+	b, err := schemas.DecodeBatch(payload)
+	if err != nil {
 		r.log.damaged(r.segment.path, "payload that is no batch", r.offset)
 		r.offset += h.size()
 		return nil, nil

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"hostmeter/schemas"
 )
 
@@ -228,8 +226,7 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 			continue
 		}
 		if r.collector == "" {
-			var b schemas.Batch
-			if proto.Unmarshal(payload, &b) == nil {
+			if b, err := schemas.DecodeBatch(payload); err == nil {
 				r.collector = b.GetCollector()
 			}
 		}

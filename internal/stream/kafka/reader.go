@@ -10,7 +10,6 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"google.golang.org/protobuf/proto"
 
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -136,8 +135,8 @@ func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
 	if r.known(m.Message) {
 		return batches
 	}
-	b := new(schemas.Batch)
-	if err := proto.Unmarshal(m.Value, b); err != nil || b.GetIndex() == 0 {
+	b, err := schemas.DecodeBatch(m.Value)
+	if err != nil || b.GetIndex() == 0 {
 		r.source.metrics.malformed.Inc()
 		r.source.deps.Logger.Error("message is no batch", "topic", m.Topic, "partition", m.Partition, "offset", m.Offset, "err", err)
 		return batches // if it was one, its index is missing
