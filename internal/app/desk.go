@@ -56,18 +56,13 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		}
 		return nil, &HintError{Err: fmt.Errorf("open the ledger: %w", err), Hint: hint}
 	}
-	if err := db.Migrate(ctx); err != nil {
+	if err := bringUpToDate(ctx, db); err != nil {
 		_ = db.Close()
 		err = fmt.Errorf("bring the ledger up to date: %w", err)
 		if errors.Is(err, store.ErrNewer) {
 			return nil, &HintError{Err: err, Hint: "start the newer hostmeter, or restore the backup that was made before the upgrade (docs/how-to/keep.md); nothing was changed"}
 		}
 		return nil, err
-	}
-	// Where something still reads the old rows, the next start takes them out of the files.
-	if err := inventory.SealNames(ctx, db); err != nil && !errors.Is(err, store.ErrNotScrubbed) {
-		_ = db.Close()
-		return nil, fmt.Errorf("bring the ledger up to date: %w", err)
 	}
 	d := &Desk{
 		db:        db,
@@ -83,6 +78,25 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// repliesLost is how many replies of the store may be lost while a ledger is brought up to date.
+const repliesLost = 5
+
+// bringUpToDate does nothing to a ledger that is up to date, so that where a reply was lost it is tried again.
+func bringUpToDate(ctx context.Context, db *store.DB) error {
+	for lost := 0; ; lost++ {
+		err := db.Migrate(ctx)
+		if err == nil {
+			err = inventory.SealNames(ctx, db)
+		}
+		switch {
+		case errors.Is(err, store.ErrNotScrubbed):
+			return nil // something still reads the old rows: the next start takes them out of the files
+		case !errors.Is(err, store.ErrUnknownOutcome) || lost == repliesLost:
+			return err
+		}
+	}
 }
 
 func (d *Desk) openNotices() error {
