@@ -35,6 +35,8 @@ type exporter struct {
 	restored    []*schemas.SourcePosition
 	budget      budget
 	refusedAt   time.Time // when its budget was last told to be used up
+	repeatedAt  time.Time // when it was last told that its datagrams are repeated
+	salt        uint64    // of repeated; 0 before the first datagram
 }
 
 // source is what an exporter sends in one protocol.

@@ -54,6 +54,7 @@ type lane struct {
 	// restoredHosts are positions of hypervisors of the run before.
 	restoredHosts []*schemas.SourcePosition
 	records       []schemas.FlowRecord // of one datagram
+	repeated      repeated
 }
 
 // lanesMost bounds the lanes: each has a table of its own.
@@ -73,6 +74,7 @@ func newLane(s *shared, lanes int) *lane {
 		hosts:       map[string]*host{},
 		accounts:    map[accountKey]*schemas.ExporterAccount{},
 		corrections: newTallies(s.cfg.Shards, nil),
+		repeated:    newRepeated(),
 	}
 }
 
@@ -133,6 +135,11 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 			l.metrics.datagram(protocol)
 			return
 		}
+	}
+	if known && l.repeated.seen(e, datagram) {
+		l.metrics.datagram(protocol)
+		l.dropRepeated(e, protocol, receivedAt)
+		return
 	}
 	l.received.include(receivedAt)
 	if e.since.IsZero() {

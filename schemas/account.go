@@ -41,6 +41,10 @@ next:
 	return dst
 }
 
+// ReasonRepeated is why a datagram is dropped that is, octet for octet, one that came before. It is the one reason
+// whose datagrams are no part of what was received.
+const ReasonRepeated = "repeated"
+
 // CompareAccounts orders accounts by exporter, hour and protocol.
 func CompareAccounts(a, b *ExporterAccount) int {
 	return cmp.Or(cmp.Compare(a.Exporter, b.Exporter), cmp.Compare(a.Hour, b.Hour), cmp.Compare(a.Protocol, b.Protocol))

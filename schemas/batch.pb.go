@@ -988,7 +988,8 @@ func (x *GuestUsage) GetState() GuestState {
 }
 
 // ExporterAccount is what a collector did with an exporter's datagrams in an hour of receive time.
-// received = counted + dropped + held; sent = received + lost, in the protocol's own unit.
+// received = counted + dropped + held; sent = received + lost, in the protocol's own unit. What was dropped as
+// "repeated" was received before and is in neither.
 type ExporterAccount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Address of the exporter, or "libvirt/NAME".

@@ -11,6 +11,7 @@ import (
 	"hostmeter/internal/clock"
 	"hostmeter/internal/doctor"
 	"hostmeter/internal/httpapi"
+	"hostmeter/schemas"
 )
 
 // Doctor checks an installation and prints what it found.
@@ -83,7 +84,11 @@ func (d *Desk) checkExporters(ctx context.Context) []doctor.Finding {
 		}
 		out = append(out, samplingFindings(e)...)
 		for _, c := range e.Dropped {
-			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s dropped in 24 h: %s", e.Exporter, c.Count, c.Unit, c.Reason)})
+			finding := doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s dropped in 24 h: %s", e.Exporter, c.Count, c.Unit, c.Reason)}
+			if c.Reason == schemas.ReasonRepeated {
+				finding.Hint = "they came twice and count once: look for a bond or a mirror port on the way, and for two destinations in the exporter that both lead here"
+			}
+			out = append(out, finding)
 		}
 		for _, c := range e.Lost {
 			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s lost on the way in 24 h", e.Exporter, c.Count, c.Unit),

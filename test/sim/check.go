@@ -69,6 +69,10 @@ func (h *history) read(l *ledger.Ledger) canonical {
 		for _, lost := range a.Lost {
 			c.lost[a.Exporter] += uint64(lost.Count)
 		}
+		a.Dropped = slices.DeleteFunc(a.Dropped, func(n ledger.Count) bool { return n.Reason == schemas.ReasonRepeated })
+		if a.Datagrams == 0 && len(a.Dropped)+len(a.Held)+len(a.Lost) == 0 {
+			return nil // of what was repeated alone
+		}
 		add("%s %+v", key, a)
 		return nil
 	}))

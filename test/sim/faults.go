@@ -21,13 +21,16 @@ const (
 	clockOfAggregator  = "clock of an aggregator stepped"
 	clockOfCollectors  = "clock of the collectors stepped"
 	datagramLost       = "datagram lost by the network"
+	datagramRepeated   = "datagram delivered again"
+	datagramsSwapped   = "datagrams delivered out of order"
 )
 
 // Faults lists them.
 var Faults = []string{
 	collectorKilled, collectorRestarted, powerCut, deathInWrite, diskFull, failedSync, tornWrite, brokenDisk,
 	aggregatorKilled, commitFailed, replyLost, ownerPaused, batchRepeated,
-	brokerWiped, brokerReplyLost, forwarderRestarted, clockOfAggregator, clockOfCollectors, datagramLost,
+	brokerWiped, brokerReplyLost, forwarderRestarted, clockOfAggregator, clockOfCollectors,
+	datagramLost, datagramRepeated, datagramsSwapped,
 }
 
 // Windows say where in the work a fault strikes.
@@ -51,4 +54,6 @@ var Windows = map[string]string{
 	clockOfAggregator:  "by up to 2 hours or 2 days, forward or back: seals too early or too late",
 	clockOfCollectors:  "by up to an hour, forward or back",
 	datagramLost:       "any",
+	datagramRepeated:   "at once, or behind up to seven others, while the collector lives",
+	datagramsSwapped:   "a datagram behind the next one of its exporter",
 }

@@ -236,7 +236,15 @@ func (h *history) send(s *sender) {
 		return
 	}
 	h.received[d] = h.clock.Now().Add(h.receive)
-	h.siteOf(s).feed(d)
+	site := h.siteOf(s)
+	if h.random.IntN(15) == 0 {
+		h.count(datagramsSwapped)
+		h.send(s) // overtakes it
+	}
+	site.feed(d)
+	if h.random.IntN(10) == 0 {
+		site.repeat()
+	}
 }
 
 func (h *history) forward() {

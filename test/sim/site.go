@@ -26,6 +26,7 @@ type site struct {
 	log       *disk.Log // nil: the process is down
 
 	fed     []*datagram // by this process, and in no flush yet
+	heard   []*datagram // by this process, the last ones
 	flushes []*flush
 	known   stream.Watermarks // how far the log is known to hold batches
 }
@@ -196,7 +197,18 @@ func (s *site) feed(d *datagram) {
 		return
 	}
 	s.fed = append(s.fed, d)
+	s.heard = append(s.heard[max(0, len(s.heard)-7):], d)
 	s.collector.Feed(d.from.address, s.h.received[d], d.payload)
+}
+
+// repeat gives the collector a datagram once more.
+func (s *site) repeat() {
+	if len(s.heard) == 0 {
+		return
+	}
+	s.h.count(datagramRepeated)
+	d := s.heard[s.h.random.IntN(len(s.heard))]
+	s.collector.Feed(d.from.address, s.h.clock.Now().Add(s.h.receive), d.payload)
 }
 
 // flush flushes; a process that dies in it is down then.
@@ -238,7 +250,7 @@ func (s *site) down(cut bool) {
 		f.outcome = absent
 	}
 	s.h.ended(s)
-	s.collector, s.log, s.fed = nil, nil, nil
+	s.collector, s.log, s.fed, s.heard = nil, nil, nil, nil
 	s.h.result.Crashes++
 	if !cut {
 		s.disk.Kill()
