@@ -22,7 +22,7 @@ func keyOf(s ledger.Statement) string { return fmt.Sprintf("hm-%d-%.12s", s.Numb
 func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
 	row := s.Body.Row
 	// A period ends on the day of its last instant: [Oct 1, Nov 1) ends in October, as on the report.
-	if rating.DateOf(row.PeriodTo.Add(-time.Nanosecond)).Compare(cfg.Since) < 0 {
+	if rating.DateOf(row.LastDay()).Compare(cfg.Since) < 0 {
 		return Charge{}, false
 	}
 	c = Charge{
@@ -49,7 +49,7 @@ func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
 func describe(row statement.Row) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s (%s - %s, %s)", row.Service, row.Plan,
-		row.PeriodFrom.Format(time.DateOnly), row.PeriodTo.Format(time.DateOnly), row.TimeZone)
+		row.PeriodFrom.Format(time.DateOnly), row.LastDay().Format(time.DateOnly), row.TimeZone)
 	if row.Revision > 1 {
 		fmt.Fprintf(&b, ", correction %d of statement %s", row.Revision-1, row.Statement)
 	}

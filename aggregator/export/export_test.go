@@ -172,7 +172,7 @@ func TestChargesOnEveryStore(t *testing.T) {
 			t.Fatalf("got %+v", got)
 		}
 		item := l.server.Items()[0]
-		want := "s1 dedicated-10 (2026-10-01 - 2026-11-01, UTC)\ntransfer 10.000000000001 TB, quota 10 TB, excess 0.000000000001 TB, 1 TB at 60.00 GBP [" + keyOf(one) + "]"
+		want := "s1 dedicated-10 (2026-10-01 - 2026-10-31, UTC)\ntransfer 10.000000000001 TB, quota 10 TB, excess 0.000000000001 TB, 1 TB at 60.00 GBP [" + keyOf(one) + "]"
 		if item.Amount != "60.00" || item.Description != want || item.Action != "nextinvoice" {
 			t.Fatalf("WHMCS has %+v, want the description\n%s", item, want)
 		}

@@ -87,6 +87,9 @@ func TestWords(t *testing.T) {
 	f(quantityWords(number("0")), "0")
 	f(moneyWords(number("1234.5"), "GBP"), "GBP\u00a01,234.50")
 	f(moneyWords(number("1250"), "JPY"), "JPY\u00a01,250")
+	f(moneyWords(number("1.235"), "KWD"), "KWD\u00a01.235")
+	f(priceWords(number("60"), "GBP"), "GBP\u00a060.00")
+	f(priceWords(number("0.045"), "GBP"), "GBP\u00a00.045") // a price is not rounded
 	f(octetWords(999), "999\u00a0octets")
 	f(octetWords(1000), "1.000\u00a0kB")
 	f(octetWords(-12_345_678_901), "−12.346\u00a0GB")

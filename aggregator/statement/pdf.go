@@ -275,7 +275,7 @@ func (l *letter) charge(row Row) {
 	l.text(chargeColumns[0].x, l.y+4, l.fit(row.Plan, 36))
 	l.text(chargeColumns[1].x, l.y+4, l.fit(row.note(), 90))
 	if row.PriceUnit != "" && !row.BilledQuantity.IsZero() {
-		l.right(right, l.y+4, "at "+row.Currency+"\u00a0"+grouped(UnitPrice(row.UnitPrice, row.Currency))+" per "+string(row.PriceUnit))
+		l.right(right, l.y+4, "at "+priceWords(row.UnitPrice, row.Currency)+" per "+string(row.PriceUnit))
 	}
 	l.line(pageMargin, l.y+6.2, right, l.y+6.2, 0.15, rule)
 	l.y += 11
@@ -367,7 +367,7 @@ func (e Evidence) sentence() string {
 		text += fmt.Sprintf(", within the grace of %s%s", quantityWords(row.Grace), unit)
 	}
 	if !billed.IsZero() {
-		text += fmt.Sprintf(", billed as %s\u00a0%s at %s = %s", quantityWords(billed), row.PriceUnit, moneyWords(row.UnitPrice, row.Currency), moneyWords(amount, row.Currency))
+		text += fmt.Sprintf(", billed as %s\u00a0%s at %s = %s", quantityWords(billed), row.PriceUnit, priceWords(row.UnitPrice, row.Currency), moneyWords(amount, row.Currency))
 	}
 	if len(e.Rows) > 1 {
 		text += fmt.Sprintf(", after %s", plural(int64(len(e.Rows)-1), "adjustment", "adjustments"))

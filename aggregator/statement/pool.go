@@ -54,7 +54,7 @@ func (e Evidence) poolSentence(used, amount decimal.Decimal) string {
 		return text + ", and nothing to charge."
 	}
 	text += fmt.Sprintf(", billed as %s\u00a0%s at %s = %s; the share of this service, %s, is %s", quantityWords(p.BilledQuantity), row.PriceUnit,
-		moneyWords(row.UnitPrice, row.Currency), moneyWords(p.AmountExVAT, p.Currency), shareText(p), moneyWords(amount, row.Currency))
+		priceWords(row.UnitPrice, row.Currency), moneyWords(p.AmountExVAT, p.Currency), shareText(p), moneyWords(amount, row.Currency))
 	if row.Kind == rating.KindWaived {
 		text += ", waived"
 	}

@@ -104,6 +104,9 @@ type Row struct {
 	State State `json:"state,omitempty"`
 }
 
+// LastDay is an instant of the last day of the period, which ends before PeriodTo.
+func (r Row) LastDay() time.Time { return r.PeriodTo.Add(-time.Nanosecond) }
+
 // State is how far a period is.
 type State string
 

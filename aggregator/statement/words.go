@@ -48,6 +48,11 @@ func moneyWords(amount decimal.Decimal, currency string) string {
 	return currency + "\u00a0" + grouped(Money(amount, currency))
 }
 
+// priceWords is a unit price with its currency, never rounded: "GBP 0.045".
+func priceWords(price decimal.Decimal, currency string) string {
+	return currency + "\u00a0" + grouped(UnitPrice(price, currency))
+}
+
 // octetWords is a count of octets in the decimal unit that suits it: "12.345 GB".
 func octetWords(octets int64) string {
 	d := decimal.NewFromInt(octets)

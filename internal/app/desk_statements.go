@@ -123,7 +123,7 @@ func (d *Desk) ListStatements(ctx context.Context, text string, asJSON bool, w i
 		rows = append(rows, []string{
 			r.Customer, r.Service, r.Plan, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
 			r.Used.StringFixed(3) + " " + string(r.Unit), quota, r.Excess.StringFixed(3), r.BilledQuantity.String(),
-			r.AmountExVAT.StringFixed(2) + " " + r.Currency, coverage, string(r.State), name,
+			statement.Money(r.AmountExVAT, r.Currency) + " " + r.Currency, coverage, string(r.State), name,
 		})
 	}
 	return printTable(w, rows)
@@ -165,7 +165,7 @@ func printPreview(w io.Writer, preview ledger.Preview, asJSON bool) error {
 	}{{"would close", preview.Statements}, {"would adjust", preview.Adjustments}} {
 		for _, r := range list.rows {
 			rows = append(rows, []string{list.what, r.Customer, r.Statement, r.PeriodFrom.Format(time.DateOnly) + " to " + r.PeriodTo.Format(time.DateOnly),
-				strconv.FormatInt(r.InOctets, 10), strconv.FormatInt(r.OutOctets, 10), r.AmountExVAT.StringFixed(2) + " " + r.Currency})
+				strconv.FormatInt(r.InOctets, 10), strconv.FormatInt(r.OutOctets, 10), statement.Money(r.AmountExVAT, r.Currency) + " " + r.Currency})
 		}
 	}
 	if err := printTable(w, rows); err != nil {

@@ -111,7 +111,7 @@ func moneyText(amount *decimal.Decimal, currency string) string {
 	if amount == nil {
 		return missing
 	}
-	text := amount.StringFixed(2)
+	text := amount.StringFixed(max(2, -amount.Exponent())) // of currencies with three digits too
 	sign := ""
 	if rest, found := strings.CutPrefix(text, "-"); found {
 		sign, text = "\u2212", rest

@@ -39,6 +39,7 @@ func TestFiguresForPeople(t *testing.T) {
 	f(moneyText(ptr(decimal.RequireFromString("0")), "GBP"), "GBP 0.00")
 	f(moneyText(ptr(decimal.RequireFromString("1234567.5")), "GBP"), "GBP 1,234,567.50")
 	f(moneyText(ptr(decimal.RequireFromString("-60")), "EUR"), "EUR −60.00")
+	f(moneyText(ptr(decimal.RequireFromString("1.235")), "KWD"), "KWD 1.235")
 	f(quantityText(decimal.RequireFromString("10")), "10")
 	f(quantityText(decimal.RequireFromString("1234.56789")), "1,234.568")
 	f(usedText(decimal.RequireFromString("1"), "TB"), "1.000")
