@@ -296,10 +296,32 @@ func (s *source) attribute(lost []*schemas.Count) []*schemas.Count {
 	return lost
 }
 
+// clockBack is by how much times of receipt may be out of order; what is further ahead is of a clock that was set
+// back since.
+const clockBack = time.Minute
+
+// notAhead is a time of receipt, or now where the clock was set back since.
+func notAhead(received, now time.Time) time.Time {
+	if received.Sub(now) > clockBack {
+		return now
+	}
+	return received
+}
+
+// latest is the time of the last receipt when something is received now.
+func latest(last, now time.Time) time.Time {
+	if last = notAhead(last, now); now.After(last) {
+		return now
+	}
+	return last
+}
+
 func (e *exporter) settle(l *lane, at time.Time) {
 	if e.since.IsZero() {
 		e.since = at
 	}
+	// An exporter that was heard by a clock that was ahead is not complete, and not heard, until then.
+	e.since, e.last, e.heldSince = notAhead(e.since, at), notAhead(e.last, at), notAhead(e.heldSince, at)
 	for _, s := range e.sources {
 		if s.flows != nil {
 			s.flows.Expire(at)

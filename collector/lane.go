@@ -145,9 +145,7 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 	if e.since.IsZero() {
 		e.since = receivedAt
 	}
-	if receivedAt.After(e.last) {
-		e.last = receivedAt
-	}
+	e.last = latest(e.last, receivedAt)
 	switch {
 	case !known:
 		l.metrics.datagram(protocol)
@@ -171,7 +169,7 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 		l.observe(e.text, protocol, s.last, receivedAt)
 		s.observed = minute
 	}
-	if receivedAt.After(s.last) {
+	if receivedAt.After(s.last) { // only forward, also when the clock is set back: it tells which of two saved positions is newer
 		s.last = receivedAt
 	}
 	s.moved = true
