@@ -282,8 +282,8 @@ func (c *change) add(k *kind, row Row) {
 	if (k == &kindCustomer || k == &kindService || k == &kindPool) && old == nil && strings.Contains(text[0], "@") {
 		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])
 	}
-	if k == &kindPrice && old != nil {
-		c.checkPriceVersion(row, k.keyOf(text))
+	if k == &kindPrice {
+		c.checkPriceVersion(row, k.keyOf(text), old == nil)
 	}
 	if k == &kindChange {
 		c.checkChangeTime(row, k.keyOf(text))

@@ -171,11 +171,26 @@ func (c *change) checkPrice(contract rating.Contract, at time.Time, prices []rat
 	}
 }
 
-// checkPriceVersion refuses to change a price that customers have been charged by.
-func (c *change) checkPriceVersion(row Row, key string) {
-	price := c.prices.rows[key]
-	if price.From.Compare(rating.DateOf(c.now.UTC())) <= 0 {
-		c.fault(row.Where, "price (%s) from %s is in effect and is not changed; add a version with its own date and notice", price.PriceKey, price.From)
+// checkPriceVersion refuses to change a price that customers have been charged by, be it by a new version that is
+// dated back. What had no price may be given one.
+func (c *change) checkPriceVersion(row Row, key string, added bool) {
+	price, today := c.prices.rows[key], rating.DateOf(c.now.UTC())
+	if !added {
+		if price.From.Compare(today) <= 0 {
+			c.fault(row.Where, "price (%s) from %s is in effect and is not changed; add a version with its own date and notice", price.PriceKey, price.From)
+		}
+		return
+	}
+	if price.From.Compare(today) >= 0 {
+		return
+	}
+	for other, before := range c.prices.rows {
+		_, imported := c.where[kindPrice.section+" "+other]
+		if before.PriceKey == price.PriceKey && before.From.Compare(price.From) < 0 && !imported {
+			c.fault(row.at("from"), "from: %s has passed, and the periods since then have the price from %s: give the new price a date to come, and settle what was charged by a credit",
+				price.From, before.From)
+			return
+		}
 	}
 }
 

@@ -168,6 +168,7 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, time_zone: Mars/Base}\n", "more.yaml:2: time_zone: \"Mars/Base\"")
 		f("prices:\n  - {sku: overage, place: london, currency: GBP, from: 2026-12-01, noticed: 2026-11-22, per: TB, begun: true, amount: 70}\n", "more.yaml:2: noticed: noticed 2026-11-22 for 2026-12-01: price needs at least 10 days' notice")
 		f("prices:\n  - {sku: overage, place: london, currency: GBP, from: 2026-01-01, noticed: 2025-12-01, per: TB, begun: true, amount: 70}\n", "more.yaml:2: price (overage, london, GBP) from 2026-01-01 is in effect")
+		f("prices:\n  - {sku: overage, place: london, currency: GBP, from: 2026-02-01, noticed: 2026-01-01, per: TB, begun: true, amount: 70}\n", "more.yaml:2: from: 2026-02-01 has passed, and the periods since then have the price from 2026-01-01")
 		f("ownership:\n  - {service: s1, key: \"address:192.0.2.9\", from: 2026-05-01T00:00:00Z}\n", "more.yaml:2: key: address:192.0.2.9 belongs to service s1")
 		f("ownership:\n  - {service: s9, key: \"address:192.0.2.77\", from: 2026-05-01T00:00:00Z, until: 2026-05-01T00:00:00Z}\n", "more.yaml:2: until: 2026-05-01T00:00:00Z is not after from")
 		f("ownership:\n  - {service: s9, key: \"address:192.0.2.77\", from: yesterday}\n", "more.yaml:2: from: \"yesterday\"")
@@ -184,6 +185,16 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 			t.Fatal("a refused import left something behind")
 		}
 	})
+}
+
+// A history of prices may be imported where there was none: nobody was charged by another one.
+func TestAPriceListMayHaveAHistory(t *testing.T) {
+	inv := inventory.New(storetest.SQLite(t, clock.NewManual(now)))
+	mustImport(t, inv, example(t)...)
+	mustImport(t, inv, yaml(`prices:
+  - {sku: overage, place: paris, currency: EUR, from: 2026-03-01, noticed: 2026-02-01, per: TB, begun: true, amount: 80}
+  - {sku: overage, place: paris, currency: EUR, from: 2026-02-01, noticed: 2026-01-01, per: TB, begun: true, amount: 70}
+`))
 }
 
 func TestCSV(t *testing.T) {
