@@ -113,7 +113,7 @@ func (d *Desk) afterRestore(ctx context.Context, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	findings, err := d.findings(ctx, time.Time{}, false)
+	findings, _, err := d.findings(ctx, time.Time{}, false)
 	if err != nil {
 		return err
 	}
