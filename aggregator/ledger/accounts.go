@@ -68,6 +68,7 @@ type accountKey struct {
 
 // accountRow is a row of exporter_hour. counts is by "dropped|held|lost/UNIT/REASON".
 type accountRow struct {
+	told    uint64 // the minutes that the store has
 	minutes uint64
 	sums    [accountSums]int64
 	counts  map[string]int64
@@ -121,7 +122,7 @@ func readAccount(ctx context.Context, tx *store.Tx, key accountKey) (*accountRow
 	if err != nil {
 		return nil, fmt.Errorf("read the account of %s in hour %d: %w", key.exporter, key.hour, err)
 	}
-	r.minutes = uint64(minutes)
+	r.told, r.minutes = uint64(minutes), uint64(minutes)
 	if err := json.Unmarshal([]byte(counts), &r.counts); err != nil || r.counts == nil {
 		return nil, fmt.Errorf("counts of exporter %s in hour %d: %w", key.exporter, key.hour, ErrCorrupt)
 	}

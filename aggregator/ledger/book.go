@@ -360,6 +360,7 @@ func (b *booking) write(ctx context.Context) error {
 		{"rows", b.writeRows},
 		{"late entries", b.writeLate},
 		{"accounts", b.writeAccounts},
+		{"observations", b.writeObservations},
 		{"guests", b.writeGuests},
 		{"refused batches", b.writeRefused},
 	} {
@@ -418,6 +419,7 @@ func (b *booking) writeRefused(ctx context.Context) error {
 // sealed, slotsPruned and hoursPruned where nothing has gone.
 type state struct {
 	parts, sealedThrough, daysThrough, booking, guestBooking      int64
+	observation                                                   int64
 	slotsPruned, hoursPruned, prunedBookings, prunedGuestBookings int64
 }
 
@@ -425,7 +427,7 @@ func readState(ctx context.Context, tx *store.Tx) (state, error) {
 	s := state{sealedThrough: math.MinInt64, daysThrough: math.MinInt64, slotsPruned: math.MinInt64, hoursPruned: math.MinInt64}
 	fields := map[string]*int64{
 		"parts": &s.parts, "sealed_through": &s.sealedThrough, "days_through": &s.daysThrough,
-		"booking": &s.booking, "guest_booking": &s.guestBooking,
+		"booking": &s.booking, "guest_booking": &s.guestBooking, "observation": &s.observation,
 		"slots_pruned": &s.slotsPruned, "hours_pruned": &s.hoursPruned,
 		"pruned_bookings": &s.prunedBookings, "pruned_guest_bookings": &s.prunedGuestBookings,
 	}

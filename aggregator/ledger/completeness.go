@@ -13,16 +13,18 @@ import (
 )
 
 // completeness returns how complete each exporter was in a month, until now: those that told something in it,
-// and those that account for a prefix, which may have been silent throughout.
+// and those that accounted for a prefix, which may have been silent throughout. Minutes are expected of these while they
+// accounted for one, and of the others in all of the month.
 func completeness(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, month rating.Period, now time.Time) ([]statements.Completeness, error) {
 	list := []statements.Completeness{}
 	to := earlier(month.To, now)
 	if !month.From.Before(to) {
 		return list, nil
 	}
-	var names []string
-	for _, p := range owners.Prefixes() {
-		names = append(names, p.Exporters...)
+	expected := owners.Accounted(month.From, to)
+	accounting := map[string]bool{}
+	for _, a := range expected {
+		accounting[a.Exporter] = true
 	}
 	found := map[string]*statements.Completeness{}
 	err := accounts(ctx, tx, "", month.From.UTC().Truncate(time.Hour), to, func(a Account) error {
@@ -30,7 +32,9 @@ func completeness(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot,
 		if c == nil {
 			c = &statements.Completeness{}
 			found[a.Exporter] = c
-			names = append(names, a.Exporter)
+			if !accounting[a.Exporter] {
+				expected = append(expected, inventory.Accounting{Exporter: a.Exporter, From: month.From, Until: to})
+			}
 		}
 		if !slices.Contains(c.Protocols, a.Protocol) {
 			c.Protocols = append(c.Protocols, a.Protocol)
@@ -45,19 +49,20 @@ func completeness(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot,
 	if err != nil {
 		return nil, fmt.Errorf("completeness: %w", err)
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
+	err = eachExporter(joined(expected), func(spans []inventory.Accounting) error {
+		name := spans[0].Exporter
 		c := statements.Completeness{}
 		if known := found[name]; known != nil {
 			c = *known
 			slices.Sort(c.Protocols)
 		}
-		read, err := readExporter(ctx, tx, name, month.From, to)
+		read, err := readExporter(ctx, tx, spans, month.From, to, nil)
 		if err != nil {
-			return nil, fmt.Errorf("completeness of %s: %w", name, err)
+			return fmt.Errorf("completeness of %s: %w", name, err)
 		}
 		c.Exporter, c.Coverage, c.Gaps = read.exporter, read.share, read.gaps
 		list = append(list, c)
-	}
-	return list, nil
+		return nil
+	})
+	return list, err
 }

@@ -13,7 +13,7 @@ import (
 // without any prefix, and one that was never heard. The month is that of London: it begins at 23:00 UTC.
 func TestEveryExporterStandsInTheReport(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
-		w.importText(`prefixes: [{prefix: 10.1.0.0/16, exporters: [192.0.2.250, 192.0.2.99]}]`)
+		w.importText(`prefixes: [{prefix: 172.16.0.0/12, exporters: [192.0.2.99]}]`)
 		w.now = start.Add(35 * 24 * time.Hour)
 		w.observe(-1, 50, "192.0.2.250")
 		w.observe(51, 24*31, "192.0.2.250") // and not in the 51st hour

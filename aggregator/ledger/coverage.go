@@ -1,12 +1,15 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"math"
 	"math/bits"
 	"slices"
 	"strings"
 	"time"
 
+	"hostmeter/internal/inventory"
 	"hostmeter/internal/store"
 	"hostmeter/schemas"
 )
@@ -33,40 +36,85 @@ type Missing struct {
 // Coverage returns the coverage of the exporters together in [from, to), cut to whole minutes. Each
 // exporter weighs the same: where one of two was observed, half was.
 func (l *Ledger) Coverage(ctx context.Context, exporters []string, from, to time.Time) (c Coverage, err error) {
+	var expected []inventory.Accounting
+	for _, exporter := range exporters {
+		expected = append(expected, inventory.Accounting{Exporter: exporter, From: from, Until: to})
+	}
 	err = l.db.View(ctx, func(tx *store.Tx) error {
-		c, err = coverage(ctx, tx, exporters, from, to)
+		c, err = coverage(ctx, tx, joined(expected), nil)
 		return err
 	})
 	return c, err
 }
 
-// coverage is Coverage inside a transaction.
-func coverage(ctx context.Context, tx *store.Tx, exporters []string, from, to time.Time) (Coverage, error) {
-	exporters = slices.Compact(slices.Sorted(slices.Values(exporters)))
-	first, last := ceil(from.UnixNano(), nanosPerMinute), ceil(to.UnixNano(), nanosPerMinute)
+// joined returns spans by exporter and time, those of one exporter that touch or overlap as one.
+func joined(spans []inventory.Accounting) []inventory.Accounting {
+	spans = slices.Clone(spans)
+	slices.SortFunc(spans, func(a, b inventory.Accounting) int {
+		return cmp.Or(strings.Compare(a.Exporter, b.Exporter), a.From.Compare(b.From))
+	})
+	out := spans[:0]
+	for _, span := range spans {
+		if n := len(out) - 1; n >= 0 && out[n].Exporter == span.Exporter && !span.From.After(out[n].Until) {
+			out[n].Until = later(out[n].Until, span.Until)
+			continue
+		}
+		out = append(out, span)
+	}
+	return out
+}
+
+// eachExporter calls f with the spans of each exporter, of spans that are joined.
+func eachExporter(spans []inventory.Accounting, f func(of []inventory.Accounting) error) error {
+	for len(spans) > 0 {
+		n := 1
+		for n < len(spans) && spans[n].Exporter == spans[0].Exporter {
+			n++
+		}
+		if err := f(spans[:n:n]); err != nil {
+			return err
+		}
+		spans = spans[n:]
+	}
+	return nil
+}
+
+// coverage returns the coverage of exporters in the spans in which each was expected, which are joined. through leaves
+// out late observations with a greater number; nil takes them all.
+func coverage(ctx context.Context, tx *store.Tx, expected []inventory.Accounting, through *Observation) (Coverage, error) {
 	var c Coverage
 	var received float64 // minutes, each times the share received in its hour
-	for _, exporter := range exporters {
-		hours, err := observedHours(ctx, tx, exporter, first, last)
+	minute := func(at time.Time) int64 { return ceil(at.UnixNano(), nanosPerMinute) }
+	err := eachExporter(expected, func(spans []inventory.Accounting) error {
+		exporter := spans[0].Exporter
+		hours, err := observedHours(ctx, tx, exporter, minute(spans[0].From), minute(spans[len(spans)-1].Until), through)
 		if err != nil {
-			return c, err
+			return err
 		}
-		for hour := first / 60; hour*60 < last; hour++ {
-			expected := minutesBetween(max(first-hour*60, 0), min(last-hour*60, 60))
-			o := hours[hour]
-			n := int64(bits.OnesCount64(o.minutes & expected))
-			c.Expected += int64(bits.OnesCount64(expected))
-			c.Observed += n
-			c.LostOctets += o.lostOctets
-			received += float64(n) * o.share
-			c.miss(exporter, hour, expected&^o.minutes)
+		lostThrough := int64(math.MinInt64) // the last hour whose loss is in the sum
+		for _, span := range spans {
+			first, last := minute(span.From), minute(span.Until)
+			for hour := first / 60; hour*60 < last; hour++ {
+				expected := minutesBetween(max(first-hour*60, 0), min(last-hour*60, 60))
+				o := hours[hour]
+				n := int64(bits.OnesCount64(o.minutes & expected))
+				c.Expected += int64(bits.OnesCount64(expected))
+				c.Observed += n
+				if hour > lostThrough {
+					c.LostOctets += o.lostOctets
+					lostThrough = hour
+				}
+				received += float64(n) * o.share
+				c.miss(exporter, hour, expected&^o.minutes)
+			}
 		}
-	}
+		return nil
+	})
 	c.Share = 1
 	if c.Expected > 0 {
 		c.Share = received / float64(c.Expected)
 	}
-	return c, nil
+	return c, err
 }
 
 // observedHour is what all protocols of an exporter together observed in an hour.
@@ -76,17 +124,21 @@ type observedHour struct {
 	lostOctets schemas.Octets
 }
 
-func observedHours(ctx context.Context, tx *store.Tx, exporter string, firstMinute, lastMinute int64) (map[int64]observedHour, error) {
-	hours := make(map[int64]observedHour)
+func observedHours(ctx context.Context, tx *store.Tx, exporter string, firstMinute, lastMinute int64, through *Observation) (map[int64]observedHour, error) {
 	from, to := hourTime(firstMinute/60), hourTime(ceil(lastMinute, 60))
-	err := accounts(ctx, tx, exporter, from, to, func(a Account) error {
+	toldLater, err := observedAfter(ctx, tx, exporter, from, to, through)
+	if err != nil {
+		return nil, err
+	}
+	hours := make(map[int64]observedHour)
+	err = accounts(ctx, tx, exporter, from, to, func(a Account) error {
 		hour := a.Hour.Unix() / 3600
 		o, ok := hours[hour]
 		if !ok {
 			o.share = 1
 		}
 		share, lostOctets := a.receivedShare()
-		o.minutes |= a.MinutesObserved
+		o.minutes |= a.MinutesObserved &^ toldLater[accountKey{exporter, hour, a.Protocol}]
 		o.share = min(o.share, share)
 		o.lostOctets += lostOctets
 		hours[hour] = o

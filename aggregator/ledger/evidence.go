@@ -47,7 +47,7 @@ type evidenceReader struct {
 	now    time.Time
 
 	meters    map[string][]schemas.MeterID // that were a service's at any time of the report; nil until read
-	exporters map[exporterSpan]exporterEvidence
+	exporters map[string]exporterEvidence
 }
 
 // each calls yield with the evidence of each service and period of which keep keeps a row, and of which
@@ -86,7 +86,7 @@ func (r *evidenceReader) each(ctx context.Context, rows []statements.Row, keep f
 
 // readMeters finds out which meters with usage were whose, once for all services of a report.
 func (r *evidenceReader) readMeters(ctx context.Context, rows []statements.Row) error {
-	r.meters, r.exporters = map[string][]schemas.MeterID{}, map[exporterSpan]exporterEvidence{}
+	r.meters, r.exporters = map[string][]schemas.MeterID{}, map[string]exporterEvidence{}
 	var span rating.Period
 	for i, row := range rows {
 		if i == 0 || row.PeriodFrom.Before(span.From) {
@@ -134,7 +134,7 @@ func metersIn(ctx context.Context, tx *store.Tx, from, to time.Time, f func(sche
 // of reads the evidence of the rows of one service and period, which are in the order of revisions.
 func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (statements.Evidence, error) {
 	evidence := statements.Evidence{Rows: rows}
-	t, through, err := r.target(ctx, &evidence)
+	t, through, observed, err := r.target(ctx, &evidence)
 	if err != nil {
 		return evidence, err
 	}
@@ -154,26 +154,27 @@ func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (stateme
 	u.fill(&evidence)
 	in, out := evidence.Sum()
 	evidence.Difference = statements.Difference{InOctets: u.in - in, OutOctets: u.out - out}
-	return evidence, r.cover(ctx, t, &evidence)
+	return evidence, r.cover(ctx, t, observed, &evidence)
 }
 
-// target returns the period with the contract that the rows were rated by, and the last late entry that
+// target returns the period with the contract that the rows were rated by, and the last late entry and observation that
 // they read: nil while it is open. It fills in the price and the closings.
-func (r *evidenceReader) target(ctx context.Context, evidence *statements.Evidence) (*target, *Booking, error) {
+func (r *evidenceReader) target(ctx context.Context, evidence *statements.Evidence) (*target, *Booking, *Observation, error) {
 	first := evidence.Rows[0]
 	if first.Provisional {
 		contract, _, err := r.owners.PeriodAt(first.Service, first.PeriodFrom)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 		t := &target{contract: contract, period: rating.Period{From: first.PeriodFrom, To: first.PeriodTo}}
 		if price, ok := rating.PriceFor(contract, t.period, r.owners.Prices()); ok {
 			evidence.Price = &price
 		}
-		return t, nil, nil
+		return t, nil, nil, nil
 	}
 	var t *target
 	var through Booking
+	var observed *Observation
 	q := StatementQuery{Service: first.Service, EndFrom: first.PeriodTo, EndTo: first.PeriodTo.Add(1)}
 	err := readStatements(ctx, r.tx, q, func(s Statement) error {
 		if s.Body.Row.Statement != first.Statement {
@@ -187,7 +188,7 @@ func (r *evidenceReader) target(ctx context.Context, evidence *statements.Eviden
 			evidence.Price = s.Body.Price
 		}
 		t = &target{contract: contract, period: s.Body.Period}
-		through = s.Body.Booking
+		through, observed = s.Body.Booking, s.Body.Observation
 		evidence.Closings = append(evidence.Closings, statements.Closing{
 			Revision: s.Body.Row.Revision, Number: s.Number, Hash: s.Hash, ClosedAt: s.ClosedAt, SealedThrough: s.Body.SealedThrough,
 			Booking: int64(s.Body.Booking), InventoryVersion: s.Body.InventoryVersion, RatingVersion: s.Body.RatingVersion,
@@ -197,5 +198,5 @@ func (r *evidenceReader) target(ctx context.Context, evidence *statements.Eviden
 	if err == nil && t == nil {
 		err = fmt.Errorf("statement %s: %w", first.Statement, ErrChain)
 	}
-	return t, &through, err
+	return t, &through, observed, err
 }

@@ -3,50 +3,54 @@ package ledger
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
+	"hostmeter/internal/inventory"
 	"hostmeter/internal/store"
 )
 
-// exporterSpan is what many services of a report ask for.
-type exporterSpan struct {
-	exporter string
-	from, to int64
-}
-
+// exporterEvidence is what many services of a report ask for.
 type exporterEvidence struct {
 	exporter statements.Exporter
 	share    float64 // of what should have been observed that was
 	gaps     []statements.Gap
 }
 
-// cover fills in how well the accounting exporters of what the service owned were observed.
-func (r *evidenceReader) cover(ctx context.Context, t *target, e *statements.Evidence) error {
+// cover fills in how well the accounting exporters of what the service owned were observed while they accounted for it,
+// as far as was known at an observation.
+func (r *evidenceReader) cover(ctx context.Context, t *target, through *Observation, e *statements.Evidence) error {
 	from, to := t.period.From, earlier(t.period.To, r.now)
 	if !from.Before(to) {
 		return nil
 	}
-	var names []string
+	var expected []inventory.Accounting
 	for _, o := range r.owners.Ownerships() {
 		if o.Service == t.contract.Service && string(o.Key.Kind()) == t.contract.Bills.Value && o.From.Before(t.period.To) && (o.Until.IsZero() || o.Until.After(t.period.From)) {
-			names = append(names, r.owners.ExportersOf(o.Key)...)
+			expected = append(expected, r.owners.ExportersOf(o.Key, from, to)...)
 		}
 	}
-	slices.Sort(names)
-	for _, name := range slices.Compact(names) {
-		key := exporterSpan{name, from.UnixNano(), to.UnixNano()}
+	err := eachExporter(joined(expected), func(spans []inventory.Accounting) error {
+		key := keyOfSpans(append(spans, inventory.Accounting{From: from, Until: to}))
+		if through != nil {
+			key += fmt.Sprint(*through)
+		}
 		found, ok := r.exporters[key]
 		if !ok {
 			var err error
-			if found, err = readExporter(ctx, r.tx, name, from, to); err != nil {
+			if found, err = readExporter(ctx, r.tx, spans, from, to, through); err != nil {
 				return err
 			}
 			r.exporters[key] = found
 		}
 		e.Exporters = append(e.Exporters, found.exporter)
 		e.Slots.Gaps = append(e.Slots.Gaps, found.gaps...)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if len(e.Exporters) > 0 {
 		e.Slots.Expected, e.Slots.Missing = slotsOf(from, to, e.Slots.Gaps)
@@ -55,8 +59,11 @@ func (r *evidenceReader) cover(ctx context.Context, t *target, e *statements.Evi
 	return nil
 }
 
-func readExporter(ctx context.Context, tx *store.Tx, name string, from, to time.Time) (exporterEvidence, error) {
-	c, err := coverage(ctx, tx, []string{name}, from, to)
+// readExporter reads what an exporter told in [from, to), and how well it was observed in the spans in it in which it
+// was expected.
+func readExporter(ctx context.Context, tx *store.Tx, spans []inventory.Accounting, from, to time.Time, through *Observation) (exporterEvidence, error) {
+	name := spans[0].Exporter
+	c, err := coverage(ctx, tx, spans, through)
 	if err != nil {
 		return exporterEvidence{}, err
 	}

@@ -164,7 +164,7 @@ func truncate(t failer, db *store.DB) {
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
 		for _, table := range []string{
 			"ledger_state", "ledger_part", "watermark", "usage_hour", "guest_hour", "guest", "late_entry", "late_guest",
-			"sealed_hour", "usage_day", "exporter_hour", "gap", "refused_batch", "pruned_octets",
+			"sealed_hour", "usage_day", "exporter_hour", "late_observation", "gap", "refused_batch", "pruned_octets",
 		} {
 			if _, err := tx.Exec(context.Background(), "DELETE FROM "+table); err != nil {
 				return err

@@ -59,8 +59,9 @@ type gathering struct {
 	owners  *inventory.Snapshot
 	targets []*target
 	now     time.Time // coverage is not expected of the future
-	// through leaves out late entries with a greater number; nil takes them all.
-	through *Booking
+	// through leaves out late entries with a greater number, and observed such observations; nil takes them all.
+	through  *Booking
+	observed *Observation
 	// month, where it is set, is the span whose unowned traffic is asked for.
 	month rating.Period
 	// reconcile, where it is set, asks for the comparison with witnesses, and listed for its days.
@@ -152,7 +153,7 @@ func ownedBy(owners *inventory.Snapshot) map[string][]inventory.Ownership {
 }
 
 // compareAccounts judges each account's days by their witnesses, and disputes what is outside.
-func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known coverages, witnessed map[*target]*witnesses, accounts []*account) error {
+func compareAccounts(ctx context.Context, tx *store.Tx, g gathering, known *coverages, witnessed map[*target]*witnesses, accounts []*account) error {
 	if g.reconcile == nil {
 		return nil
 	}
@@ -225,33 +226,33 @@ func sortedUnowned(unowned map[[2]string]*statements.Unowned) []statements.Unown
 type covering struct {
 	gathering
 	owned map[string][]inventory.Ownership // by service
-	known coverages
+	known *coverages
 }
 
 func newCovering(g gathering, owned map[string][]inventory.Ownership) *covering {
-	return &covering{gathering: g, owned: owned, known: coverages{}}
+	return &covering{gathering: g, owned: owned, known: newCoverages(g.observed)}
 }
 
 func (c *covering) cover(ctx context.Context, tx *store.Tx, a *account) error {
-	var exporters []string
+	var expected []inventory.Accounting
+	until := earlier(a.period.To, c.now)
 	for _, o := range c.owned[a.contract.Service] {
 		if string(o.Key.Kind()) != a.contract.Bills.Value || !o.From.Before(a.period.To) || !o.Until.IsZero() && !o.Until.After(a.period.From) {
 			continue
 		}
-		accountable := c.owners.ExportersOf(o.Key)
-		exporters = append(exporters, accountable...)
-		if err := a.missSlots(ctx, tx, c.known, accountable, o, c.now); err != nil {
+		expected = append(expected, c.owners.ExportersOf(o.Key, a.period.From, until)...)
+		if err := a.missSlots(ctx, tx, c.known, c.owners, o, c.now); err != nil {
 			return err
 		}
 	}
-	covered, err := c.known.of(ctx, tx, exporters, a.period.From, earlier(a.period.To, c.now))
+	covered, err := c.known.of(ctx, tx, expected)
 	a.coverage, a.missing = covered.Share, missingNames(covered)
 	return err
 }
 
-// missSlots marks the slots in which an exporter that accounts for a key was not observed while the
+// missSlots marks the slots in which an exporter that accounted for a key then was not observed while the
 // service owned it.
-func (a *account) missSlots(ctx context.Context, tx *store.Tx, known coverages, exporters []string, o inventory.Ownership, now time.Time) error {
+func (a *account) missSlots(ctx context.Context, tx *store.Tx, known *coverages, owners *inventory.Snapshot, o inventory.Ownership, now time.Time) error {
 	if !a.contract.Direction.Value.IsPercentile() {
 		return nil
 	}
@@ -259,7 +260,7 @@ func (a *account) missSlots(ctx context.Context, tx *store.Tx, known coverages, 
 	if !o.Until.IsZero() {
 		to = earlier(to, inventory.SlotAfter(o.Until))
 	}
-	c, err := known.of(ctx, tx, exporters, from, to)
+	c, err := known.of(ctx, tx, owners.ExportersOf(o.Key, from, to))
 	for _, m := range c.Missing {
 		a.sums.Miss(m.From, m.To)
 	}
@@ -267,23 +268,40 @@ func (a *account) missSlots(ctx context.Context, tx *store.Tx, known coverages, 
 }
 
 // coverages remembers what many services ask.
-type coverages map[string]Coverage
+type coverages struct {
+	through *Observation // what was told late is taken up to it
+	known   map[string]Coverage
+}
 
-func (known coverages) of(ctx context.Context, tx *store.Tx, exporters []string, from, to time.Time) (Coverage, error) {
-	exporters = slices.Compact(slices.Sorted(slices.Values(exporters)))
-	if len(exporters) == 0 || !from.Before(to) {
+func newCoverages(through *Observation) *coverages {
+	return &coverages{through: through, known: map[string]Coverage{}}
+}
+
+// of returns the coverage of exporters in the spans in which they were expected; of none it is not known.
+func (c *coverages) of(ctx context.Context, tx *store.Tx, expected []inventory.Accounting) (Coverage, error) {
+	if len(expected) == 0 {
 		return Coverage{Share: unknownCoverage}, nil
 	}
-	key := fmt.Sprint(exporters, from.UnixNano(), to.UnixNano())
-	if c, ok := known[key]; ok {
-		return c, nil
+	expected = joined(expected)
+	key := keyOfSpans(expected)
+	if covered, ok := c.known[key]; ok {
+		return covered, nil
 	}
-	c, err := coverage(ctx, tx, exporters, from, to)
+	covered, err := coverage(ctx, tx, expected, c.through)
 	if err != nil {
-		return c, fmt.Errorf("coverage of %s: %w", strings.Join(exporters, ", "), err)
+		return covered, fmt.Errorf("coverage: %w", err)
 	}
-	known[key] = c
-	return c, nil
+	c.known[key] = covered
+	return covered, nil
+}
+
+// keyOfSpans is a text that is the same for the same spans alone.
+func keyOfSpans(spans []inventory.Accounting) string {
+	var key []byte
+	for _, span := range spans {
+		key = fmt.Appendln(key, span.Exporter, span.From.UnixNano(), span.Until.UnixNano())
+	}
+	return string(key)
 }
 
 func missingNames(c Coverage) []string {

@@ -309,8 +309,8 @@ func emptyWorld(t failer, db *store.DB) {
 	truncate(t, db)
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
 		for _, text := range []string{"DELETE FROM statement", "DELETE FROM statement_waiting", "DELETE FROM usage_record", "DELETE FROM ownership", "DELETE FROM contract_change", "DELETE FROM decision", "DELETE FROM address_notice", "DELETE FROM pool_member", "DELETE FROM pool", "DELETE FROM service", "DELETE FROM statement_approval", "DELETE FROM customer_key", "DELETE FROM customer_name", "DELETE FROM customer",
-			"DELETE FROM plan", "DELETE FROM price", "DELETE FROM prefix", "DELETE FROM provider", "UPDATE inventory_state SET version = 0",
-			"UPDATE statement_head SET number = 0, hash = '', booking = 0, inventory_version = 0, pruned_number = 0, pruned_hash = ''",
+			"DELETE FROM plan", "DELETE FROM price", "DELETE FROM prefix", "DELETE FROM prefix_exporter", "DELETE FROM provider", "UPDATE inventory_state SET version = 0",
+			"UPDATE statement_head SET number = 0, hash = '', booking = 0, observation = 0, inventory_version = 0, pruned_number = 0, pruned_hash = ''",
 			"UPDATE usage_record_head SET last_seq = 0, through = 0, booking = 0, inventory_version = 0"} {
 			if _, err := tx.Exec(context.Background(), text); err != nil {
 				return err

@@ -146,7 +146,7 @@ func (r *rolling) add(ctx context.Context, tx *store.Tx) error {
 	if err := a.run(ctx, tx); err != nil {
 		return err
 	}
-	known := coverages{}
+	known := newCoverages(nil)
 	for _, o := range r.owners.Ownerships() {
 		for _, t := range r.targets[o.Service] {
 			if string(o.Key.Kind()) != t.contract.Bills.Value || !o.From.Before(r.month.To) || !o.Until.IsZero() && !o.Until.After(r.month.From) {
@@ -154,7 +154,7 @@ func (r *rolling) add(ctx context.Context, tx *store.Tx) error {
 			}
 			for _, id := range r.above[o.Service] {
 				whole := &account{target: t, sums: r.sums[id]}
-				if err := whole.missSlots(ctx, tx, known, r.owners.ExportersOf(o.Key), o, r.now); err != nil {
+				if err := whole.missSlots(ctx, tx, known, r.owners, o, r.now); err != nil {
 					return err
 				}
 			}

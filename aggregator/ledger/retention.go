@@ -221,7 +221,7 @@ func raiseState(ctx context.Context, tx *store.Tx, name string, value int64) err
 }
 
 // tablesOfHours have rows of hours, which go together.
-var tablesOfHours = []string{"usage_hour", "guest_hour", "late_entry", "late_guest", "sealed_hour", "exporter_hour"}
+var tablesOfHours = []string{"usage_hour", "guest_hour", "late_entry", "late_guest", "sealed_hour", "exporter_hour", "late_observation"}
 
 // hours takes all rows of day after day.
 func (p *pruning) hours(ctx context.Context) error {

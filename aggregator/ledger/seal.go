@@ -297,13 +297,15 @@ func (l *Ledger) SealedThrough(ctx context.Context) (through time.Time, last Boo
 
 func sealedThrough(ctx context.Context, tx *store.Tx) (through time.Time, last Booking, err error) {
 	s, err := readState(ctx, tx)
-	if err != nil {
-		return through, 0, err
+	return s.sealedTime(), Booking(s.booking), err
+}
+
+// sealedTime is the beginning of the first hour that is not sealed; zero where none is.
+func (s state) sealedTime() time.Time {
+	if s.sealedThrough == math.MinInt64 {
+		return time.Time{}
 	}
-	if s.sealedThrough != math.MinInt64 {
-		through = hourTime(s.sealedThrough)
-	}
-	return through, Booking(s.booking), nil
+	return hourTime(s.sealedThrough)
 }
 
 // Completeness is what was last booked of an exporter.

@@ -21,6 +21,7 @@ import (
 type told struct {
 	target
 	first    StatementBody
+	last     StatementBody
 	sum      statements.Row // the sums of all revisions, in the fields that adjustments differ in
 	revision int
 }
@@ -75,6 +76,9 @@ func (c *closing) revise(list []*told, accounts []*account, failed func(group []
 		of[account] = list[i]
 	}
 	for _, group := range together(accounts) {
+		if keepsItsCount(group, of) {
+			continue
+		}
 		first := of[group[0]]
 		prices := c.owners.Prices()
 		if first.first.Price != nil {
@@ -88,6 +92,40 @@ func (c *closing) revise(list []*told, accounts []*account, failed func(group []
 		c.bodies = append(c.bodies, bodies...)
 		c.closed.Adjustments += len(bodies)
 	}
+}
+
+// keepsItsCount says whether nothing else is known of what is charged together than which slots were missing, and that of
+// statements that alone know it: they keep it.
+func keepsItsCount(group []*account, of map[*account]*told) bool {
+	otherwise := false
+	for _, a := range group {
+		t := of[a]
+		used, err1 := sameUsage(t.last, t.last.Usage, a.usage)
+		decided, err2 := equalJSON(decisions(t.contract), decisions(t.last.Contract))
+		if !t.last.saysMissing() || err1 != nil || err2 != nil || !used || !decided {
+			return false
+		}
+		otherwise = otherwise || countsOtherwise(a.usage, &t.last.Usage)
+		if a.pool != nil && t.last.PoolUsage != nil {
+			pool, err := a.pool.Usage()
+			otherwise = otherwise || err == nil && countsOtherwise(pool, t.last.PoolUsage)
+		}
+	}
+	return otherwise
+}
+
+// countsOtherwise says whether other slots are missing than was told.
+func countsOtherwise(computed rating.Usage, told *rating.Usage) bool {
+	return computed.Percentile != nil && told.Percentile != nil && computed.Percentile.Missing != told.Percentile.Missing
+}
+
+// decisions are those that a contract is charged by, and its pool.
+func decisions(c rating.Contract) [][]rating.Decision {
+	list := [][]rating.Decision{slices.Concat([]rating.Decision{}, c.Decisions)}
+	if c.Pool != nil {
+		list = append(list, slices.Concat([]rating.Decision{}, c.Pool.Decisions))
+	}
+	return list
 }
 
 // adjustTogether returns the revisions of what is charged together: all of them, or none where one has to wait.
@@ -231,9 +269,15 @@ type changedSpan struct {
 // last looked at, and those of the periods that wait since.
 func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan, error) {
 	var spans []changedSpan
-	err := eachLateHour(ctx, tx, c.head.booking, c.booking, func(hour time.Time) {
+	late := func(hour time.Time) {
 		spans = append(spans, changedSpan{Period: rating.Period{From: hour, To: hour.Add(time.Hour)}})
-	})
+	}
+	err := eachLateHour(ctx, tx, c.head.booking, c.booking, late)
+	if err != nil {
+		return nil, err
+	}
+	err = eachHourOfNumbers(ctx, tx, `SELECT DISTINCT hour FROM late_observation WHERE observation > ? AND observation <= ? ORDER BY hour`,
+		int64(c.head.observation), int64(c.observation), late)
 	if err != nil {
 		return nil, err
 	}
@@ -267,15 +311,20 @@ func (c *closing) waitingSpans(ctx context.Context, tx *store.Tx) (spans []chang
 
 // eachLateHour calls f with the hours of the late entries with numbers in (after, through].
 func eachLateHour(ctx context.Context, tx *store.Tx, after, through Booking, f func(hour time.Time)) error {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT hour FROM late_entry WHERE booking > ? AND booking <= ? ORDER BY hour`, int64(after), int64(through))
+	return eachHourOfNumbers(ctx, tx, `SELECT DISTINCT hour FROM late_entry WHERE booking > ? AND booking <= ? ORDER BY hour`, int64(after), int64(through), f)
+}
+
+// eachHourOfNumbers calls f with the hours of what came late with numbers in (after, through].
+func eachHourOfNumbers(ctx context.Context, tx *store.Tx, query string, after, through int64, f func(hour time.Time)) error {
+	rows, err := tx.Query(ctx, query, after, through)
 	if err != nil {
-		return fmt.Errorf("read late entries: %w", err)
+		return fmt.Errorf("read what came late: %w", err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var hour int64
 		if err := rows.Scan(&hour); err != nil {
-			return fmt.Errorf("read late entries: %w", err)
+			return fmt.Errorf("read what came late: %w", err)
 		}
 		f(hourTime(hour))
 	}
@@ -312,7 +361,7 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 			by[key] = t
 			list = append(list, t)
 		}
-		t.sum, t.revision = plus(t.sum, s.Body.Row), s.Body.Row.Revision
+		t.sum, t.revision, t.last = plus(t.sum, s.Body.Row), s.Body.Row.Revision, s.Body
 		return nil
 	})
 	return slices.DeleteFunc(list, func(t *told) bool { return !touched[t.group()] }), err

@@ -51,7 +51,7 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)
 	}
-	if len(c.bodies) > 0 || c.booking > c.head.booking || owners.Version > c.head.version || !slices.Equal(c.waited, c.waits) {
+	if len(c.bodies) > 0 || c.read().beyond(c.head.extent) || !slices.Equal(c.waited, c.waits) {
 		if len(c.bodies) > 0 {
 			failpoint.Hit(failpoint.LedgerClosing)
 		}
@@ -76,6 +76,9 @@ type closing struct {
 	head    statementHead
 	sealed  time.Time
 	booking Booking
+	// observation is the last late observation.
+	observation Observation
+
 	bodies  []StatementBody
 	closed  Closed
 	credits []Credit
@@ -98,7 +101,7 @@ func (c *closing) write(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.booking, c.owners.Version, c.bodies, approvalRequired(c.owners)); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.read(), c.bodies, approvalRequired(c.owners)); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)
@@ -108,7 +111,7 @@ func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {
 	if c.head, err = readHead(ctx, tx); err != nil {
 		return err
 	}
-	if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil || c.sealed.IsZero() {
+	if err := c.readBooks(ctx, tx); err != nil || c.sealed.IsZero() {
 		return err
 	}
 	due, err := c.due(ctx, tx)
@@ -120,6 +123,19 @@ func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {
 	}
 	return c.adjust(ctx, tx)
 }
+
+// readBooks finds out how far the books go.
+func (c *closing) readBooks(ctx context.Context, tx *store.Tx) error {
+	s, err := readState(ctx, tx)
+	if err != nil {
+		return err
+	}
+	c.sealed, c.booking, c.observation = s.sealedTime(), Booking(s.booking), Observation(s.observation)
+	return nil
+}
+
+// read is what the closing has read.
+func (c *closing) read() extent { return extent{c.booking, c.observation, c.owners.Version} }
 
 // due returns the periods to close, by end and service.
 func (c *closing) due(ctx context.Context, tx *store.Tx) ([]*target, error) {
@@ -181,11 +197,11 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 }
 
 func (c *closing) body(line ratedLine, prices []rating.Price) StatementBody {
-	a := line.account
+	a, observation := line.account, c.observation
 	body := StatementBody{
 		FormatVersion: statements.FormatVersion, RatingVersion: rating.Version,
 		Row: line.row, Contract: a.contract, Period: a.period, Usage: line.usage, PoolUsage: line.poolUsage,
-		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed,
+		Booking: c.booking, InventoryVersion: c.owners.Version, SealedThrough: c.sealed, Observation: &observation,
 	}
 	if price, ok := rating.PriceFor(a.contract, a.period, prices); ok {
 		body.Price = &price

@@ -61,7 +61,7 @@ func (l *Ledger) Credits(ctx context.Context, inv *inventory.Inventory, now time
 	}
 	c := closing{owners: owners, now: now, reconcile: l.cfg.Reconcile, credits: []Credit{}}
 	err = l.db.View(ctx, func(tx *store.Tx) (err error) {
-		if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil {
+		if err := c.readBooks(ctx, tx); err != nil {
 			return err
 		}
 		spans, err := c.waitingSpans(ctx, tx)

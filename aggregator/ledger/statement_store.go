@@ -51,8 +51,20 @@ type StatementBody struct {
 	Booking          Booking   `json:"booking"`
 	InventoryVersion int64     `json:"inventory_version"`
 	SealedThrough    time.Time `json:"sealed_through"`
+	// Observation is the last late observation that was read. It is nil in statements from before these were numbered and
+	// the accounting of prefixes was kept: which slots were missing for them is known from themselves alone.
+	Observation *Observation `json:"observation,omitempty"`
 	// Uncredited is what would have been credited, had it not come after the window for claims.
 	Uncredited decimal.Decimal `json:"uncredited,omitzero"`
+}
+
+// saysMissing says whether a statement alone tells which slots were missing for it: nobody can count them again.
+func (b StatementBody) saysMissing() bool { return b.Observation == nil }
+
+// sameBooks says whether two statements were computed from the same of everything.
+func (b StatementBody) sameBooks(other StatementBody) bool {
+	return b.Booking == other.Booking && b.InventoryVersion == other.InventoryVersion && (b.Observation == nil) == (other.Observation == nil) &&
+		(b.Observation == nil || *b.Observation == *other.Observation)
 }
 
 // chainHash is the hash of a statement: SHA-256 over the hash before it, a line feed and the body.
@@ -172,17 +184,28 @@ func (l *Ledger) VerifyStatements(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// statementHead is the one row that all closing goes through.
+// extent is how far the ledger and the inventory have been read.
+type extent struct {
+	booking     Booking
+	observation Observation
+	version     int64 // of the inventory
+}
+
+// beyond says whether something has been read that another reading had not.
+func (e extent) beyond(other extent) bool {
+	return e.booking > other.booking || e.observation > other.observation || e.version > other.version
+}
+
+// statementHead is the one row that all closing goes through, with what was looked at for adjustments.
 type statementHead struct {
-	number  int64
-	hash    string
-	booking Booking
-	version int64
+	number int64
+	hash   string
+	extent
 }
 
 func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
-	err = tx.QueryRow(ctx, `SELECT number, hash, booking, inventory_version FROM statement_head WHERE id = 1`).
-		Scan(&h.number, &h.hash, &h.booking, &h.version)
+	err = tx.QueryRow(ctx, `SELECT number, hash, booking, observation, inventory_version FROM statement_head WHERE id = 1`).
+		Scan(&h.number, &h.hash, &h.booking, &h.observation, &h.version)
 	if err != nil {
 		err = fmt.Errorf("read the head of the statements: %w", err)
 	}
@@ -192,7 +215,7 @@ func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
 // appendStatements chains bodies behind the last statement and moves the head. h is the head as it was
 // when the bodies were computed: somebody else's closing in between makes it a conflict. With approval, amounts wait for a person before
 // they are handed over.
-func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, booking Booking, version int64, bodies []StatementBody, approval bool) error {
+func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read extent, bodies []StatementBody, approval bool) error {
 	number, hash := h.number, h.hash
 	insert, err := tx.Prepare(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
 		body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -217,9 +240,10 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, bookin
 		}
 		hash = next
 	}
-	n, err := tx.Exec(ctx, `UPDATE statement_head SET number = ?, hash = ?, booking = ?, inventory_version = ? 
-		WHERE id = 1 AND number = ? AND hash = ? AND booking = ? AND inventory_version = ?`,
-		number, hash, int64(max(booking, h.booking)), max(version, h.version), h.number, h.hash, int64(h.booking), h.version)
+	n, err := tx.Exec(ctx, `UPDATE statement_head SET number = ?, hash = ?, booking = ?, observation = ?, inventory_version = ?
+		WHERE id = 1 AND number = ? AND hash = ? AND booking = ? AND observation = ? AND inventory_version = ?`,
+		number, hash, int64(max(read.booking, h.booking)), int64(max(read.observation, h.observation)), max(read.version, h.version),
+		h.number, h.hash, int64(h.booking), int64(h.observation), h.version)
 	if err == nil && n != 1 {
 		err = errClosedMeanwhile
 	}

@@ -252,7 +252,7 @@ func (e *emission) emitDay(ctx context.Context, tx *store.Tx, day time.Time) (in
 		}
 	}
 	slices.SortFunc(keys, compareKeys)
-	w := recordWriter{known: coverages{}, owners: e.owners, day: day}
+	w := recordWriter{known: newCoverages(nil), owners: e.owners, day: day}
 	for _, key := range keys {
 		if err := w.add(ctx, tx, key, wanted[key], told[key]); err != nil {
 			return 0, err
@@ -358,7 +358,7 @@ func (e *emission) told(ctx context.Context, tx *store.Tx, day time.Time) (map[r
 
 // recordWriter gathers the records of one day and writes them under one lock.
 type recordWriter struct {
-	known   coverages
+	known   *coverages
 	owners  *inventory.Snapshot
 	day     time.Time
 	records []UsageRecord
@@ -384,7 +384,7 @@ func (w *recordWriter) add(ctx context.Context, tx *store.Tx, key recordKey, wan
 	if record.Octets == 0 && record.Packets == 0 && record.varianceKiB2 == 0 {
 		return nil
 	}
-	covered, err := w.known.of(ctx, tx, w.owners.ExportersOf(record.Meter), record.From, record.To)
+	covered, err := w.known.of(ctx, tx, w.owners.ExportersOf(record.Meter, record.From, record.To))
 	if err != nil {
 		return err
 	}

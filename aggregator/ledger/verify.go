@@ -13,7 +13,7 @@ import (
 
 // Finding is one way in which the books do not add up.
 type Finding struct {
-	// Law is what was checked: "slots", "days", "bookings", "chain", "statements", "pools", "exporters", "accounts"; of
+	// Law is what was checked: "slots", "days", "bookings", "observations", "chain", "statements", "pools", "exporters", "accounts"; of
 	// VerifyOwned "services", "feed", "periods".
 	Law string
 	// Text names the row and both figures.
@@ -25,9 +25,11 @@ type Finding struct {
 //   - slots: a row's slots add up to its octets.
 //   - days: a derived day is the sum of its hours.
 //   - bookings: late entries are numbered without a hole, and lie in sealed hours.
+//   - observations: minutes of exporters that were told of late are numbered without a hole, and in their accounts.
 //   - chain: statements are numbered without a hole, each has the hash of what it says and of the one before it, and the
 //     columns beside it say the same.
-//   - statements: each is what its bookings, owners, contract and price make, octet by octet.
+//   - statements: each is what its bookings, observations, owners, contract and price make, octet by octet, also what its
+//     pool used and the slots that were missing.
 //   - pools: the shares of a pool's members are those that their statements' usage, contracts and price make.
 //   - exporters: what an exporter's account counted is booked once, at both ends, in transit or left out; nothing
 //     held, dropped or lost is less than nothing in all.
@@ -44,7 +46,7 @@ func (l *Ledger) VerifySince(ctx context.Context, settled bool, since time.Time)
 	first, _ := dayBounds(since, time.Time{})
 	err = l.db.View(ctx, func(tx *store.Tx) error {
 		v := &verifier{firstDay: first}
-		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.chain, v.statements, v.pools, v.exporters}
+		laws := []func(context.Context, *store.Tx) error{v.slots, v.days, v.bookings, v.observations, v.chain, v.statements, v.pools, v.exporters}
 		if settled {
 			laws = append(laws, v.accounts)
 		}

@@ -172,7 +172,7 @@ func (v *ownedVerifier) periods(ctx context.Context, tx *store.Tx) (err error) {
 	if c.head, err = readHead(ctx, tx); err != nil {
 		return err
 	}
-	if c.sealed, c.booking, err = sealedThrough(ctx, tx); err != nil {
+	if err := c.readBooks(ctx, tx); err != nil {
 		return err
 	}
 	pending, err := c.changedSpans(ctx, tx)

@@ -11,7 +11,7 @@ import (
 
 // pools computes the share of every pool's member again, from the usage, the contracts and the price that the
 // statements of all its members name, and holds each statement to it octet by octet. The usage that
-// statements name is held to the pool's.
+// statements name is held to the pool's, which the law of statements computes again.
 func (v *verifier) pools(ctx context.Context, tx *store.Tx) error {
 	var closing []Statement // of one pool's period, written together
 	known := map[poolPeriod]poolStatements{}
@@ -67,7 +67,7 @@ func writtenTogether(closing []Statement, s Statement) bool {
 		}
 	}
 	first := closing[0]
-	return poolPeriodOfStatement(first) == poolPeriodOfStatement(s) && first.Body.Booking == s.Body.Booking && first.Body.InventoryVersion == s.Body.InventoryVersion
+	return poolPeriodOfStatement(first) == poolPeriodOfStatement(s) && first.Body.sameBooks(s.Body)
 }
 
 // shares compares the statements of one closing with what they and the others' last ones make.

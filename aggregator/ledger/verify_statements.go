@@ -69,14 +69,17 @@ func (v *verifier) chain(ctx context.Context, tx *store.Tx) error {
 	return err
 }
 
-// statements computes every statement again from what it names, its bookings, owners, contract and price, and holds
-// the result to it octet by octet. What was known of the exporters' coverage then is taken from it: that is told by
-// the hour of receipt, and may have become more.
+// statements computes every statement again from what it names, its bookings, observations, owners, contract and price, and
+// holds the result to it octet by octet: what the service used, what its pool used, and the slots that were missing. The
+// share of coverage is taken from it: what an exporter lost is told by the hour of receipt, and may have become more.
 func (v *verifier) statements(ctx context.Context, tx *store.Tx) error {
-	told := map[string]statements.Row{}
+	r := &recomputing{verifier: v, told: map[string]statements.Row{}, members: map[poolPeriod]map[string]Statement{}}
 	var group []Statement // of one closing: they name the same
 	flush := func() error {
-		err := v.recompute(ctx, tx, group, told)
+		if len(group) == 0 {
+			return nil
+		}
+		err := r.recompute(ctx, tx, group)
 		group = nil
 		return err
 	}
@@ -97,17 +100,22 @@ func (v *verifier) statements(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	for _, s := range all {
-		if len(group) > 0 && (group[0].Body.Booking != s.Body.Booking || group[0].Body.InventoryVersion != s.Body.InventoryVersion || hasPeriod(group, s)) {
+		if len(group) > 0 && (!group[0].Body.sameBooks(s.Body) || hasPeriod(group, s)) {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
 		group = append(group, s)
 	}
-	if len(group) == 0 {
-		return nil
-	}
 	return flush()
+}
+
+// recomputing goes through the statements in their order.
+type recomputing struct {
+	*verifier
+	told map[string]statements.Row // the sum of the revisions so far, by statement
+	// members are the last statements of those who were in a pool's period together, by service.
+	members map[poolPeriod]map[string]Statement
 }
 
 // hasPeriod says whether a group has the period of a statement already: targets do not overlap.
@@ -120,55 +128,150 @@ func hasPeriod(group []Statement, s Statement) bool {
 	return false
 }
 
-func (v *verifier) recompute(ctx context.Context, tx *store.Tx, group []Statement, told map[string]statements.Row) error {
-	owners, err := inventory.OwnersAt(ctx, tx, group[0].Body.InventoryVersion)
+func (r *recomputing) recompute(ctx context.Context, tx *store.Tx, group []Statement) error {
+	first := group[0]
+	owners, err := inventory.OwnersAt(ctx, tx, first.Body.InventoryVersion)
 	if err != nil {
 		return err
 	}
-	targets := make([]*target, len(group))
-	for i, s := range group {
-		contract, err := thaw(s.Body.Contract)
-		if err != nil {
-			return fmt.Errorf("statement number %d: %w", s.Number, err)
-		}
-		targets[i] = &target{contract: contract, period: s.Body.Period}
-	}
-	booking := group[0].Body.Booking
-	found, err := gather(ctx, tx, gathering{owners: owners, targets: targets, now: group[0].ClosedAt, through: &booking})
+	targets, err := r.targets(group)
 	if err != nil {
 		return err
 	}
+	var over time.Time // every period was, when it was closed
+	for _, t := range targets {
+		over = later(over, t.period.To)
+	}
+	found, err := gather(ctx, tx, gathering{owners: owners, targets: targets, now: over, through: &first.Body.Booking, observed: first.Body.Observation})
+	if err != nil {
+		return err
+	}
+	pools := map[poolPeriod]bool{} // that were looked at
 	for i, s := range group {
 		name := s.Body.Row.Statement
-		if err := v.compare(s, found.accounts[i], told[name]); err != nil {
-			v.find("statements", "statement number %d (%s) cannot be computed again: %v", s.Number, name, err)
+		if err := r.compare(s, found.accounts[i], r.told[name]); err != nil {
+			r.find("statements", "statement number %d (%s) cannot be computed again: %v", s.Number, name, err)
 		}
-		told[name] = plus(told[name], s.Body.Row)
+		r.told[name] = plus(r.told[name], s.Body.Row)
+		if pool := found.accounts[i].pool; pool != nil && !pools[poolPeriodOfStatement(s)] {
+			pools[poolPeriodOfStatement(s)] = true
+			if err := r.comparePool(group, s, pool); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
+// targets returns those of a group's statements, in their order, and behind them the members of their pools that the
+// closing had nothing to say about.
+func (r *recomputing) targets(group []Statement) ([]*target, error) {
+	var targets []*target
+	add := func(s Statement, pool *rating.Contract) error {
+		contract, err := thaw(s.Body.Contract)
+		if err != nil {
+			return fmt.Errorf("statement number %d: %w", s.Number, err)
+		}
+		if pool != nil {
+			contract.Pool = pool // decisions about the pool are those of the closing
+		}
+		targets = append(targets, &target{contract: contract, period: s.Body.Period})
+		return nil
+	}
+	speaks := map[string]bool{} // services of which the group has a statement
+	pools := map[poolPeriod]*rating.Contract{}
+	for _, s := range group {
+		if err := add(s, nil); err != nil {
+			return nil, err
+		}
+		contract := targets[len(targets)-1].contract
+		if contract.Pool == nil {
+			continue
+		}
+		key := poolPeriodOfStatement(s)
+		if r.members[key] == nil {
+			r.members[key] = map[string]Statement{}
+		}
+		r.members[key][contract.Service] = s
+		pools[key], speaks[fmt.Sprint(key, contract.Service)] = contract.Pool, true
+	}
+	for key, pool := range pools {
+		for service, s := range r.members[key] {
+			if !speaks[fmt.Sprint(key, service)] {
+				if err := add(s, pool); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return targets, nil
+}
+
+// comparePool holds what the statements of a group say that a pool used to what all of its members make.
+func (r *recomputing) comparePool(group []Statement, first Statement, pool *rating.Account) error {
+	key := poolPeriodOfStatement(first)
+	usage, err := pool.Usage()
+	if err != nil {
+		return err
+	}
+	for _, s := range group {
+		if s.Body.Contract.Pool == nil || s.Body.PoolUsage == nil || poolPeriodOfStatement(s) != key { // the law of pools names one that says nothing
+			continue
+		}
+		same, err := sameUsage(s.Body, *s.Body.PoolUsage, usage)
+		if err != nil {
+			return fmt.Errorf("statement number %d: %w", s.Number, err)
+		}
+		if !same {
+			r.find("statements", "statement number %d (%s) says that pool %s used %s, and what it was computed from makes %s",
+				s.Number, s.Body.Row.Statement, key.pool, usedText(*s.Body.PoolUsage), usedText(usage))
+		}
+	}
+	return nil
+}
+
+// sameUsage says whether what a statement says was used is what was computed, but for what witnesses said of it, and the
+// band, of then.
+func sameUsage(body StatementBody, told, computed rating.Usage) (bool, error) {
+	return equalJSON(asTold(body, told, computed), told)
+}
+
+// asTold takes into what was computed what a statement alone knows.
+func asTold(body StatementBody, told, computed rating.Usage) rating.Usage {
+	computed.Disputed = told.Disputed
+	if body.saysMissing() && countsOtherwise(computed, &told) {
+		computed.Percentile = told.Percentile
+	}
+	return computed
+}
+
+func usedText(u rating.Usage) string {
+	text := fmt.Sprintf("%d octets in and %d out", u.InOctets, u.OutOctets)
+	if p := u.Percentile; p != nil {
+		text += fmt.Sprintf(", %d bit/s in %d slots of which %d are missing", p.BitsPerSecond, p.Slots, p.Missing)
+	}
+	return text
+}
+
 // compare holds a statement to its account; before is the sum of its earlier revisions.
-func (v *verifier) compare(s Statement, a *account, before statements.Row) error {
+func (r *recomputing) compare(s Statement, a *account, before statements.Row) error {
 	want := s.Body
 	var prices []rating.Price
 	if want.Price != nil {
 		prices = []rating.Price{*want.Price}
 	}
-	usage := a.usage
 	if a.err != nil {
 		return a.err
 	}
-	usage.Disputed = want.Usage.Disputed // by the witnesses, and the band, of then
-	if want.Usage.Percentile != nil && usage.Percentile != nil && usage.Percentile.Missing != want.Usage.Percentile.Missing {
-		usage.Percentile = want.Usage.Percentile // slots are missing by the coverage of then
+	usage := asTold(want, want.Usage, a.usage)
+	if a.coverage = want.Row.Coverage; want.saysMissing() {
+		a.missing = want.Row.Missing
 	}
-	a.coverage, a.missing = want.Row.Coverage, want.Row.Missing
 	if want.Contract.Pool != nil { // the law of pools holds its row to what all members used
 		same, err := equalJSON(usage, want.Usage)
 		if err == nil && !same {
-			v.find("statements", "statement number %d (%s) says that the service used %d octets in and %d out, and what it was computed from makes %d and %d",
-				s.Number, want.Row.Statement, want.Usage.InOctets, want.Usage.OutOctets, usage.InOctets, usage.OutOctets)
+			r.find("statements", "statement number %d (%s) says that the service used %s, and what it was computed from makes %s",
+				s.Number, want.Row.Statement, usedText(want.Usage), usedText(usage))
 		}
 		return err
 	}
@@ -189,7 +292,7 @@ func (v *verifier) compare(s Statement, a *account, before statements.Row) error
 	got.Row, got.Usage = row, usage
 	same, err := equalJSON(got, want)
 	if err == nil && !same {
-		v.find("statements", "statement number %d (%s) says %s, and what it was computed from makes %s", s.Number, want.Row.Statement, said(want.Row), said(row))
+		r.find("statements", "statement number %d (%s) says %s, and what it was computed from makes %s", s.Number, want.Row.Statement, said(want.Row), said(row))
 	}
 	return err
 }
@@ -211,5 +314,9 @@ func asUngiven(row, told statements.Row) statements.Row {
 }
 
 func said(row statements.Row) string {
-	return fmt.Sprintf("%d octets in, %d out, excess %s %s, %s %s", row.InOctets, row.OutOctets, row.Excess, row.Unit, row.AmountExVAT, row.Currency)
+	text := fmt.Sprintf("%d octets in, %d out, excess %s %s, %s %s", row.InOctets, row.OutOctets, row.Excess, row.Unit, row.AmountExVAT, row.Currency)
+	if row.Slots > 0 {
+		text += fmt.Sprintf(", %d bit/s in %d slots of which %d are missing", row.BitsPerSecond, row.Slots, row.SlotsMissing)
+	}
+	return text
 }

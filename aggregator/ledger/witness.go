@@ -126,7 +126,7 @@ type comparing struct {
 	cfg    ReconcileConfig
 	owners *inventory.Snapshot
 	sealed time.Time
-	known  coverages
+	known  *coverages
 	hosts  map[string]string // exporter of a guest's host, by UUID
 }
 
@@ -206,7 +206,7 @@ const unbounded = 1 << 62
 // observed says which part of a span was observed of what a service owned of one kind, in parts per million; 0 where
 // nothing tells. missing says why it cannot be compared.
 func (c *comparing) observed(ctx context.Context, tx *store.Tx, owned []inventory.Ownership, from, to time.Time) (ppm uint64, missing string, err error) {
-	var exporters []string
+	var expected []inventory.Accounting
 	there := false
 	for _, o := range owned {
 		begin, end := inventory.SlotAfter(o.From), inventory.SlotAfter(o.Until)
@@ -217,12 +217,12 @@ func (c *comparing) observed(ctx context.Context, tx *store.Tx, owned []inventor
 			return 0, fmt.Sprintf("%s changed hands on that day", o.Key), nil
 		}
 		there = true
-		exporters = append(exporters, c.sourcesOf(o.Key)...)
+		expected = append(expected, c.sourcesOf(o.Key, from, to)...)
 	}
 	if !there {
 		return 0, noneOwned, nil
 	}
-	coverage, err := c.known.of(ctx, tx, exporters, from, to)
+	coverage, err := c.known.of(ctx, tx, expected)
 	if err != nil || coverage.Share < 0 {
 		return 0, "", err
 	}
@@ -233,20 +233,20 @@ func (c *comparing) observed(ctx context.Context, tx *store.Tx, owned []inventor
 	return ppm, missing, nil
 }
 
-// sourcesOf returns the exporters that tell of a key: for a vNIC the host of its guest, as far as it is known.
-func (c *comparing) sourcesOf(key schemas.MeterID) []string {
+// sourcesOf returns the exporters that tell of a key in [from, to): for a vNIC the host of its guest, as far as it is known.
+func (c *comparing) sourcesOf(key schemas.MeterID, from, to time.Time) []inventory.Accounting {
 	if comparedKind(key) != schemas.KindVNIC {
-		return c.owners.ExportersOf(key)
+		return c.owners.ExportersOf(key, from, to)
 	}
 	_, rest, _ := strings.Cut(string(key), ":")
 	uuid, _, _ := strings.Cut(rest, "/")
 	if host := c.hosts[uuid]; host != "" {
-		return []string{host}
+		return []inventory.Accounting{{Exporter: host, From: from, Until: to}}
 	}
 	return nil
 }
 
-func newComparing(ctx context.Context, tx *store.Tx, cfg ReconcileConfig, owners *inventory.Snapshot, known coverages) (*comparing, error) {
+func newComparing(ctx context.Context, tx *store.Tx, cfg ReconcileConfig, owners *inventory.Snapshot, known *coverages) (*comparing, error) {
 	c := &comparing{cfg: cfg, owners: owners, known: known, hosts: map[string]string{}}
 	var err error
 	if c.sealed, _, err = sealedThrough(ctx, tx); err != nil {

@@ -156,7 +156,15 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 			return nil, err
 		}
 	}
-	return changeOf(s, rows, faults, tx.Now)
+	c, err := changeOf(s, rows, faults, tx.Now)
+	if err != nil || !slices.ContainsFunc(c.edits, func(e edit) bool { return e.kind == &kindPrefix }) {
+		return c, err
+	}
+	past, err := readPast(ctx, tx)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.account(past)
 }
 
 func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
@@ -221,6 +229,8 @@ type change struct {
 	edits     []edit
 	unchanged int
 	nameless  []string
+
+	accountings []accounted // of the prefixes that are edited
 }
 
 // edit is a row to write. old is nil for one that is added.
@@ -415,7 +425,7 @@ func (c *change) write(ctx context.Context, tx *store.Tx) error {
 			return fmt.Errorf("write %s %s: %w", e.kind.name, e.kind.keyOf(e.new), err)
 		}
 	}
-	return nil
+	return c.writeAccounting(ctx, tx)
 }
 
 // note writes who has changed the inventory, and each order, into the audit log.

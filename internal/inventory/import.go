@@ -74,7 +74,11 @@ func Preview(files []File, now time.Time) (*Snapshot, error) {
 	s := newState()
 	for _, file := range files {
 		rows, faults := readFile(file)
-		if _, err := changeOf(s, rows, faults, now); err != nil {
+		c, err := changeOf(s, rows, faults, now)
+		if err == nil {
+			err = c.account(nothingPast)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -93,7 +93,7 @@ func TestContractOfTheExample(t *testing.T) {
 		contract.Opened.String() != "2026-01-31" || contract.Bills.Value != "address" {
 		t.Fatalf("got %+v", contract)
 	}
-	if exporters := snapshot(t, inv).ExportersOf("address:192.0.2.9"); len(exporters) != 1 || exporters[0] != "192.0.2.250" {
+	if exporters := snapshot(t, inv).ExportersOf("address:192.0.2.9", now, now.Add(time.Hour)); len(exporters) != 1 || exporters[0].Exporter != "192.0.2.250" {
 		t.Fatalf("exporters of the address: %v", exporters)
 	}
 }

@@ -139,7 +139,8 @@ type ContractChange struct {
 }
 
 // Prefix is address space of the provider and the exporters that account for it: where one of them
-// was not observed, the usage of the prefix's meters is missing, not zero.
+// was not observed, the usage of the prefix's meters is missing, not zero. Which they were at other times is kept
+// too: Snapshot.ExportersOf.
 type Prefix struct {
 	Prefix    netip.Prefix `json:"prefix"`
 	Exporters []string     `json:"exporters"`

@@ -40,6 +40,7 @@ type Snapshot struct {
 	ordered   []Service               // by id
 	prices    []rating.Price
 	prefixes  []Prefix
+	accounted []accounted // the longest prefix first
 	ownership []Ownership
 	changes   []ContractChange
 	decisions []Decision // by id
@@ -95,6 +96,7 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		members:   s.membersByService(),
 		prices:    s.prices.sorted(),
 		prefixes:  s.prefixes.sorted(),
+		accounted: byLength(s.accounting),
 		ownership: s.ownership.sorted(),
 		changes:   s.changes.sorted(),
 		decisions: s.decisions.sorted(),
@@ -295,7 +297,7 @@ func (s *Snapshot) Services() []Service { return s.ordered }
 // Prices returns all price versions. The slice is the snapshot's own: it is only read.
 func (s *Snapshot) Prices() []rating.Price { return s.prices }
 
-// Prefixes returns all prefixes with their accounting exporters. It is only read.
+// Prefixes returns all prefixes with the exporters that account for them now. It is only read.
 func (s *Snapshot) Prefixes() []Prefix { return s.prefixes }
 
 // Contract returns the contract of a service, or a pool, in force at an instant, with the quotas that follow: what a
@@ -342,29 +344,6 @@ func (s *Snapshot) Ordered(service string, until time.Time) (rating.Contract, er
 
 // Changes returns what was ordered for running services, by service and time.
 func (s *Snapshot) Changes() []ContractChange { return s.changes }
-
-// ExportersOf returns the exporters that account for a meter: those of the longest prefix around an
-// address, a port's own exporter, and none for what is read from a hypervisor.
-func (s *Snapshot) ExportersOf(meter schemas.MeterID) []string {
-	if meter.Kind() == schemas.KindPort {
-		if exporter, ok := exporterOf(meter); ok {
-			return []string{exporter}
-		}
-		return nil
-	}
-	prefix, ok := meter.Prefix()
-	if !ok {
-		return nil
-	}
-	longest := -1
-	var exporters []string
-	for _, candidate := range s.prefixes {
-		if candidate.Prefix.Bits() > longest && candidate.Prefix.Bits() <= prefix.Bits() && candidate.Prefix.Contains(prefix.Addr()) {
-			longest, exporters = candidate.Prefix.Bits(), candidate.Exporters
-		}
-	}
-	return exporters
-}
 
 // Customers returns all customers by id.
 func (s *Snapshot) Customers() []Customer { return byKey(s.customers) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,8 @@ type state struct {
 	changes     *table[ContractChange]
 	decisions   *table[Decision]
 	ownership   *table[Ownership]
+	// accounting has which exporters account for each prefix, of all times.
+	accounting map[netip.Prefix]*accounted
 	// closedTo is the end of each service's last closed period; it is there where changes or memberships are put.
 	closedTo map[string]time.Time
 }
@@ -65,6 +68,8 @@ func newState() *state {
 		changes:   newTable(&kindChange, readChange, ContractChange.row),
 		decisions: newTable(&kindDecision, readDecision, Decision.row),
 		ownership: newTable(&kindOwnership, readOwnership, Ownership.row),
+
+		accounting: map[netip.Prefix]*accounted{},
 	}
 }
 
@@ -111,7 +116,8 @@ func load(ctx context.Context, tx *store.Tx) (*state, error) {
 	err := loadRows(ctx, tx, &kindProvider, func(f *fields) { s.hasProvider, s.provider = true, readProvider(f) })
 	return s, errors.Join(err,
 		loadTable(ctx, tx, s.prefixes), loadTable(ctx, tx, s.prices), loadTable(ctx, tx, s.plans),
-		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.pools), loadTable(ctx, tx, s.members), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership))
+		loadCustomers(ctx, tx, s.customers), loadTable(ctx, tx, s.services), loadTable(ctx, tx, s.pools), loadTable(ctx, tx, s.members), loadTable(ctx, tx, s.changes), loadDecisions(ctx, tx, s.decisions), loadOwnership(ctx, tx, s.ownership),
+		loadAccounting(ctx, tx, s))
 }
 
 func loadTable[T any](ctx context.Context, tx *store.Tx, t *table[T]) error {
@@ -154,11 +160,12 @@ func cellOf(k *kind, cells []string) func(string) string {
 	}
 }
 
-// OwnersAt returns who owned what as it was believed at a version of the inventory, with the prefixes of now and
-// nothing else. It is asked by whoever computes again what was told then.
+// OwnersAt returns who owned what as it was believed at a version of the inventory, with the exporters that accounted
+// for the prefixes at all times and nothing else. It is asked by whoever computes again what was told then, of periods
+// that are closed: what is recorded of exporters later does not reach into them.
 func OwnersAt(ctx context.Context, tx *store.Tx, version int64) (*Snapshot, error) {
 	s := newState()
-	err := errors.Join(loadTable(ctx, tx, s.prefixes), loadOwnershipWhere(ctx, tx, s.ownership,
+	err := errors.Join(loadAccounting(ctx, tx, s), loadOwnershipWhere(ctx, tx, s.ownership,
 		`recorded_version <= ? AND (superseded_version = 0 OR superseded_version > ?)`, version, version))
 	if err != nil {
 		return nil, err
