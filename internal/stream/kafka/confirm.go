@@ -146,7 +146,7 @@ func (s *Source) followConfirmations(ctx context.Context, of topic, apply func(c
 	group.Go(func() error {
 		return s.watch(ctx, s.confirmationsTopic(), func(found topic) error {
 			if found.id != of.id {
-				return errors.New("the topic was made anew")
+				return errors.New("the topic was deleted or made anew")
 			}
 			return nil
 		})

@@ -38,14 +38,20 @@ func remake(t *testing.T, g *rig, noise int) {
 		t.Fatal(err)
 	}
 	for partition := 0; partition < 3 && noise > 0; partition++ {
-		records := make([]kafkago.Record, noise)
-		for i := range records {
-			records[i].Value = kafkago.NewBytes([]byte{0})
-		}
-		answer, err := g.source.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: name, Partition: partition,
-			RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...)})
-		if err != nil || answer.Error != nil {
-			t.Fatal(err, answer)
+		err := g.source.retry(t.Context(), "make noise", func() error {
+			records := make([]kafkago.Record, noise)
+			for i := range records {
+				records[i].Value = kafkago.NewBytes([]byte{0})
+			}
+			answer, err := g.source.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: name, Partition: partition,
+				RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...)})
+			if err == nil {
+				err = answer.Error
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }

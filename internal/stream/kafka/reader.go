@@ -72,7 +72,7 @@ func (s *Source) OpenReader(ctx context.Context, consumer string, after stream.W
 func (r *reader) watch() {
 	var told topic
 	_ = r.source.watch(r.ctx, r.source.batchesTopic(), func(found topic) error {
-		if found == told {
+		if found == told || found == (topic{}) {
 			return nil
 		}
 		told = found

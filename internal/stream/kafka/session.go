@@ -78,7 +78,7 @@ func (s *session) look(ctx context.Context, found topic, passed time.Time) error
 }
 
 var (
-	errAnew   = fmt.Errorf("the topic was made anew: %w", errLost)
+	errAnew   = fmt.Errorf("the topic was deleted or made anew: %w", errLost)
 	errPassed = fmt.Errorf("the topic's retention has passed what waits for the ledger: %w", errLost)
 )
 

@@ -44,15 +44,15 @@ func (s *Source) topic(ctx context.Context, name string) (topic, error) {
 
 var errNoTopicID = errors.New("the brokers tell no id of it: Kafka 2.8 or newer is needed, on KRaft or with inter.broker.protocol.version 2.8")
 
-// watch asks for a topic again and again, until ctx is done or look returns an error. A topic that cannot be asked for
-// is passed over: who uses it tells what is wrong.
+// watch asks for a topic again and again, until ctx is done or look returns an error. Where there is none look gets the
+// zero topic. Where nothing is known it is not called: who uses the topic tells what is wrong.
 func (s *Source) watch(ctx context.Context, name string, look func(topic) error) error {
 	for {
 		if err := s.deps.Clock.Sleep(ctx, s.lookEvery); err != nil {
 			return err
 		}
 		found, err := s.topic(ctx, name)
-		if err != nil {
+		if err != nil && !errors.Is(err, kafkago.UnknownTopicOrPartition) {
 			continue
 		}
 		if err := look(found); err != nil {
