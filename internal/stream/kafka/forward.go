@@ -72,6 +72,13 @@ func (f *Forwarder) confirm(confirmed stream.Watermarks) {
 	}
 }
 
+// confirmedOf returns what the ledger is known to have of a key.
+func (f *Forwarder) confirmedOf(key stream.Key) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.confirmed[key]
+}
+
 func (f *Forwarder) confirmedNow() stream.Watermarks {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -205,6 +205,26 @@ func TestWhatTheCollectorHasLostIsAGapAtOnce(t *testing.T) {
 	})
 }
 
+// TestWhatBothHaveLostIsAGap: what Kafka has let go has meanwhile been damaged on the collector's disk, in part.
+func TestWhatBothHaveLostIsAGap(t *testing.T) {
+	for _, lost := range [][2]uint64{{1, 2}, {3, 4}, {9, 10}, {1, 10}} {
+		g := newRig(t, heldConfig(t, fake(t).ListenAddrs()[0]))
+		appendGroups(t, g, 1, 20)
+		forwarded(t, g, 20)
+		g.stop()
+		deleteBefore(t, g.cfg.Brokers[0], g.source, 10)
+		r := open(t, g, nil)
+		waits(t, g, r, "ledger")
+		key, _ := g.log.KeyOf(2) // alone in its partition: 1 to 10 are gone
+		gap := stream.GapError{Key: key, From: lost[0], To: lost[1]}
+		g.forwardFrom(t, losing{g.log, &gap})
+		r.Read(t, int(4*20-(gap.To-gap.From+1)))
+		if want := []stream.GapError{gap}; !slices.Equal(r.Gaps, want) {
+			t.Fatalf("gaps %v, want %v", r.Gaps, want)
+		}
+	}
+}
+
 // TestWhatIsConfirmedAndGoneIsAGapToOthers: a detector that falls behind what Kafka keeps is told, and goes on; nobody
 // sends again what the ledger has.
 func TestWhatIsConfirmedAndGoneIsAGapToOthers(t *testing.T) {

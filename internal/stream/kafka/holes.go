@@ -17,7 +17,7 @@ type hole struct {
 	index, after uint64
 	// confirmed is the most that the ledger had, as told by what came behind.
 	confirmed uint64
-	// top is the last batch behind the hole that was dropped, and dropped the offset of the first, by partition.
+	// top is the last batch behind the hole that was dropped, or 0, and dropped the offset of the first, by partition.
 	top     uint64
 	dropped map[int]int64
 	// until is when something is to be done, if nothing comes.
@@ -69,8 +69,11 @@ func (r *reader) miss(key stream.Key, told header, m fetched) {
 		r.rewind(key, h)
 		return
 	}
-	if told.index < h.index {
+	switch {
+	case told.index < h.index:
 		h.index, h.after = told.index, told.after
+	case told.index == h.index: // sent again, its collector may have lost what it had before
+		h.after = min(h.after, told.after)
 	}
 	h.top, h.confirmed = max(h.top, told.index), max(h.confirmed, told.confirmed)
 	if h.final(last) {
@@ -84,8 +87,8 @@ func (r *reader) fill(key stream.Key) {
 	last := r.last[key]
 	switch {
 	case !waiting:
-	case h.top > 0 && last >= h.top:
-		delete(r.holes, key) // all that was dropped has come again
+	case last >= h.top:
+		delete(r.holes, key) // all that was dropped has come again, or nothing was
 	case h.filled(last):
 		h.until = time.Now().Add(calm)
 	case h.final(last):
@@ -115,11 +118,13 @@ func (r *reader) expired(ctx context.Context, now time.Time) error {
 			if len(r.messages) == 0 {
 				r.rewind(key, h)
 			}
-		case !h.final(last) && !h.again:
+		case !h.again && h.top == 0:
+			delete(r.holes, key) // in the topic as it is now nothing is behind it
+		case !h.again && !h.final(last):
 			r.again(now)
 		case r.unread(ctx, h):
-		case h.index == math.MaxUint64:
-			delete(r.holes, key) // nothing is behind it any more
+		case h.top == 0:
+			delete(r.holes, key)
 		default:
 			gap := &stream.GapError{Key: key, From: last + 1, To: h.index - 1}
 			r.last[key] = gap.To
@@ -174,7 +179,7 @@ func (r *reader) unread(ctx context.Context, h *hole) bool {
 // missing counts what is waited for.
 func (r *reader) missing() (batches uint64) {
 	for key, h := range r.holes {
-		if last := r.last[key]; !h.filled(last) && h.index < math.MaxUint64 {
+		if last := r.last[key]; !h.filled(last) && h.top > 0 {
 			batches += h.index - 1 - last
 		}
 	}

@@ -111,7 +111,7 @@ type message struct {
 }
 
 // encode makes the message of a batch.
-func (s *session) encode(b *schemas.Batch, confirmed stream.Watermarks) (message, error) {
+func (s *session) encode(b *schemas.Batch) (message, error) {
 	key := stream.KeyOf(b)
 	value, err := b.MarshalVT()
 	if err != nil {
@@ -122,15 +122,14 @@ func (s *session) encode(b *schemas.Batch, confirmed stream.Watermarks) (message
 		after = before
 		delete(s.lost, key)
 	}
-	return message{key, header{b.GetIndex(), after, confirmed[key]}, value}, nil
+	return message{key, header{b.GetIndex(), after, s.confirmedOf(key)}, value}, nil
 }
 
 // send puts batches into their partitions, each partition in order, and returns when all are there.
 func (s *session) send(ctx context.Context, batches []*schemas.Batch) error {
 	parts := make(map[int][]message, s.topic.partitions)
-	confirmed := s.confirmedNow()
 	for _, b := range batches {
-		m, err := s.encode(b, confirmed)
+		m, err := s.encode(b)
 		if err != nil {
 			return err
 		}
