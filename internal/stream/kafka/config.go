@@ -54,9 +54,9 @@ type SASL struct {
 	Password  config.Secret `yaml:"password"`
 }
 
-// DefaultConfig has no brokers: they must be named.
+// DefaultConfig has no brokers: they must be named. Its patience follows from what Retain becomes.
 func DefaultConfig() Config {
-	return Config{Partitions: 16, Replication: -1, Retain: 7 * 24 * time.Hour, MaxMessage: 16 << 20, Patience: 24 * time.Hour}
+	return Config{Partitions: 16, Replication: -1, Retain: 7 * 24 * time.Hour, MaxMessage: 16 << 20}
 }
 
 // withDefaults fills in what is not set.
@@ -66,7 +66,7 @@ func (c Config) withDefaults() Config {
 	c.Replication = cmp.Or(c.Replication, d.Replication)
 	c.Retain = cmp.Or(c.Retain, d.Retain)
 	c.MaxMessage = cmp.Or(c.MaxMessage, d.MaxMessage)
-	c.Patience = cmp.Or(c.Patience, min(d.Patience, c.Retain/2))
+	c.Patience = cmp.Or(c.Patience, min(24*time.Hour, c.Retain/2))
 	return c
 }
 
