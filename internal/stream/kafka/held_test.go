@@ -3,7 +3,9 @@ package kafka
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,8 +29,8 @@ func heldConfig(t *testing.T, broker string) Config {
 // forwarded waits until Kafka has so many groups.
 func forwarded(t *testing.T, g *rig, groups int) { open(t, g, nil).Read(t, 4*groups) }
 
-// remake deletes the topic and makes it again, with noise messages of somebody else in each partition.
-func remake(t *testing.T, g *rig, noise int) {
+// remake deletes the topic and makes it again.
+func remake(t *testing.T, g *rig) {
 	t.Helper()
 	name := g.source.batchesTopic()
 	if _, err := g.source.client.DeleteTopics(t.Context(), &kafkago.DeleteTopicsRequest{Topics: []string{name}}); err != nil {
@@ -37,13 +39,18 @@ func remake(t *testing.T, g *rig, noise int) {
 	if err := g.source.EnsureTopics(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for partition := 0; partition < 3 && noise > 0; partition++ {
+}
+
+// noise puts 50 messages of somebody else into each partition.
+func noise(t *testing.T, g *rig) {
+	t.Helper()
+	for partition := range 3 {
 		err := g.source.retry(t.Context(), "make noise", func() error {
-			records := make([]kafkago.Record, noise)
+			records := make([]kafkago.Record, 50)
 			for i := range records {
 				records[i].Value = kafkago.NewBytes([]byte{0})
 			}
-			answer, err := g.source.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: name, Partition: partition,
+			answer, err := g.source.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: g.source.batchesTopic(), Partition: partition,
 				RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...)})
 			if err == nil {
 				err = answer.Error
@@ -114,7 +121,8 @@ func TestTopicIsMadeAnewAndGrowsPastEverybody(t *testing.T) {
 		forwarded(t, g, 10)
 		r := open(t, g, nil)
 		r.Read(t, 4*5)
-		remake(t, g, 50)
+		remake(t, g)
+		noise(t, g)
 		appendGroups(t, g, 11, 20)
 		r.Read(t, 4*15)
 		wantComplete(t, r, 20)
@@ -130,28 +138,84 @@ func TestTopicIsMadeAnewUnderAnIdleCollector(t *testing.T) {
 		g := newRigThatLooks(t, heldConfig(t, broker), 3*time.Second)
 		appendGroups(t, g, 1, 10)
 		forwarded(t, g, 10)
-		remake(t, g, 50)
+		remake(t, g)
+		noise(t, g)
 		r := open(t, g, nil)
 		r.Read(t, 4*10)
 		wantComplete(t, r, 10)
 	})
 }
 
-// TestReaderIsBehindInATopicMadeAnew: the collector has sent everything again before the reader looks, whose old place
-// lies in the middle of it, and nothing more comes that would show it.
-func TestReaderIsBehindInATopicMadeAnew(t *testing.T) {
+// gate makes connections that can be shut for a while.
+type gate struct {
+	mu    sync.Mutex
+	shut  chan struct{} // nil while it is open
+	conns []net.Conn
+}
+
+func (g *gate) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	g.mu.Lock()
+	shut := g.shut
+	g.mu.Unlock()
+	if shut != nil {
+		select {
+		case <-shut:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err == nil {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.conns = append(g.conns, conn)
+	}
+	return conn, err
+}
+
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = make(chan struct{})
+	for _, conn := range g.conns {
+		_ = conn.Close()
+	}
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.shut)
+	g.shut = nil
+}
+
+// TestReaderComesBackToATopicMadeAnew: it was cut off while the topic was made anew and what it lacks was sent there, and
+// the topic has grown beyond its old place. Nothing comes behind that would show a hole.
+func TestReaderComesBackToATopicMadeAnew(t *testing.T) {
 	each(t, func(t *testing.T, broker string) {
-		g := newRigThatLooks(t, heldConfig(t, broker), 3*time.Second)
+		g := newRig(t, heldConfig(t, broker))
+		source, err := New(g.cfg, Deps{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer source.Close()
+		source.lookEvery = 50 * time.Millisecond
+		way := new(gate)
+		source.dialer.DialFunc = way.dial
 		appendGroups(t, g, 1, 10)
-		r := open(t, g, nil)
+		r := (&streamtest.Fixture{Source: source}).Open(t, "ledger", nil)
 		r.Read(t, 4*10)
 		if err := g.source.Confirm(t.Context(), r.Last); err != nil {
 			t.Fatal(err)
 		}
 		g.stop()
-		remake(t, g, 0)
-		appendGroups(t, g, 11, 13) // ends before the place in the old topic
+		way.close()
+		remake(t, g)
+		appendGroups(t, g, 11, 13)
 		g.forward(t)
+		open(t, g, r.Last).Read(t, 4*3)
+		noise(t, g)
+		way.open()
 		r.Read(t, 4*3)
 		wantComplete(t, r, 13)
 	})
