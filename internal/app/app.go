@@ -186,7 +186,7 @@ func (a *App) behindTheLog() []func(context.Context) error {
 		},
 	}
 	if a.forwarder != nil {
-		runs = append(runs, a.forwarder.Run, a.followConfirmations)
+		runs = append(runs, a.forwarder.Run)
 	}
 	if a.aggregator != nil {
 		runs = append(runs, a.aggregator.Run)

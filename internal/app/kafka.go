@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/kafka"
 )
 
@@ -22,13 +21,4 @@ func (a *App) openKafka(context.Context) error {
 	}
 	a.source = broker
 	return nil
-}
-
-// followConfirmations deletes from the collector's own log what the ledger has.
-func (a *App) followConfirmations(ctx context.Context) error {
-	return a.broker.FollowConfirmations(ctx, func(booked stream.Watermarks) {
-		if err := a.log.Confirm(ctx, booked); err != nil && ctx.Err() == nil {
-			a.logger.Warn("confirmed batches cannot be deleted yet", "err", err)
-		}
-	})
 }

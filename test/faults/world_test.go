@@ -70,7 +70,7 @@ func newWorld(dir string, random *rand.Rand, s setting) (*world, error) {
 	log := "{segment_size: 4KiB, retain: 0s}"
 	if s.kafka != "" {
 		w.components = []string{"collect", "aggregate", "detect", "serve"}
-		log = fmt.Sprintf(`{segment_size: 4KiB, retain: 0s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d.", patience: 20s}}`, s.kafka, time.Now().UnixNano())
+		log = fmt.Sprintf(`{segment_size: 4KiB, retain: 0s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d."}}`, s.kafka, time.Now().UnixNano())
 	}
 	w.ledger = s.store
 	if w.ledger == "" {

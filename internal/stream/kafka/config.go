@@ -30,8 +30,8 @@ type Config struct {
 	Retain time.Duration `yaml:"retain"`
 	// MaxMessage bounds one batch on the wire, after compression.
 	MaxMessage config.Size `yaml:"max_message"`
-	// Patience is how long a consumer waits for a missing batch, which a collector may send again,
-	// before it takes it for lost.
+	// Patience is how long a consumer waits for missing batches that their collector may still hold and send
+	// again, before it takes them for lost. 0 stands for a day, but at most half of Retain.
 	Patience time.Duration `yaml:"patience"`
 	// TopicPrefix is put before the names of the topics.
 	TopicPrefix string `yaml:"topic_prefix"`
@@ -54,9 +54,9 @@ type SASL struct {
 	Password  config.Secret `yaml:"password"`
 }
 
-// DefaultConfig has no brokers: they must be named.
+// DefaultConfig has no brokers: they must be named. Its patience follows from what Retain becomes.
 func DefaultConfig() Config {
-	return Config{Partitions: 16, Replication: -1, Retain: 7 * 24 * time.Hour, MaxMessage: 16 << 20, Patience: 30 * time.Second}
+	return Config{Partitions: 16, Replication: -1, Retain: 7 * 24 * time.Hour, MaxMessage: 16 << 20}
 }
 
 // withDefaults fills in what is not set.
@@ -66,9 +66,13 @@ func (c Config) withDefaults() Config {
 	c.Replication = cmp.Or(c.Replication, d.Replication)
 	c.Retain = cmp.Or(c.Retain, d.Retain)
 	c.MaxMessage = cmp.Or(c.MaxMessage, d.MaxMessage)
-	c.Patience = cmp.Or(c.Patience, d.Patience)
+	c.Patience = cmp.Or(c.Patience, min(24*time.Hour, c.Retain/2))
 	return c
 }
+
+// repeatEvery is how often at most everything unconfirmed is sent again because retention has passed it: less often than
+// a consumer loses its patience, but where that is set, and often enough for a topic that keeps less than Retain says.
+func (c Config) repeatEvery() time.Duration { return min(time.Hour, c.Retain/4) }
 
 // Validate names the first key whose value cannot work. A number that is 0 stands for its default.
 func (c Config) Validate() error {
@@ -92,6 +96,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max_message: %d bytes, want 64 KiB to 1 GiB", c.MaxMessage)
 	case c.Patience < 0:
 		return fmt.Errorf("patience: %s is negative", c.Patience)
+	case c.Patience > c.Retain:
+		return fmt.Errorf("patience: %s is longer than retain, %s: what comes behind a missing batch would go before it is read", c.Patience, c.Retain)
 	case c.TLS != nil && (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls.key: cert and key come together")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/proto"
 
 	"hostmeter/internal/failpoint"
@@ -19,26 +20,56 @@ import (
 type published struct {
 	mu   sync.Mutex
 	last stream.Watermarks
+	to   [16]byte // the incarnation of the topic that has it
 }
 
 // Confirm implements stream.Source: it publishes the watermarks that have moved to the topic of
-// confirmations, which collectors follow.
+// confirmations, which collectors follow. In a topic that was made anew it publishes all that it ever did.
 func (s *Source) Confirm(ctx context.Context, booked stream.Watermarks) error {
-	s.published.mu.Lock()
-	defer s.published.mu.Unlock()
-	var records []kafkago.Record
+	p := &s.published
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	moved := make(stream.Watermarks)
 	for key, index := range booked {
-		if index <= s.published.last[key] {
-			continue
+		if index > p.last[key] {
+			moved[key] = index
 		}
+	}
+	if len(moved) == 0 {
+		return nil
+	}
+	if err := s.publish(ctx, moved); err != nil {
+		return err
+	}
+	for key, index := range moved {
+		p.last[key] = index
+	}
+	failpoint.Hit(failpoint.KafkaPublished)
+	// What went before to a topic that is no longer there goes once more.
+	found, err := s.topic(ctx, s.confirmationsTopic())
+	if err != nil {
+		return fmt.Errorf("publish confirmations: %w", err)
+	}
+	if found.id == p.to {
+		return nil
+	}
+	if p.to != [16]byte{} {
+		if err := s.publish(ctx, p.last); err != nil {
+			return err
+		}
+	}
+	p.to = found.id
+	return nil
+}
+
+func (s *Source) publish(ctx context.Context, confirmed stream.Watermarks) error {
+	records := make([]kafkago.Record, 0, len(confirmed))
+	for key, index := range confirmed {
 		value, err := proto.Marshal(&schemas.Confirmation{Collector: key.Collector, LogId: key.LogID, Shard: key.Shard, Index: index})
 		if err != nil {
 			return fmt.Errorf("encode confirmation of %s: %w", key, err)
 		}
 		records = append(records, kafkago.Record{Key: kafkago.NewBytes([]byte(key.String())), Value: kafkago.NewBytes(value), Time: s.deps.Clock.Now()})
-	}
-	if len(records) == 0 {
-		return nil
 	}
 	answer, err := s.client.Produce(ctx, &kafkago.ProduceRequest{
 		Topic: s.confirmationsTopic(), Partition: 0, RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...),
@@ -49,21 +80,17 @@ func (s *Source) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	if err != nil {
 		return fmt.Errorf("publish %d confirmations: %w", len(records), err)
 	}
-	failpoint.Hit(failpoint.KafkaPublished)
-	for key, index := range booked {
-		s.published.last[key] = max(s.published.last[key], index)
-	}
 	return nil
 }
 
 // Confirmed reads what has been confirmed up to now, for every collector.
 func (s *Source) Confirmed(ctx context.Context) (stream.Watermarks, error) {
-	ends, err := s.endOffsets(ctx, s.confirmationsTopic(), 0)
+	extents, err := s.extents(ctx, s.confirmationsTopic(), 1)
 	if err != nil {
 		return nil, err
 	}
 	confirmed := make(stream.Watermarks)
-	if ends[0] == 0 {
+	if extents[0].first == extents[0].end {
 		return confirmed, nil
 	}
 	r, err := s.newReader(s.confirmationsTopic(), 0, kafkago.FirstOffset)
@@ -79,7 +106,7 @@ func (s *Source) Confirmed(ctx context.Context) (stream.Watermarks, error) {
 			return nil, fmt.Errorf("read confirmations: %w", err)
 		}
 		s.note(confirmed, m)
-		if m.Offset >= ends[0]-1 {
+		if m.Offset >= extents[0].end-1 {
 			return confirmed, nil
 		}
 	}
@@ -88,27 +115,17 @@ func (s *Source) Confirmed(ctx context.Context) (stream.Watermarks, error) {
 // FollowConfirmations tells apply what has been confirmed, from the beginning and then as it comes,
 // until ctx is done, whose error it returns. A collector deletes by it: apply is disk.Log.Confirm.
 func (s *Source) FollowConfirmations(ctx context.Context, apply func(confirmed stream.Watermarks)) error {
-	if _, err := s.untilReady(ctx); err != nil {
-		return err
-	}
 	for wait := retryFirst; ; wait = min(2*wait, retryMax) {
-		r, err := s.newReader(s.confirmationsTopic(), 0, kafkago.FirstOffset)
+		of, err := s.untilReady(ctx, s.confirmationsTopic())
 		if err != nil {
 			return err
 		}
-		for err == nil {
-			var m kafkago.Message
-			if m, err = r.FetchMessage(ctx); err == nil {
-				wait = retryFirst
-				confirmed := make(stream.Watermarks)
-				s.note(confirmed, m)
-				s.drain(ctx, r, confirmed)
-				apply(confirmed)
-			}
-		}
-		_ = r.Close()
+		progress, err := s.followConfirmations(ctx, of, apply)
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if progress {
+			wait = retryFirst
 		}
 		s.metrics.retries.Inc()
 		s.deps.Logger.Warn("cannot read confirmations, trying again", "wait", wait, "err", err)
@@ -116,6 +133,39 @@ func (s *Source) FollowConfirmations(ctx context.Context, apply func(confirmed s
 			return err
 		}
 	}
+}
+
+// followConfirmations follows them in one incarnation of the topic.
+func (s *Source) followConfirmations(ctx context.Context, of topic, apply func(confirmed stream.Watermarks)) (progress bool, err error) {
+	r, err := s.newReader(s.confirmationsTopic(), 0, kafkago.FirstOffset)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = r.Close() }()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return s.watch(ctx, s.confirmationsTopic(), func(found topic) error {
+			if found.id != of.id {
+				return errors.New("the topic was deleted or made anew")
+			}
+			return nil
+		})
+	})
+	group.Go(func() error {
+		for {
+			m, err := r.FetchMessage(ctx)
+			if err != nil {
+				return err
+			}
+			progress = true
+			confirmed := make(stream.Watermarks)
+			s.note(confirmed, m)
+			s.drain(ctx, r, confirmed)
+			apply(confirmed)
+		}
+	})
+	err = group.Wait()
+	return progress, err
 }
 
 // drain adds what comes within a moment, so that a backlog is applied in few steps.

@@ -88,10 +88,17 @@ type rig struct {
 
 func newRig(t *testing.T, cfg Config) *rig {
 	t.Helper()
+	return newRigThatLooks(t, cfg, 50*time.Millisecond)
+}
+
+// newRigThatLooks is a rig whose forwarder and readers look so often whether the topic is still the same.
+func newRigThatLooks(t *testing.T, cfg Config, every time.Duration) *rig {
+	t.Helper()
 	source, err := New(cfg, Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	source.lookEvery = every
 	if err := source.EnsureTopics(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +136,14 @@ func (f from) OpenReader(ctx context.Context, consumer string, after stream.Wate
 	return f.Source.OpenReader(ctx, consumer, after)
 }
 
-func (g *rig) forward(t *testing.T) { g.forwardAfter(t, nil) }
+func (g *rig) forward(t *testing.T) { g.forwardFrom(t, g.log) }
 
-func (g *rig) forwardAfter(t *testing.T, after stream.Watermarks) {
+func (g *rig) forwardFrom(t *testing.T, log stream.Source) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	log := g.log
 	wg.Go(func() {
-		if err := NewForwarder(g.source, from{log, after}).Run(ctx); err != nil && ctx.Err() == nil {
+		if err := NewForwarder(g.source, log).Run(ctx); err != nil && ctx.Err() == nil {
 			t.Errorf("forwarder: %v", err)
 		}
 	})
@@ -177,9 +183,22 @@ func TestContract(t *testing.T) {
 				for _, b := range batches {
 					lost[stream.KeyOf(b)] = b.GetIndex()
 				}
-				g.forwardAfter(t, lost)
+				g.forwardFrom(t, from{g.log, lost})
 			}
 			return f
 		})
 	})
+}
+
+// sentBatches counts the messages that the topic has been given.
+func sentBatches(t *testing.T, g *rig) (sent int64) {
+	t.Helper()
+	extents, err := g.source.extents(t.Context(), g.source.batchesTopic(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, partition := range extents {
+		sent += partition.end
+	}
+	return sent
 }

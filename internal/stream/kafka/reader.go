@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strconv"
 	"sync"
 	"time"
 
@@ -18,20 +17,19 @@ import (
 // reader is one consumer's place in the topic of batches.
 //
 // Batches of a key come from one partition in the order of their indexes, but for two things: what is
-// sent again, which is dropped, and what is missing. A batch behind a missing one is dropped too, and
-// its offset kept: if the missing ones come within Config.Patience, so does it again; if not, the gap
-// is told and the partition is read again from that offset.
+// sent again, which is dropped, and what is missing (see hole).
 type reader struct {
 	source   *Source
 	consumer string
 	last     stream.Watermarks
-	holes    map[stream.Key]hole
+	holes    map[stream.Key]*hole
 
 	messages   chan fetched
-	grown      chan int        // the topic has more partitions than are read
+	changed    chan topic      // the topic was made anew, or has more partitions
 	ctx        context.Context // of the partitions' goroutines
 	cancel     context.CancelFunc
 	wg         sync.WaitGroup
+	topic      topic // the one in which the partitions were begun to read
 	partitions []place
 }
 
@@ -49,38 +47,85 @@ type fetched struct {
 	turn int
 }
 
-type hole struct {
-	partition int
-	offset    int64
-	index     uint64
-	until     time.Time
-	// ends, where it is not nil, are the ends of the partitions that had not been read when the patience was over: the
-	// missing batches may lie before them, as where a key has moved to another partition.
-	ends map[int]int64
-}
-
 // OpenReader implements stream.Source. It waits for the brokers until ctx is done.
 func (s *Source) OpenReader(ctx context.Context, consumer string, after stream.Watermarks) (stream.Reader, error) {
-	partitions, err := s.untilReady(ctx)
+	found, err := s.untilReady(ctx, s.batchesTopic())
 	if err != nil {
 		return nil, fmt.Errorf("open reader %q of kafka: %w", consumer, err)
 	}
 	r := &reader{
 		source: s, consumer: consumer, last: maps.Clone(after),
-		holes:      make(map[stream.Key]hole),
-		messages:   make(chan fetched, 64),
-		grown:      make(chan int),
-		partitions: make([]place, partitions),
+		holes:    make(map[stream.Key]*hole),
+		messages: make(chan fetched, 64),
+		changed:  make(chan topic),
 	}
 	if r.last == nil {
 		r.last = make(stream.Watermarks)
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for partition := range partitions {
+	r.begin(found)
+	r.wg.Go(r.watch)
+	return r, nil
+}
+
+// watch tells Next what the topic is like.
+func (r *reader) watch() {
+	var told topic
+	_ = r.source.watch(r.ctx, r.source.batchesTopic(), func(found topic) error {
+		if found == told || found == (topic{}) {
+			return nil
+		}
+		told = found
+		select {
+		case r.changed <- found:
+			return nil
+		case <-r.ctx.Done():
+			return r.ctx.Err()
+		}
+	})
+}
+
+// change is called with the topic as it is now.
+func (r *reader) change(found topic) {
+	log := r.source.deps.Logger.With("topic", r.source.batchesTopic(), "partitions", found.partitions, "before", r.topic.partitions)
+	switch {
+	case found.id != r.topic.id:
+		log.Warn("the topic was made anew, reading it from its start")
+		r.begin(found)
+		for _, h := range r.holes {
+			h.wait(r.source.config.Patience)
+		}
+	case found.partitions > r.topic.partitions:
+		log.Info("the topic has more partitions")
+		r.topic = found
+		r.grow()
+	}
+}
+
+// begin reads a topic from its start. Places in what was read before mean nothing any more.
+func (r *reader) begin(found topic) {
+	for _, place := range r.partitions {
+		if place.stop != nil {
+			place.stop()
+		}
+	}
+	r.topic = found
+	r.partitions = r.partitions[:min(len(r.partitions), found.partitions)]
+	for partition := range r.partitions {
 		r.follow(partition, kafkago.FirstOffset)
 	}
-	r.wg.Go(func() { r.watchPartitions(partitions) })
-	return r, nil
+	r.grow()
+	for _, h := range r.holes {
+		h.forget()
+	}
+}
+
+// grow reads the partitions that are not read yet.
+func (r *reader) grow() {
+	for partition := len(r.partitions); partition < r.topic.partitions; partition++ {
+		r.partitions = append(r.partitions, place{})
+		r.follow(partition, kafkago.FirstOffset)
+	}
 }
 
 // Close implements stream.Reader.
@@ -96,6 +141,7 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 		if gap := r.expired(ctx, time.Now()); gap != nil {
 			return nil, gap
 		}
+		r.source.metrics.missing.WithLabelValues(r.consumer).Set(float64(r.missing()))
 		wake, stop := r.wake()
 		select {
 		case m := <-r.messages:
@@ -109,12 +155,9 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 				return batches, nil
 			}
 		case <-wake:
-		case n := <-r.grown:
+		case found := <-r.changed:
 			stop()
-			for partition := len(r.partitions); partition < n; partition++ {
-				r.partitions = append(r.partitions, place{})
-				r.follow(partition, kafkago.FirstOffset)
-			}
+			r.change(found)
 		case <-ctx.Done():
 			stop()
 			return nil, ctx.Err()
@@ -127,12 +170,12 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 
 // take appends the batch of a message if it is the next one of its key.
 func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
-	place := &r.partitions[m.Partition]
-	if m.turn != place.turn {
+	if m.Partition >= len(r.partitions) || m.turn != r.partitions[m.Partition].turn {
 		return batches
 	}
-	place.next = m.Offset + 1
-	if r.known(m.Message) {
+	r.partitions[m.Partition].next = m.Offset + 1
+	told, ok := parseHeader(m.Headers)
+	if key, named := parseKey(string(m.Key)); ok && named && told.index <= r.last[key] {
 		return batches
 	}
 	b, err := schemas.DecodeBatch(m.Value)
@@ -147,127 +190,14 @@ func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
 		return batches
 	case b.GetIndex() == last+1:
 		r.last[key] = b.GetIndex()
-		r.fill(key, m.Partition)
+		r.fill(key)
 		return append(batches, b)
-	default:
-		if _, waiting := r.holes[key]; !waiting {
-			r.holes[key] = hole{partition: m.Partition, offset: m.Offset, index: b.GetIndex(), until: time.Now().Add(r.source.config.Patience)}
-			r.source.deps.Logger.Warn("batches are missing on kafka, waiting for them to be sent again", "key", key.String(), "from", last+1, "to", b.GetIndex()-1)
-		}
-		return batches
 	}
-}
-
-// fill is called when a batch has come that was waited for, in a partition. What came behind the hole was dropped. It
-// comes again where it was sent to the same partition, for then it is sent again in order; else the key has moved to
-// another partition, and that one is read again from there once it is its turn.
-func (r *reader) fill(key stream.Key, partition int) {
-	h, waiting := r.holes[key]
-	switch {
-	case !waiting:
-	case h.partition == partition:
-		delete(r.holes, key)
-	case r.last[key]+1 < h.index:
-		h.until, h.ends = time.Now().Add(r.source.config.Patience), nil
-		r.holes[key] = h
-	default:
-		delete(r.holes, key)
-		r.follow(h.partition, min(h.offset, r.partitions[h.partition].next))
+	if told.index != b.GetIndex() {
+		told = header{index: b.GetIndex(), after: b.GetIndex() - 1}
 	}
-}
-
-// known says whether key and header of a message tell that it was read already.
-func (r *reader) known(m kafkago.Message) bool {
-	key, ok := parseKey(string(m.Key))
-	if !ok {
-		return false
-	}
-	for _, h := range m.Headers {
-		if h.Key == indexHeader {
-			index, err := strconv.ParseUint(string(h.Value), 10, 64)
-			return err == nil && index <= r.last[key]
-		}
-	}
-	return false
-}
-
-// expired returns a gap that nobody filled in time, and begins to read again what came behind it. Before it does,
-// what lay unread in any partition when the patience was over has to have been read.
-func (r *reader) expired(ctx context.Context, now time.Time) error {
-	for key, h := range r.holes {
-		if now.Before(h.until) {
-			continue
-		}
-		if r.behind(ctx, &h) {
-			h.until = now.Add(min(max(r.source.config.Patience, time.Millisecond), time.Second))
-			r.holes[key] = h
-			continue
-		}
-		delete(r.holes, key)
-		gap := &stream.GapError{Key: key, From: r.last[key] + 1, To: h.index - 1}
-		r.last[key] = h.index - 1
-		r.source.metrics.gaps.WithLabelValues(r.consumer).Add(float64(gap.To - gap.From + 1))
-		r.follow(h.partition, min(h.offset, r.partitions[h.partition].next))
-		return gap
-	}
-	return nil
-}
-
-// behind says whether a missing batch may still be among what has not been read.
-func (r *reader) behind(ctx context.Context, h *hole) bool {
-	if h.ends == nil {
-		next := make([]int64, len(r.partitions))
-		for i := range r.partitions {
-			next[i] = r.partitions[i].next
-		}
-		ends, err := r.source.unread(ctx, next)
-		if err != nil {
-			r.source.deps.Logger.Warn("it is not known yet whether batches are missing in kafka", "err", err)
-			return true
-		}
-		h.ends = ends
-	}
-	for partition, end := range h.ends {
-		if r.partitions[partition].next < end {
-			return true
-		}
-	}
-	return false
-}
-
-// lookAtPartitions is how often it is looked whether the topic has got more partitions.
-const lookAtPartitions = 10 * time.Second
-
-// watchPartitions tells Next where there are more partitions than known.
-func (r *reader) watchPartitions(known int) {
-	for r.source.deps.Clock.Sleep(r.ctx, r.source.lookAtPartitions) == nil {
-		n, err := r.source.partitions(r.ctx)
-		if err != nil || n <= known {
-			continue // the readers of the partitions tell what is wrong
-		}
-		select {
-		case r.grown <- n:
-			r.source.deps.Logger.Info("the topic has more partitions", "topic", r.source.batchesTopic(), "partitions", n, "before", known)
-			known = n
-		case <-r.ctx.Done():
-			return
-		}
-	}
-}
-
-// wake returns a channel that speaks when the next hole is due; stop must be called.
-func (r *reader) wake() (<-chan time.Time, func()) {
-	if len(r.holes) == 0 {
-		return nil, func() {}
-	}
-	var first time.Time
-	for _, h := range r.holes {
-		if first.IsZero() || h.until.Before(first) {
-			first = h.until
-		}
-	}
-	timer := time.NewTimer(time.Until(first))
-	return timer.C, func() { timer.Stop() }
+	r.miss(key, told, m)
+	return batches
 }
 
 // follow reads a partition from offset on, in place of the goroutine that read it before.

@@ -158,7 +158,7 @@ func TestWrongDoor(t *testing.T) {
 			s := newSecureSource(t, cfg)
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 			defer cancel()
-			if _, err := s.partitions(ctx); err == nil {
+			if _, err := s.topic(ctx, s.batchesTopic()); err == nil {
 				t.Fatal("it was let in")
 			}
 			g := &rig{cfg: cfg, path: t.TempDir(), source: s}

@@ -7,8 +7,10 @@
 // request at a time under way to a partition, and repeats it until it succeeds: a later batch never
 // overtakes an earlier one. No transaction and no consumer group is used.
 //
-// It does not promise that a topic outlives its brokers' disks: batches stay in the collector's log
-// until they are confirmed, and are sent again when a partition is found shorter than it was.
+// It does not promise that a topic keeps what it took: batches stay in the collector's log until they are
+// confirmed, and are sent again when the topic was made anew, a partition is shorter than it was, or retention has
+// passed them. Each message says what its collector can no longer send (see header), so that a reader takes
+// nothing for lost that it still holds: it waits for that as long as Config.Patience allows.
 package kafka
 
 import (
@@ -35,13 +37,14 @@ type Source struct {
 	transport *kafkago.Transport
 	dialer    *kafkago.Dialer
 	published published
-	// lookAtPartitions is the constant, which tests make shorter.
-	lookAtPartitions time.Duration
+	// lookEvery is the constant, which tests make shorter.
+	lookEvery time.Duration
 }
 
 var _ stream.Source = (*Source)(nil)
 
 const (
+	clientID       = "hostmeter"
 	requestTimeout = 20 * time.Second
 	retryFirst     = 100 * time.Millisecond
 	retryMax       = 5 * time.Second
@@ -65,13 +68,13 @@ func New(cfg Config, deps Deps) (*Source, error) {
 	deps = deps.withDefaults()
 	transport := &kafkago.Transport{
 		Dial:     (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
-		ClientID: "hostmeter", TLS: encryption, SASL: mechanism,
+		ClientID: clientID, TLS: encryption, SASL: mechanism,
 	}
 	return &Source{
 		config: cfg, deps: deps, metrics: newMetrics(deps.Metrics), transport: transport,
 		client:    &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: requestTimeout, Transport: transport},
-		dialer:    &kafkago.Dialer{ClientID: "hostmeter", Timeout: 5 * time.Second, DualStack: true, TLS: encryption, SASLMechanism: mechanism},
-		published: published{last: make(stream.Watermarks)}, lookAtPartitions: lookAtPartitions,
+		dialer:    &kafkago.Dialer{ClientID: clientID, Timeout: 5 * time.Second, DualStack: true, TLS: encryption, SASLMechanism: mechanism},
+		published: published{last: make(stream.Watermarks)}, lookEvery: lookEvery,
 	}, nil
 }
 
@@ -116,36 +119,16 @@ func (s *Source) EnsureTopics(ctx context.Context) error {
 	return nil
 }
 
-// untilReady makes the topics and returns the number of partitions of the batches, trying until ctx
-// is done.
-func (s *Source) untilReady(ctx context.Context) (partitions int, err error) {
+// untilReady makes the topics and returns the one called name, trying until ctx is done.
+func (s *Source) untilReady(ctx context.Context, name string) (found topic, err error) {
 	err = s.retry(ctx, "reach kafka", func() error {
 		if err := s.EnsureTopics(ctx); err != nil {
 			return err
 		}
-		partitions, err = s.partitions(ctx)
+		found, err = s.topic(ctx, name)
 		return err
 	})
-	return partitions, err
-}
-
-func (s *Source) partitions(ctx context.Context) (int, error) {
-	answer, err := s.client.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{s.batchesTopic()}})
-	if err != nil {
-		return 0, fmt.Errorf("read metadata: %w", err)
-	}
-	for _, topic := range answer.Topics {
-		if topic.Name != s.batchesTopic() {
-			continue
-		}
-		if topic.Error != nil {
-			return 0, fmt.Errorf("topic %s: %w", topic.Name, topic.Error)
-		}
-		if len(topic.Partitions) > 0 {
-			return len(topic.Partitions), nil
-		}
-	}
-	return 0, fmt.Errorf("topic %s: %w", s.batchesTopic(), kafkago.UnknownTopicOrPartition)
+	return found, err
 }
 
 // retry repeats do with growing waits until it succeeds or ctx is done, whose error it returns then.
@@ -166,47 +149,31 @@ func (s *Source) retry(ctx context.Context, what string, do func() error) error 
 	}
 }
 
-// unread returns the partitions that hold messages from next on; next is -2 where nothing was read. Where an answer
-// is missing, nothing is known and it is an error.
-func (s *Source) unread(ctx context.Context, next []int64) (ends map[int]int64, err error) {
-	var requests []kafkago.OffsetRequest
-	for partition := range next {
-		requests = append(requests, kafkago.FirstOffsetOf(partition), kafkago.LastOffsetOf(partition))
-	}
-	answer, err := s.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{s.batchesTopic(): requests}})
-	if err != nil {
-		return nil, fmt.Errorf("list offsets of %s: %w", s.batchesTopic(), err)
-	}
-	ends = map[int]int64{}
-	for _, p := range answer.Topics[s.batchesTopic()] {
-		if p.Error != nil {
-			return nil, fmt.Errorf("list offsets of %s[%d]: %w", s.batchesTopic(), p.Partition, p.Error)
-		}
-		if p.Partition < len(next) && p.FirstOffset < p.LastOffset && next[p.Partition] < p.LastOffset {
-			ends[p.Partition] = p.LastOffset
-		}
-	}
-	return ends, nil
-}
+// extent is what a partition holds: offsets from first, and below end.
+type extent struct{ first, end int64 }
 
-// endOffsets returns the offset behind the last message of each partition.
-func (s *Source) endOffsets(ctx context.Context, topic string, partitions ...int) (map[int]int64, error) {
-	requests := make([]kafkago.OffsetRequest, 0, len(partitions))
-	for _, partition := range partitions {
-		requests = append(requests, kafkago.LastOffsetOf(partition))
+// extents returns what the first partitions of a topic hold. Where an answer is missing, nothing is known and it is an
+// error.
+func (s *Source) extents(ctx context.Context, topic string, partitions int) ([]extent, error) {
+	requests := make([]kafkago.OffsetRequest, 0, 2*partitions)
+	for partition := range partitions {
+		requests = append(requests, kafkago.FirstOffsetOf(partition), kafkago.LastOffsetOf(partition))
 	}
 	answer, err := s.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{topic: requests}})
 	if err != nil {
 		return nil, fmt.Errorf("list offsets of %s: %w", topic, err)
 	}
-	ends := make(map[int]int64, len(partitions))
+	if len(answer.Topics[topic]) != partitions {
+		return nil, fmt.Errorf("list offsets of %s: %d partitions answered of %d", topic, len(answer.Topics[topic]), partitions)
+	}
+	extents := make([]extent, partitions)
 	for _, p := range answer.Topics[topic] {
 		if p.Error != nil {
 			return nil, fmt.Errorf("list offsets of %s[%d]: %w", topic, p.Partition, p.Error)
 		}
-		ends[p.Partition] = p.LastOffset
+		extents[p.Partition] = extent{p.FirstOffset, p.LastOffset}
 	}
-	return ends, nil
+	return extents, nil
 }
 
 // newReader reads one partition from offset on.
