@@ -68,7 +68,8 @@ type UsageRecord struct {
 	Corrects            *string   `json:"corrects"`
 }
 
-// Statement is one line of a month: the same fields as the report's CSV.
+// Statement is one line of a month: the same fields as the report's CSV. One of an adjustment holds signed
+// differences to the revisions before it.
 type Statement struct {
 	Statement           string           `json:"statement"`
 	Revision            int64            `json:"revision"`
@@ -79,8 +80,8 @@ type Statement struct {
 	PeriodTo            time.Time        `json:"period_to"`
 	TimeZone            string           `json:"time_zone"`
 	Direction           string           `json:"direction"`
-	InOctets            uint64           `json:"in_octets"`
-	OutOctets           uint64           `json:"out_octets"`
+	InOctets            int64            `json:"in_octets"`
+	OutOctets           int64            `json:"out_octets"`
 	BillableOctets      int64            `json:"billable_octets"`
 	StandardErrorOctets uint64           `json:"standard_error_octets"`
 	Coverage            *float64         `json:"coverage"`

@@ -258,9 +258,14 @@ func (f *fake) Statements(ctx context.Context, month Month) ([]Statement, error)
 			kind = "overage"
 		}
 		out = append(out, Statement{Statement: fmt.Sprintf("st-%s-%s", month, s.Service), Revision: int64(i % 2), Customer: s.Customer, Service: s.Service, Plan: s.Plan,
-			PeriodFrom: s.PeriodFrom, PeriodTo: s.PeriodTo, TimeZone: s.TimeZone, Direction: s.Direction, InOctets: s.InOctets, OutOctets: s.OutOctets,
+			PeriodFrom: s.PeriodFrom, PeriodTo: s.PeriodTo, TimeZone: s.TimeZone, Direction: s.Direction, InOctets: int64(s.InOctets), OutOctets: int64(s.OutOctets),
 			BillableOctets: int64(s.Billable), StandardErrorOctets: s.StandardErrorOctets, Coverage: s.Coverage, Quota: s.Quota, Unit: s.Unit, Used: s.Used,
 			Currency: s.Currency, AmountExVAT: amountOf(s.Overage), Kind: kind, RuleFrom: s.RuleFrom, Pool: &PoolShare{Pool: "p1", Customer: "c01", Members: 2, Octets: 1, OfOctets: 2}})
+	}
+	if len(out) > 0 {
+		adjustment := out[0]
+		adjustment.Revision, adjustment.Kind, adjustment.InOctets, adjustment.OutOctets, adjustment.BillableOctets = 2, "adjustment", -5, -7, -12
+		out = append(out, adjustment)
 	}
 	return out, err
 }
