@@ -1,6 +1,7 @@
 // Package audit keeps who has done what, and why.
 //
-// It promises that an event is written in the transaction of what it tells of. None is changed afterwards, but
+// It promises that an event is written in the transaction of what it tells of, where that has one: a file that is
+// handed out is noted before, a reload after it. None is changed afterwards, but
 // for a customer's name in a reason, in whose place the erasure of that customer puts the identifier. It does not
 // promise to hold everything: decisions, hand-overs and incidents keep their own.
 package audit

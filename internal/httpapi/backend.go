@@ -26,10 +26,9 @@ type Backend struct {
 	Exporters  ExporterWatcher
 	Meters     MeterReader
 	Notices    NoticeDesk
-	Readiness  func(ctx context.Context) error                  // nil: always ready
-	Reload     func(ctx context.Context) error                  // reads the configuration again
-	OwnerNames func(ctx context.Context) (Names, error)         // nil: pages show identifiers
-	Audit      func(ctx context.Context, by Actor, deed string) // nil: the access log alone tells
+	Readiness  func(ctx context.Context) error          // nil: always ready
+	Reload     func(ctx context.Context) error          // reads the configuration again
+	OwnerNames func(ctx context.Context) (Names, error) // nil: pages show identifiers
 }
 
 // Names give pages a text to show beside an identifier: customer id -> name.
@@ -198,11 +197,16 @@ type Eraser interface {
 	Erase(ctx context.Context, customer, reason string, by Actor) (Erased, error)
 }
 
+// Deed is what somebody did to a subject, an identifier; Text says more, and names no customer.
+type Deed struct{ Action, Subject, Text string }
+
 // AuditLog knows who has done what, and why.
 type AuditLog interface {
 	// AuditEvents returns at most limit events behind a number, the oldest first; of one subject where it is not
 	// empty.
 	AuditEvents(ctx context.Context, subject string, after int64, limit int) ([]AuditEvent, error)
+	// Note adds a deed that changes nothing in the store, with which it would be noted otherwise.
+	Note(ctx context.Context, by Actor, deed Deed) error
 }
 
 // ExporterWatcher knows how the sources are.

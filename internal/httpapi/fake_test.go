@@ -81,7 +81,6 @@ func (f *fake) backend() Backend {
 			}
 			return names, nil
 		},
-		Audit: func(_ context.Context, by Actor, deed string) { f.call("audit " + string(by) + " " + deed) },
 	}
 }
 
@@ -145,6 +144,11 @@ func (f *fake) Erase(_ context.Context, customer, reason string, by Actor) (Eras
 
 func (f *fake) AuditEvents(_ context.Context, subject string, _ int64, _ int) ([]AuditEvent, error) {
 	return []AuditEvent{{Seq: 1, At: f.now, Actor: "user:ada", Action: "erase customer", Subject: "c01", Reason: "letter"}}, f.failing
+}
+
+func (f *fake) Note(_ context.Context, by Actor, deed Deed) error {
+	f.call(fmt.Sprintf("note %s %s of %q: %s", by, deed.Action, deed.Subject, deed.Text))
+	return f.failing
 }
 
 func (f *fake) call(what string) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -55,5 +56,5 @@ func AddAddressNotice(ctx context.Context, tx *store.Tx, n AddressNotice) error 
 	if err != nil {
 		return fmt.Errorf("record the notice about %s: %w", n.Prefix, err)
 	}
-	return nil
+	return audit.Add(ctx, tx, audit.Event{Actor: n.By, Action: "give address notice", Subject: n.Service, Reason: n.Prefix.String() + ": " + n.Reason})
 }
