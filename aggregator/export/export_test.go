@@ -23,6 +23,7 @@ import (
 	"hostmeter/internal/config"
 	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
+	"hostmeter/schemas"
 )
 
 var start = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
@@ -30,7 +31,7 @@ var start = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
 // books is a ledger that says what a test put in.
 type books struct {
 	statements []ledger.Statement
-	records    []ledger.UsageRecord
+	records    []schemas.UsageRecord
 }
 
 func (b *books) Statements(_ context.Context, q ledger.StatementQuery, f func(ledger.Statement) error) error {
@@ -44,7 +45,7 @@ func (b *books) Statements(_ context.Context, q ledger.StatementQuery, f func(le
 	return nil
 }
 
-func (b *books) UsageRecords(_ context.Context, after int64, limit int) (list []ledger.UsageRecord, err error) {
+func (b *books) UsageRecords(_ context.Context, after int64, limit int) (list []schemas.UsageRecord, err error) {
 	for _, r := range b.records {
 		if r.Seq > after && len(list) < limit {
 			list = append(list, r)

@@ -159,12 +159,3 @@ func summaryOfRow(snapshot *inventory.Snapshot, forecasts map[notice.PeriodKey]n
 	}
 	return out
 }
-
-func recordToAPI(r ledger.UsageRecord) httpapi.UsageRecord {
-	return httpapi.UsageRecord{
-		Seq: r.Seq, ID: r.ID, Kind: r.Kind, Customer: r.Customer, Service: r.Service, Meter: string(r.Meter), Class: r.Class,
-		Direction: r.Direction, PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, From: r.From, To: r.To,
-		Octets: r.Octets, Packets: r.Packets, OctetsStandardError: uint64(max(r.OctetsStandardError, 0)), Coverage: r.Coverage,
-		RecordedAt: r.RecordedAt, Corrects: optionalText(r.Corrects),
-	}
-}

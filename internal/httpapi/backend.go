@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"hostmeter/schemas"
 )
 
 // Backend is all that the API and the pages ask of the rest of the program, in small parts. A part
@@ -66,7 +68,7 @@ type UsageReader interface {
 // UsageRecordReader reads the feed for billing systems.
 type UsageRecordReader interface {
 	// UsageRecords returns at most limit records with Seq > after, ascending.
-	UsageRecords(ctx context.Context, after int64, limit int) ([]UsageRecord, error)
+	UsageRecords(ctx context.Context, after int64, limit int) ([]schemas.UsageRecord, error)
 }
 
 // Reporter gives finance its month.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"hostmeter/schemas"
 )
 
 // fake is a Backend over a made-up provider of sixty services, the same for every test: it is
@@ -171,10 +173,10 @@ func (f *fake) Usage(_ context.Context, q UsageQuery, yield func(UsageRow) error
 	return f.failing
 }
 
-func (f *fake) UsageRecords(_ context.Context, after int64, limit int) ([]UsageRecord, error) {
-	var out []UsageRecord
+func (f *fake) UsageRecords(_ context.Context, after int64, limit int) ([]schemas.UsageRecord, error) {
+	var out []schemas.UsageRecord
 	for seq := after + 1; seq <= 120 && len(out) < limit; seq++ {
-		r := UsageRecord{Seq: seq, ID: fmt.Sprintf("ur-%06d", seq), Kind: "usage", Customer: "c01", Service: "s101", Meter: "address:192.0.2.1", Class: "external",
+		r := schemas.UsageRecord{Seq: seq, ID: fmt.Sprintf("ur-%06d", seq), Kind: "usage", Customer: "c01", Service: "s101", Meter: "address:192.0.2.1", Class: "external",
 			Direction: "out", PeriodFrom: f.now.Add(-20 * day), PeriodTo: f.now.Add(10 * day), From: f.now.Add(-2 * day), To: f.now.Add(-day), Octets: 123456789,
 			Packets: 98765, OctetsStandardError: 1200, Coverage: ptr(1.0), RecordedAt: f.now}
 		if seq%10 == 0 {
