@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"math"
 	"strconv"
@@ -26,23 +25,15 @@ func (l *Ledger) UsageRecords(ctx context.Context, after int64, limit int) (reco
 	if limit < 1 || limit > MaxUsageRecords {
 		limit = MaxUsageRecords
 	}
-	err = l.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT seq, id, kind, customer, service, meter, class, direction, period_from, period_to,
+	err = l.db.View(ctx, func(tx *store.Tx) (err error) {
+		records, err = store.List(ctx, tx, scanRecord, `SELECT seq, id, kind, customer, service, meter, class, direction, period_from, period_to,
 			from_at, to_at, octets, packets, variance_kib2, coverage, recorded_at, corrects
 			FROM usage_record WHERE seq > ? ORDER BY seq LIMIT ?`, after, limit)
-		if err != nil {
-			return fmt.Errorf("read usage records: %w", err)
-		}
-		defer rows.Close()
-		for rows.Next() {
-			record, err := scanRecord(rows)
-			if err != nil {
-				return fmt.Errorf("read usage records: %w", err)
-			}
-			records = append(records, record)
-		}
-		return rows.Err()
+		return err
 	})
+	if err != nil {
+		err = fmt.Errorf("read usage records: %w", err)
+	}
 	return records, err
 }
 
@@ -57,10 +48,10 @@ func (l *Ledger) LastUsageRecord(ctx context.Context) (seq int64, err error) {
 	return seq, err
 }
 
-func scanRecord(rows *sql.Rows) (r schemas.UsageRecord, err error) {
+func scanRecord(row store.Row) (r schemas.UsageRecord, err error) {
 	var periodFrom, periodTo, from, to, recordedAt, varianceKiB2 int64
 	var covered, corrects string
-	err = rows.Scan(&r.Seq, &r.ID, &r.Kind, &r.Customer, &r.Service, &r.Meter, &r.Class, &r.Direction, &periodFrom, &periodTo,
+	err = row.Scan(&r.Seq, &r.ID, &r.Kind, &r.Customer, &r.Service, &r.Meter, &r.Class, &r.Direction, &periodFrom, &periodTo,
 		&from, &to, &r.Octets, &r.Packets, &varianceKiB2, &covered, &recordedAt, &corrects)
 	if err != nil {
 		return r, err

@@ -62,14 +62,10 @@ func directionText(direction string) string {
 	case "in", "out":
 		return direction + " only"
 	case "max":
-		return "greater of in, out"
-	case "p95":
-		return "95th percentile"
-	case "p95_sum":
-		return "95th percentile in + out"
+		return "max(in, out)"
 	}
-	if of, isPercentile := strings.CutPrefix(direction, "p95_"); isPercentile {
-		return "95th percentile " + of
+	if of, isPercentile := strings.CutPrefix(direction, "p95"); isPercentile {
+		return "95th pct." + strings.ReplaceAll(of, "_", nbsp)
 	}
 	return direction
 }
