@@ -39,7 +39,8 @@ const GarbagePercent = 25
 // Deps are what a collector needs of the program. Log is required.
 type Deps struct {
 	// Log takes the batches. If it is a stream.Source too, as the one on disk is, the positions of
-	// a killed collector are read back from it.
+	// a killed collector are read back from it: it must then give the batches of all shards in the order in
+	// which they were appended.
 	Log     stream.Log
 	Clock   clock.Clock
 	Logger  *slog.Logger

@@ -169,7 +169,7 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 		l.observe(e.text, protocol, s.last, receivedAt)
 		s.observed = minute
 	}
-	if receivedAt.After(s.last) { // only forward, also when the clock is set back: it tells which of two saved positions is newer
+	if receivedAt.After(s.last) { // only forward, also when the clock is set back
 		s.last = receivedAt
 	}
 	s.moved = true

@@ -9,11 +9,11 @@ import (
 	"hostmeter/schemas"
 )
 
-// port is the last counter sample of an exporter's interface.
+// port is the last counter sample of an exporter's interface. The time between two samples is the agent's own,
+// by its uptime: ours may be set back or forward between them.
 type port struct {
 	inOctets, inPackets, outOctets, outPackets uint64 // packets modulo 2^32
-	uptime                                     uint32
-	at                                         time.Time
+	uptime                                     uint32 // milliseconds
 	moved                                      bool
 }
 
@@ -36,7 +36,7 @@ func (l *lane) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
 	now := &port{
 		inOctets: sample.InOctets, inPackets: uint64(sample.InPackets()),
 		outOctets: sample.OutOctets, outPackets: uint64(sample.OutPackets()),
-		uptime: sample.UptimeMilliseconds, at: at, moved: true,
+		uptime: sample.UptimeMilliseconds, moved: true,
 	}
 	before := s.ports[sample.IfIndex]
 	if before == nil && len(s.ports) >= portsMost {
@@ -55,8 +55,9 @@ func (l *lane) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
 		InOctets: now.inOctets - before.inOctets, InPackets: uint64(uint32(now.inPackets - before.inPackets)),
 		OutOctets: now.outOctets - before.outOctets, OutPackets: uint64(uint32(now.outPackets - before.outPackets)),
 	}
+	elapsed := time.Duration(now.uptime-before.uptime) * time.Millisecond
 	if now.inOctets < before.inOctets || now.outOctets < before.outOctets ||
-		!carries(sample.SpeedBitsPerSecond, at.Sub(before.at), delta) {
+		!carries(sample.SpeedBitsPerSecond, elapsed, delta) {
 		l.dropSample(s, at, "counter_reset")
 		return
 	}
@@ -66,7 +67,7 @@ func (l *lane) bookPort(s *source, at time.Time, sample sflow.CounterSample) {
 		OutOctets: delta.InOctets, OutPackets: delta.InPackets,
 	}
 	meter := schemas.PortMeter(s.exporter.addr, sample.IfIndex)
-	l.table.AddPort(l.portHandle(s), meter, before.at, at, behind, tally.PortOverhead)
+	l.table.AddPort(l.portHandle(s), meter, at.Add(-elapsed), at, behind, tally.PortOverhead)
 }
 
 func (l *lane) portHandle(s *source) *tally.Exporter {
@@ -107,7 +108,6 @@ func (s *source) portPositions() []*schemas.SourcePosition {
 		out = append(out, &schemas.SourcePosition{
 			Key:    "port/" + strconv.FormatUint(uint64(index), 10),
 			Values: []uint64{p.inOctets, p.inPackets, p.outOctets, p.outPackets, uint64(p.uptime)},
-			At:     p.at.UnixNano(),
 		})
 	}
 	return out
@@ -118,7 +118,7 @@ func (s *source) restorePort(index string, p *schemas.SourcePosition) {
 	if v := p.GetValues(); err == nil && len(v) == 5 {
 		s.ports[schemas.IfIndex(n)] = &port{
 			inOctets: v[0], inPackets: v[1], outOctets: v[2], outPackets: v[3],
-			uptime: uint32(v[4]), at: time.Unix(0, p.GetAt()).UTC(),
+			uptime: uint32(v[4]),
 		}
 	}
 }

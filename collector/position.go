@@ -40,12 +40,9 @@ func (s *source) positions() []*schemas.SourcePosition {
 			delete(s.held, key)
 		}
 	}
-	for _, p := range out {
-		p.At = s.last.UnixNano()
-	}
 	out = append(out, s.portPositions()...)
 	for _, p := range out {
-		p.Source = s.exporter.text
+		p.Source, p.At = s.exporter.text, s.last.UnixNano()
 	}
 	return out
 }

@@ -50,16 +50,14 @@ func newState() *state {
 	return &state{positions: map[positionKey]*schemas.SourcePosition{}, watermarks: stream.Watermarks{}}
 }
 
-// took notes batches that the log has.
+// took notes batches that the log has, in the order in which it took them: a later position is the one
+// to go on from, whatever its time says, for the clock may have been set back.
 func (s *state) took(batches []*schemas.Batch) {
 	for _, b := range batches {
 		key := stream.KeyOf(b)
 		s.watermarks[key] = max(s.watermarks[key], b.GetIndex())
 		for _, p := range b.GetPositions() {
-			k := positionKey{p.GetSource(), p.GetKey()}
-			if before := s.positions[k]; before == nil || before.GetAt() <= p.GetAt() {
-				s.positions[k] = p
-			}
+			s.positions[positionKey{p.GetSource(), p.GetKey()}] = p
 		}
 	}
 }

@@ -85,6 +85,9 @@ type Deps struct {
 	// Standby has Run wait until no other detector is active, and again when one has taken over. Without it Run takes
 	// over at once, as is right for the only one there can be.
 	Standby bool
+	// Home is a folder of this detector's own on its machine, for Standby: one that is killed and started again there
+	// goes on at once, where it would wait for its own lease to run out. Empty: it waits.
+	Home string
 	// WhileActive runs beside the detector as long as it is the active one. Optional.
 	WhileActive func(ctx context.Context) error
 	// Receivers are the names that are notified (notify.Config.Receivers).
@@ -96,7 +99,8 @@ type Deps struct {
 type Detector struct {
 	cfg       Config
 	deps      Deps
-	holder    string
+	holder    string // this process
+	before    string // one that is surely dead; empty where none is
 	rules     []rule.Rule
 	incidents *incident.Store
 	metrics   *metrics
@@ -147,9 +151,8 @@ func New(cfg Config, deps Deps) (*Detector, error) {
 	if deps.Clock == nil {
 		deps.Clock = clock.Real{}
 	}
-	host, _ := os.Hostname() // only shown
 	d := &Detector{
-		cfg: cfg, deps: deps, holder: fmt.Sprintf("%s/%d", host, os.Getpid()), rules: parsed,
+		cfg: cfg, deps: deps, holder: newHolder(), rules: parsed,
 		incidents: incident.New(deps.DB, deps.Receivers...), metrics: newMetrics(deps.Metrics),
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 	}

@@ -24,7 +24,8 @@ type seenLease struct {
 	since                 time.Time
 }
 
-// standBy waits until nobody renews the lease for cfg.Lease, or its holder has given it back, and opens.
+// standBy waits until nobody renews the lease for cfg.Lease, or its holder has given it back or is known to be dead,
+// and opens.
 func (d *Detector) standBy(ctx context.Context) error {
 	var seen seenLease
 	for first := true; ; first = false {
@@ -56,8 +57,9 @@ func (d *Detector) standBy(ctx context.Context) error {
 func (d *Detector) look(ctx context.Context, seen *seenLease, first bool) (free bool, err error) {
 	now := d.deps.Clock.Now()
 	var generation, renewedAt int64
+	var holder string
 	err = d.deps.DB.View(ctx, func(tx *store.Tx) error {
-		err := tx.QueryRow(ctx, `SELECT generation, renewed_at FROM detector_lease WHERE id = 1`).Scan(&generation, &renewedAt)
+		err := tx.QueryRow(ctx, `SELECT generation, holder, renewed_at FROM detector_lease WHERE id = 1`).Scan(&generation, &holder, &renewedAt)
 		if errors.Is(err, sql.ErrNoRows) {
 			generation, renewedAt, err = 0, 0, nil
 		}
@@ -69,7 +71,8 @@ func (d *Detector) look(ctx context.Context, seen *seenLease, first bool) (free 
 	if first || generation != seen.generation || renewedAt != seen.renewedAt {
 		*seen = seenLease{generation, renewedAt, now}
 	}
-	return renewedAt == 0 || now.Sub(seen.since) >= d.cfg.Lease, nil
+	dead := d.before != "" && holder == d.before
+	return renewedAt == 0 || dead || now.Sub(seen.since) >= d.cfg.Lease, nil
 }
 
 // take opens if the lease is still that of a generation. Errors: errHeld, a conflict, the store's.

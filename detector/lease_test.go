@@ -77,12 +77,12 @@ type post struct {
 	active chan bool // what runs beside has begun, or ended
 }
 
-func newPost(t *testing.T, db *store.DB, log *memory, rules string) *post {
+func newPost(t *testing.T, db *store.DB, log *memory, rules, home string) *post {
 	t.Helper()
 	p := &post{clock: clock.NewManual(begin), log: newPausable(log), ended: make(chan error, 1), active: make(chan bool, 16)}
 	cfg := detector.DefaultConfig()
 	cfg.Rules, cfg.Checkpoint, cfg.Lease = rules, time.Second, 30*time.Second
-	d, err := detector.New(cfg, detector.Deps{DB: db, Source: p.log, Clock: p.clock, Receivers: []string{"webhook-1"}, Standby: true,
+	d, err := detector.New(cfg, detector.Deps{DB: db, Source: p.log, Clock: p.clock, Receivers: []string{"webhook-1"}, Standby: true, Home: home,
 		WhileActive: func(ctx context.Context) error {
 			p.active <- true
 			<-ctx.Done()
@@ -196,9 +196,9 @@ func TestOneIsActiveAndAnotherStandsBy(t *testing.T) {
 	}
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		log := newMemory()
-		a := newPost(t, db, log, rules)
+		a := newPost(t, db, log, rules, "")
 		until(t, a.is(true), a)
-		b := newPost(t, db, log, rules)
+		b := newPost(t, db, log, rules, "")
 		add := func(from, to uint64) {
 			for i := from; i <= to; i++ {
 				log.add(minute(i))
@@ -235,11 +235,61 @@ func TestOneIsActiveAndAnotherStandsBy(t *testing.T) {
 
 		alone := storetest.SQLite(t, clock.Real{})
 		log = newMemory()
-		c := newPost(t, alone, log, rules)
+		c := newPost(t, alone, log, rules, "")
 		add(1, end+1)
 		until(t, positionIs(t, alone, end+1), c)
 		if want := told(t, alone); !slices.Equal(got, want) || len(want) < 4 {
 			t.Fatalf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// killed ends a post and leaves the lease as a killed process does: not given back.
+func (p *post) killed(t *testing.T, db *store.DB) {
+	t.Helper()
+	p.cancel()
+	p.ended <- <-p.ended // for the test's end
+	err := db.Update(context.Background(), func(tx *store.Tx) error {
+		_, err := tx.Exec(context.Background(), `UPDATE detector_lease SET renewed_at = ?`, tx.Now.UnixNano())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAKilledDetectorComesBackAtOnce: where it ran, whoever else stands by; elsewhere its lease has to run out, and while
+// it lives another one in the same folder stands by.
+func TestAKilledDetectorComesBackAtOnce(t *testing.T) {
+	rules := filepath.Join(t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(rules, []byte(packetsRule), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		log, home := newMemory(), t.TempDir()
+		generation := func() int64 { return number(t, db, `SELECT generation FROM detector_lease`) }
+		stays := func(posts ...*post) {
+			t.Helper()
+			want, deadline := generation(), posts[0].clock.Now().Add(25*time.Second)
+			until(t, func() bool { return posts[0].clock.Now().After(deadline) }, posts...)
+			if got := generation(); got != want {
+				t.Fatalf("generation %d after 25 s, want %d", got, want)
+			}
+		}
+		a := newPost(t, db, log, rules, home)
+		until(t, a.is(true), a)
+		b := newPost(t, db, log, rules, home) // the folder is a's
+		stays(b, a)
+		b.cancel()
+		b.ended <- <-b.ended // it has left
+		a.killed(t, db)
+
+		elsewhere := newPost(t, db, log, rules, t.TempDir())
+		stays(elsewhere)
+		again := newPost(t, db, log, rules, home)
+		until(t, again.is(true)) // its clock stands still
+		if n := generation(); n != 2 {
+			t.Fatalf("generation %d, want 2", n)
 		}
 	})
 }

@@ -25,6 +25,9 @@ const (
 //
 // Errors: ErrSuperseded (not with Standby), those of the log. A store that does not answer is tried again.
 func (d *Detector) Run(ctx context.Context) error {
+	if d.deps.Standby {
+		defer d.settle()()
+	}
 	for {
 		if d.deps.Standby {
 			if err := d.standBy(ctx); err != nil {

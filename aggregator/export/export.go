@@ -30,6 +30,7 @@ import (
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 	"hostmeter/internal/webhook"
+	"hostmeter/schemas"
 )
 
 // Errors for people.
@@ -47,7 +48,7 @@ type Ledger interface {
 	// Statements calls f with statements, by number.
 	Statements(ctx context.Context, q ledger.StatementQuery, f func(ledger.Statement) error) error
 	// UsageRecords returns at most limit records behind after.
-	UsageRecords(ctx context.Context, after int64, limit int) ([]ledger.UsageRecord, error)
+	UsageRecords(ctx context.Context, after int64, limit int) ([]schemas.UsageRecord, error)
 }
 
 // Teller has notices.

@@ -26,6 +26,7 @@ import (
 	"hostmeter/internal/config"
 	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
+	"hostmeter/schemas"
 )
 
 // sink is a receiver of events: it checks each message as Standard Webhooks asks, and knows repeats by
@@ -143,7 +144,7 @@ func (s *sink) want(t failer, records, statements int64) {
 
 func (b *books) record() {
 	seq := int64(len(b.records) + 1)
-	b.records = append(b.records, ledger.UsageRecord{Seq: seq, ID: fmt.Sprintf("s1|address:192.0.2.9|%d", seq), Kind: ledger.RecordUsage,
+	b.records = append(b.records, schemas.UsageRecord{Seq: seq, ID: fmt.Sprintf("s1|address:192.0.2.9|%d", seq), Kind: ledger.RecordUsage,
 		Customer: "c1", Service: "s1", Meter: "address:192.0.2.9", Direction: "in", Octets: seq, RecordedAt: start})
 }
 

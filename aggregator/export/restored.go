@@ -51,20 +51,11 @@ func Restored(ctx context.Context, db *store.DB) (parked int, err error) {
 	return parked, err
 }
 
-func pendingCharges(ctx context.Context, tx *store.Tx) (list []Charge, err error) {
-	rows, err := tx.Query(ctx, `SELECT receiver, number, charge FROM handover_charge WHERE state = ? ORDER BY receiver, number`, string(Pending))
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var c Charge
-		if err := rows.Scan(&c.Receiver, &c.Number, &c.Key); err != nil {
-			return nil, err
-		}
-		list = append(list, c)
-	}
-	return list, rows.Err()
+func pendingCharges(ctx context.Context, tx *store.Tx) ([]Charge, error) {
+	return store.List(ctx, tx, func(row store.Row) (c Charge, err error) {
+		err = row.Scan(&c.Receiver, &c.Number, &c.Key)
+		return c, err
+	}, `SELECT receiver, number, charge FROM handover_charge WHERE state = ? ORDER BY receiver, number`, string(Pending))
 }
 
 // restoredAt returns when the ledger was restored; the zero time where it never was.

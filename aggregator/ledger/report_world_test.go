@@ -221,7 +221,7 @@ func (w *world) checkFeed() {
 		}
 		for _, r := range records {
 			seq++
-			if r.Seq != seq || ids[r.ID] || (r.Kind == RecordCorrection) != ids[r.Corrects] || r.Kind == RecordUsage && r.Octets <= 0 {
+			if r.Seq != seq || ids[r.ID] || (r.Kind == RecordCorrection) != (r.Corrects != nil && ids[*r.Corrects]) || r.Kind == RecordUsage && r.Octets <= 0 {
 				w.t.Errorf("record %d is %+v", seq, r)
 			}
 			ids[r.ID] = true

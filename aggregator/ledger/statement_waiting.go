@@ -27,20 +27,14 @@ func (w waitingPeriod) span() changedSpan {
 }
 
 func readWaiting(ctx context.Context, tx *store.Tx) ([]waitingPeriod, error) {
-	rows, err := tx.Query(ctx, `SELECT service, period_from FROM statement_waiting ORDER BY service, period_from`)
+	list, err := store.List(ctx, tx, func(row store.Row) (w waitingPeriod, err error) {
+		err = row.Scan(&w.service, &w.from)
+		return w, err
+	}, `SELECT service, period_from FROM statement_waiting ORDER BY service, period_from`)
 	if err != nil {
-		return nil, fmt.Errorf("read periods that wait: %w", err)
+		err = fmt.Errorf("read periods that wait: %w", err)
 	}
-	defer rows.Close()
-	var list []waitingPeriod
-	for rows.Next() {
-		var w waitingPeriod
-		if err := rows.Scan(&w.service, &w.from); err != nil {
-			return nil, fmt.Errorf("read periods that wait: %w", err)
-		}
-		list = append(list, w)
-	}
-	return list, rows.Err()
+	return list, err
 }
 
 // writeWaiting makes the list after of the list before.

@@ -361,7 +361,13 @@ type recordWriter struct {
 	known   *coverages
 	owners  *inventory.Snapshot
 	day     time.Time
-	records []UsageRecord
+	records []fresh
+}
+
+// fresh is a record that has no number yet, with the variance of its estimate.
+type fresh struct {
+	schemas.UsageRecord
+	varianceKiB2 int64
 }
 
 // add makes the record of a span, if anything is to be told of it.
@@ -369,12 +375,13 @@ func (w *recordWriter) add(ctx context.Context, tx *store.Tx, key recordKey, wan
 	if wanted == nil {
 		wanted = &amounts{}
 	}
-	record := UsageRecord{ID: key.id(), Kind: RecordUsage, Customer: wanted.customer, Service: key.service, Meter: schemas.MeterID(key.meter),
+	record := fresh{schemas.UsageRecord{ID: key.id(), Kind: RecordUsage, Customer: wanted.customer, Service: key.service, Meter: schemas.MeterID(key.meter),
 		Class: key.class, Direction: key.direction, PeriodFrom: wanted.period.From, PeriodTo: wanted.period.To,
 		From: time.Unix(0, key.from).UTC(), To: time.Unix(0, key.to).UTC(),
-		Octets: wanted.octets, Packets: wanted.packets, varianceKiB2: wanted.varianceKiB2}
+		Octets: wanted.octets, Packets: wanted.packets}, wanted.varianceKiB2}
 	if told != nil {
-		record.Kind, record.Corrects = RecordCorrection, record.ID
+		first := record.ID
+		record.Kind, record.Corrects = RecordCorrection, &first
 		record.ID += "#" + strconv.Itoa(told.records)
 		record.Customer, record.PeriodFrom, record.PeriodTo = told.customer, told.period.From, told.period.To
 		record.Octets -= told.octets
@@ -413,13 +420,16 @@ func (w *recordWriter) write(ctx context.Context, tx *store.Tx) error {
 	}
 	defer insert.Close()
 	for i, r := range w.records {
-		covered := ""
+		covered, corrects := "", ""
+		if r.Corrects != nil {
+			corrects = *r.Corrects
+		}
 		if r.Coverage != nil {
 			covered = strconv.FormatFloat(*r.Coverage, 'g', -1, 64)
 		}
 		_, err := insert.ExecContext(ctx, last-int64(len(w.records)-1-i), r.ID, r.Kind, r.Customer, r.Service, string(r.Meter), r.Class, r.Direction,
 			r.PeriodFrom.UnixNano(), r.PeriodTo.UnixNano(), r.From.UnixNano(), r.To.UnixNano(), w.day.Unix()/86400,
-			r.Octets, r.Packets, r.varianceKiB2, covered, tx.Now.UnixNano(), r.Corrects)
+			r.Octets, r.Packets, r.varianceKiB2, covered, tx.Now.UnixNano(), corrects)
 		if err != nil {
 			return fmt.Errorf("write usage record %s: %w", r.ID, err)
 		}

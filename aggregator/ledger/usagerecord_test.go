@@ -72,7 +72,7 @@ func TestFeedByExample(t *testing.T) {
 		}
 		r := records[0]
 		first := "middle|address:10.1.0.1|external|in|2026-10-01T00:00:00Z|2026-10-02T00:00:00Z"
-		if r.ID != first+"#2" || r.Corrects != first || r.Customer != "c2" || r.Packets != 1 || r.Coverage == nil ||
+		if r.ID != first+"#2" || r.Corrects == nil || *r.Corrects != first || r.Customer != "c2" || r.Packets != 1 || r.Coverage == nil ||
 			!r.PeriodFrom.Equal(time.Date(2026, 9, 15, 0, 0, 0, 0, time.UTC)) || !r.PeriodTo.Equal(time.Date(2026, 10, 15, 0, 0, 0, 0, time.UTC)) {
 			t.Fatalf("got %+v", r)
 		}

@@ -187,6 +187,34 @@ func TestKilledAnywhere(t *testing.T) {
 	f("after send", 2)
 }
 
+// TestAProcessThatIsHeldUpSendsNoMail: one that is stopped in an attempt, and wakes up when another has taken the mail
+// over, sends nothing.
+func TestAProcessThatIsHeldUpSendsNoMail(t *testing.T) {
+	eachLab(t, func(t *testing.T, l *lab) {
+		l.use("s1", 5, 0)
+		l.look()
+		paused := l.Notices
+		paused.step = func(at string) {
+			if at != "before send" {
+				return
+			}
+			for range 3 { // another process, meanwhile
+				l.clock.Advance(11 * time.Minute)
+				l.restart()
+				l.send()
+			}
+		}
+		if err := paused.SendDue(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.send()
+		mails, err := l.mails()
+		if m := mails[1]; err != nil || m.State != MailSent || !m.Repeated || len(l.post.got) != 1 {
+			t.Errorf("%+v, %d mails, %v; want one, as a possible repeat", m, len(l.post.got), err)
+		}
+	})
+}
+
 // TestMailOutcomes: what was not handed over is tried for days, what was refused is not, and what nobody knows of is
 // repeated once.
 func TestMailOutcomes(t *testing.T) {

@@ -143,11 +143,12 @@ func (n *Notices) sendOne(ctx context.Context, q queued) error {
 	if err != nil || !claimed {
 		return err
 	}
+	began := n.deps.Clock.Now()
 	q.repeats, q.attempts = q.state == MailUnknown, q.attempts+1
 	before := q.state
 	q.state = MailSending
 	n.step("before send")
-	failure := n.deps.Mail.Send(ctx, message)
+	failure := n.mail(ctx, message, began)
 	n.step("after send")
 	failure = withoutAddress(failure, message.To)
 	ctx = context.WithoutCancel(ctx) // what was learnt is written even where we are being stopped
@@ -163,6 +164,15 @@ func (n *Notices) sendOne(ctx context.Context, q queued) error {
 		return n.settleMail(ctx, q, MailFailed, 0, failure)
 	}
 	return n.settleMail(ctx, q, before, backoff(q.attempts), failure)
+}
+
+// mail sends a message, unless this process was held up so long after the attempt began that another may have taken
+// it over.
+func (n *Notices) mail(ctx context.Context, message mail.Message, began time.Time) error {
+	if late := n.deps.Clock.Now().Sub(began); late > mailLease/2 {
+		return fmt.Errorf("%w: held up for %s", mail.ErrUntouched, late)
+	}
+	return n.deps.Mail.Send(ctx, message)
 }
 
 // withoutAddress keeps a customer's address out of the log and of the outbox: it stands in the inventory alone.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,33 +29,59 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, os.Args[1:], os.Stderr))
 }
 
-// run runs the command line and returns the exit code.
-func run(ctx context.Context, args []string) int {
-	root := newRoot()
+// run runs the command line, tells of a fault on w, and returns the exit code. What is refused before a command begins
+// its work is wrong usage.
+func run(ctx context.Context, args []string, w io.Writer) int {
+	root, begun := newRoot(), false
+	onBegin(root, func() { begun = true })
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil && !begun {
+		err = unknownCommand(cmd)
+	}
 	if err == nil {
 		return exitDone
 	}
-	fmt.Fprintln(os.Stderr, "hostmeter: error:", err)
+	fmt.Fprintln(w, "hostmeter: error:", err)
 	var hinted *app.HintError
-	if errors.As(err, &hinted) {
-		fmt.Fprintln(os.Stderr, "hostmeter: hint:", hinted.Hint)
+	switch {
+	case errors.As(err, &hinted):
+		fmt.Fprintln(w, "hostmeter: hint:", hinted.Hint)
+	case !begun:
+		fmt.Fprintf(w, "hostmeter: hint: run %q\n", cmd.CommandPath()+" --help")
 	}
 	switch {
 	case errors.Is(err, app.ErrInputRefused):
 		return exitRefused
-	case errors.Is(err, app.ErrUsage), errors.Is(err, errCommandLine):
+	case errors.Is(err, app.ErrUsage), !begun:
 		return exitUsage
 	}
 	return exitFailed
 }
 
-// errCommandLine marks what cobra refuses before a command runs.
-var errCommandLine = errors.New("")
+// onBegin calls begin before the work of each command.
+func onBegin(cmd *cobra.Command, begin func()) {
+	if work := cmd.RunE; work != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			begin()
+			return work(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		onBegin(sub, begin)
+	}
+}
+
+// unknownCommand refuses what stands where a subcommand should; cobra shows the help for it.
+func unknownCommand(cmd *cobra.Command) error {
+	if asked := cmd.Flags().Changed("help"); asked || !cmd.HasSubCommands() || cmd.Flags().NArg() == 0 {
+		return nil
+	}
+	return fmt.Errorf("unknown command %q for %q", cmd.Flags().Arg(0), cmd.CommandPath())
+}
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
@@ -72,31 +99,10 @@ Start here:
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &app.HintError{Err: fmt.Errorf("%w%w", errCommandLine, err), Hint: fmt.Sprintf("run %q", cmd.CommandPath()+" --help")}
-	})
 	root.AddCommand(
 		newRun(), newCollect(), newAggregate(), newDetect(), newServe(), newDemo(),
 		newReplay(), newBacktest(), newImport(), newVirtualizor(), newUsage(), newGuests(), newStatement(), newAddresses(), newNotices(), newHandover(), newApproval(), newCredit(), newErase(), newAudit(), newIncidents(), newExporters(),
 		newVerify(), newBackup(), newRestore(), newPrune(), newDoctor(), newConfig(), newUser(), newToken(), newVersion(),
 	)
-	for _, cmd := range root.Commands() {
-		markUsage(cmd)
-	}
 	return root
-}
-
-// markUsage makes wrong arguments count as wrong usage.
-func markUsage(cmd *cobra.Command) {
-	if check := cmd.Args; check != nil {
-		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
-				return &app.HintError{Err: fmt.Errorf("%w%w", errCommandLine, err), Hint: fmt.Sprintf("run %q", cmd.CommandPath()+" --help")}
-			}
-			return nil
-		}
-	}
-	for _, sub := range cmd.Commands() {
-		markUsage(sub)
-	}
 }

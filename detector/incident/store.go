@@ -51,22 +51,11 @@ const columns = `id, rule, meter, began_at, severity, condition, late, service, 
 // List returns incidents, the last opened first.
 func (s *Store) List(ctx context.Context, f Filter) ([]Incident, error) {
 	var out []Incident
-	err := s.db.View(ctx, func(tx *store.Tx) error {
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
 		where, args := f.where()
-		rows, err := tx.Query(ctx, `SELECT `+columns+` FROM incident`+where+
+		out, err = store.List(ctx, tx, scan, `SELECT `+columns+` FROM incident`+where+
 			` ORDER BY opened_at DESC, id DESC LIMIT ?`, append(args, f.limit())...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			i, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			out = append(out, i)
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list incidents: %w", err)
@@ -142,22 +131,14 @@ func (s *Store) Get(ctx context.Context, id string) (Incident, error) {
 // Events returns an incident's history, the oldest first.
 func (s *Store) Events(ctx context.Context, id string) ([]Event, error) {
 	var out []Event
-	err := s.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT at, actor, action, text FROM incident_event WHERE incident = ? ORDER BY seq`, id)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var e Event
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		out, err = store.List(ctx, tx, func(row store.Row) (e Event, err error) {
 			var at int64
-			if err := rows.Scan(&at, &e.Actor, &e.Action, &e.Text); err != nil {
-				return err
-			}
+			err = row.Scan(&at, &e.Actor, &e.Action, &e.Text)
 			e.At = unix(at)
-			out = append(out, e)
-		}
-		return rows.Err()
+			return e, err
+		}, `SELECT at, actor, action, text FROM incident_event WHERE incident = ? ORDER BY seq`, id)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("history of incident %s: %w", id, err)
@@ -179,23 +160,15 @@ type Notification struct {
 // Notifications returns what was sent, or is to be sent, of an incident, the oldest first.
 func (s *Store) Notifications(ctx context.Context, id string) ([]Notification, error) {
 	var out []Notification
-	err := s.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id, receiver, event, state, COALESCE(sent_at, created_at), attempts, last_error
-			FROM notification WHERE incident = ? ORDER BY created_at, event, receiver`, id)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var n Notification
+	err := s.db.View(ctx, func(tx *store.Tx) (err error) {
+		out, err = store.List(ctx, tx, func(row store.Row) (n Notification, err error) {
 			var at int64
-			if err := rows.Scan(&n.ID, &n.Receiver, &n.Event, &n.Outcome, &at, &n.Attempts, &n.Detail); err != nil {
-				return err
-			}
+			err = row.Scan(&n.ID, &n.Receiver, &n.Event, &n.Outcome, &at, &n.Attempts, &n.Detail)
 			n.At = unix(at)
-			out = append(out, n)
-		}
-		return rows.Err()
+			return n, err
+		}, `SELECT id, receiver, event, state, COALESCE(sent_at, created_at), attempts, last_error
+			FROM notification WHERE incident = ? ORDER BY created_at, event, receiver`, id)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("notifications of incident %s: %w", id, err)
@@ -237,7 +210,7 @@ func get(ctx context.Context, tx *store.Tx, id string) (Incident, error) {
 	return i, nil
 }
 
-func scan(row interface{ Scan(...any) error }) (Incident, error) {
+func scan(row store.Row) (Incident, error) {
 	var i Incident
 	var began, opened, updated int64
 	var resolved, acknowledged, silenced sql.NullInt64

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -164,4 +165,116 @@ func TestOnEveryStore(t *testing.T) {
 			t.Fatalf("%+v, %v", sent, err)
 		}
 	})
+}
+
+// TestAPausedSenderRepeatsNothing: a sender that is held up in the middle of its list, as by SIGSTOP, while another goes
+// on, tells nothing of what the other has told, and the other leaves alone what the first is at, for a while.
+func TestAPausedSenderRepeatsNothing(t *testing.T) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		received := &sink{}
+		reached, wake := make(chan struct{}), make(chan struct{})
+		var held atomic.Bool
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			received.ServeHTTP(w, r)
+			if held.CompareAndSwap(false, true) {
+				close(reached)
+				<-wake
+			}
+		}))
+		defer server.Close()
+		cfg := notify.Config{Webhooks: []notify.WebhookConfig{{URL: server.URL, Secret: config.NewSecret(secret)}}}
+		sender := func() *notify.Sender {
+			// The paused one's request does not end while it is paused.
+			s, err := notify.New(cfg, notify.Deps{DB: db, Clock: c, Client: server.Client()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		incidents := incident.New(db, cfg.Receivers()...)
+		ids := []string{openOn(t, db, incidents, "guest:1"), openOn(t, db, incidents, "guest:2")}
+		ended := make(chan error, 1)
+		paused, other := sender(), sender()
+		go func() { ended <- paused.SendDue(context.Background()) }()
+		<-reached
+		send(t, other)
+		for _, id := range ids {
+			if _, err := incidents.Resolve(context.Background(), id, "user:ada", ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Advance(time.Second)
+		send(t, other)
+		close(wake)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		c.Advance(time.Second)
+		send(t, other)
+		seen := map[string]int{}
+		received.mu.Lock()
+		defer received.mu.Unlock()
+		for _, one := range received.got {
+			seen[one.header.Get("webhook-id")]++
+		}
+		for _, id := range ids {
+			for _, event := range []string{incident.EventOpened, incident.EventResolved} {
+				if n := seen[incident.NotificationID(id, "webhook-1", event)]; n != 1 {
+					t.Errorf("%s of %s is told %d times", event, id, n)
+				}
+			}
+		}
+	})
+}
+
+// TestWhatAKilledSenderWasAtIsSentAgain: by another, once the attempt must be over; at once where the first was stopped.
+func TestWhatAKilledSenderWasAtIsSentAgain(t *testing.T) {
+	f := func(stopped bool) {
+		t.Helper()
+		received, c, db, incidents, _ := lab(t, "webhook")
+		reached, hangs := make(chan struct{}, 9), make(chan struct{})
+		hung := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached <- struct{}{}; <-hangs }))
+		defer hung.Close()
+		release := sync.OnceFunc(func() { close(hangs) })
+		defer release()
+		good := httptest.NewServer(received)
+		defer good.Close()
+		open(t, db, incidents)
+		at := func(url string) *notify.Sender {
+			s, err := notify.New(notify.Config{Webhooks: []notify.WebhookConfig{{URL: url, Secret: config.NewSecret(secret)}}}, notify.Deps{DB: db, Clock: c, Client: http.DefaultClient})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		killed := at(hung.URL)
+		go func() { ended <- killed.SendDue(ctx) }()
+		<-reached
+		next := at(good.URL)
+		if stopped {
+			cancel()
+			<-ended
+		} else {
+			c.Advance(29 * time.Second)
+			send(t, next)
+			if n := len(received.got); n != 0 {
+				t.Fatalf("%d messages while the first may be at it", n)
+			}
+			c.Advance(time.Second)
+		}
+		send(t, next)
+		if n := len(received.got); n != 1 {
+			t.Fatalf("%d messages, want 1", n)
+		}
+		cancel()
+		release()
+		if !stopped {
+			<-ended
+		}
+	}
+	f(false)
+	f(true)
 }

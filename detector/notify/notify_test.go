@@ -71,8 +71,13 @@ func lab(t *testing.T, kind string) (*sink, *clock.Manual, *store.DB, *incident.
 
 func open(t *testing.T, db *store.DB, incidents *incident.Store) string {
 	t.Helper()
+	return openOn(t, db, incidents, "guest:7b0c")
+}
+
+func openOn(t *testing.T, db *store.DB, incidents *incident.Store, meter string) string {
+	t.Helper()
 	i := incident.Incident{
-		Rule: "sustained-cpu", Meter: "guest:7b0c", Severity: "warning", Condition: "firing", BeganAt: start.Add(-72 * time.Hour),
+		Rule: "sustained-cpu", Meter: meter, Severity: "warning", Condition: "firing", BeganAt: start.Add(-72 * time.Hour),
 		Evidence: incident.Evidence{Metric: "cpu_ratio", Threshold: 0.9, Share: 0.97, Coverage: 1},
 	}
 	if err := db.Update(context.Background(), func(tx *store.Tx) error {

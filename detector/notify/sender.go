@@ -39,6 +39,7 @@ type Sender struct {
 const (
 	lookEvery    = time.Second
 	sendTimeout  = 10 * time.Second
+	claimFor     = 3 * sendTimeout // an attempt takes less: behind it, its process is gone
 	backoffFirst = 5 * time.Second
 	backoffLast  = 10 * time.Minute
 	attemptsMax  = 1000 // about a week: then a receiver is gone for good
@@ -94,7 +95,7 @@ func (s *Sender) Run(ctx context.Context) error {
 // due is one row of the outbox, with its incident.
 type due struct {
 	id, incident, receiver, event, state string
-	attempts                             int64
+	attempts, nextAt                     int64
 }
 
 // SendDue sends what is due once, to all receivers side by side: one that is slow or gone holds up no
@@ -137,7 +138,7 @@ func (s *Sender) sendTo(ctx context.Context, rows []due) error {
 // still to be told of the begin: it would take the incident for open from then on.
 func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	err = s.deps.DB.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts FROM (
+		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts, next_at FROM (
 				SELECT id, incident, receiver, event, state, attempts, next_at, created_at,
 					row_number() OVER (PARTITION BY receiver ORDER BY next_at, created_at, event, id) AS place
 				FROM notification AS n WHERE state IN ('pending', 'standing') AND next_at <= ? AND NOT (event = ? AND EXISTS (
@@ -150,7 +151,7 @@ func (s *Sender) due(ctx context.Context) (list []due, err error) {
 		defer rows.Close()
 		for rows.Next() {
 			var d due
-			if err := rows.Scan(&d.id, &d.incident, &d.receiver, &d.event, &d.state, &d.attempts); err != nil {
+			if err := rows.Scan(&d.id, &d.incident, &d.receiver, &d.event, &d.state, &d.attempts, &d.nextAt); err != nil {
 				return err
 			}
 			list = append(list, d)
@@ -160,8 +161,8 @@ func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	return list, err
 }
 
-// settle sends one notification and writes down what became of it. answered is false where the receiver
-// was asked and did not answer.
+// settle sends one notification, unless another sender does, and writes down what became of it. answered is false
+// where the receiver was asked and did not answer.
 func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answered bool, err error) {
 	now := s.deps.Clock.Now()
 	to, known := s.receivers[d.receiver]
@@ -173,6 +174,10 @@ func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answer
 	case i.Silenced(now), i.State == incident.Resolved && i.Silenced(i.ResolvedAt):
 		return true, s.settleSilenced(ctx, d, i)
 	}
+	claimed, err := s.claim(ctx, d)
+	if err != nil || !claimed {
+		return true, err
+	}
 	err = to.tell(ctx, d.id, d.event, i, now)
 	switch {
 	case err == nil:
@@ -181,8 +186,8 @@ func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answer
 			return true, s.note(ctx, d, "standing", now.Add(alertRepeat), nil)
 		}
 		return true, s.note(ctx, d, "sent", now, nil)
-	case ctx.Err() != nil:
-		return false, ctx.Err()
+	case ctx.Err() != nil: // being stopped: who comes next need not wait for the claim to end
+		return false, errors.Join(ctx.Err(), s.note(context.WithoutCancel(ctx), d, d.state, now, nil))
 	case errors.Is(err, webhook.ErrRefused) || d.attempts >= attemptsMax:
 		s.outcomes.WithLabelValues(d.receiver, "refused").Inc()
 		s.deps.Logger.Error("a receiver refuses a notification", "receiver", d.receiver, "incident", d.incident, "err", err)
@@ -194,6 +199,20 @@ func (s *Sender) settle(ctx context.Context, d due, i incident.Incident) (answer
 		wait = min(backoffFirst<<d.attempts, backoffLast)
 	}
 	return false, s.note(ctx, d, d.state, now.Add(wait), err)
+}
+
+// claim puts a notification off for claimFor before it is sent, so that it comes again if this process is killed in
+// the attempt. It is false where the notification is no longer as it was read, or this process was held up: another
+// sender is at it, or was.
+func (s *Sender) claim(ctx context.Context, d due) (claimed bool, err error) {
+	began := s.deps.Clock.Now()
+	err = s.deps.DB.Update(ctx, func(tx *store.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE notification SET next_at = ? WHERE id = ? AND state = ? AND attempts = ? AND next_at = ?`,
+			tx.Now.Add(claimFor).UnixNano(), d.id, d.state, d.attempts, d.nextAt)
+		claimed = n == 1
+		return err
+	})
+	return claimed && s.deps.Clock.Now().Sub(began) < sendTimeout, err
 }
 
 // settleSilenced holds back what tells of a silenced incident. One that ends in its silence is not told

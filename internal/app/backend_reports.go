@@ -50,7 +50,7 @@ func rowToAPI(r statement.Row) httpapi.Statement {
 	return httpapi.Statement{
 		Statement: r.Statement, Revision: int64(r.Revision), Customer: r.Customer, Service: r.Service, Plan: r.Plan,
 		PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, TimeZone: r.TimeZone, Direction: string(r.Direction),
-		InOctets: uint64(max(r.InOctets, 0)), OutOctets: uint64(max(r.OutOctets, 0)), BillableOctets: r.BillableOctets,
+		InOctets: r.InOctets, OutOctets: r.OutOctets, BillableOctets: r.BillableOctets,
 		StandardErrorOctets: uint64(max(r.StandardErrorOctets, 0)), Coverage: knownShare(r.Coverage), Quota: quotaOf(r),
 		Unit: string(r.Unit), Used: r.Used, Excess: r.Excess, BilledQuantity: r.BilledQuantity, UnitPrice: r.UnitPrice,
 		Currency: r.Currency, AmountExVAT: r.AmountExVAT, Kind: string(r.Kind), RuleFrom: string(r.RuleFrom), Pool: poolToAPI(r.Pool),
@@ -158,13 +158,4 @@ func summaryOfRow(snapshot *inventory.Snapshot, forecasts map[notice.PeriodKey]n
 		out.Exceeds, out.Overage = &f.Probability, f.ExpectedAmount
 	}
 	return out
-}
-
-func recordToAPI(r ledger.UsageRecord) httpapi.UsageRecord {
-	return httpapi.UsageRecord{
-		Seq: r.Seq, ID: r.ID, Kind: r.Kind, Customer: r.Customer, Service: r.Service, Meter: string(r.Meter), Class: r.Class,
-		Direction: r.Direction, PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, From: r.From, To: r.To,
-		Octets: r.Octets, Packets: r.Packets, OctetsStandardError: uint64(max(r.OctetsStandardError, 0)), Coverage: r.Coverage,
-		RecordedAt: r.RecordedAt, Corrects: optionalText(r.Corrects),
-	}
 }

@@ -153,18 +153,3 @@ func (s *usageSums) rows() []httpapi.UsageRow {
 func standardError(varianceKiB2 uint64) uint64 {
 	return uint64(math.Ceil(1024 * math.Sqrt(float64(varianceKiB2))))
 }
-
-// recordReader joins the API to the feed for billing systems.
-type recordReader struct{ *Desk }
-
-func (d recordReader) UsageRecords(ctx context.Context, after int64, limit int) ([]httpapi.UsageRecord, error) {
-	records, err := d.ledger.UsageRecords(ctx, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]httpapi.UsageRecord, len(records))
-	for i, r := range records {
-		out[i] = recordToAPI(r)
-	}
-	return out, nil
-}

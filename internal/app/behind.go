@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"hostmeter/aggregator"
 	"hostmeter/aggregator/export"
@@ -12,7 +14,6 @@ import (
 	"hostmeter/detector"
 	"hostmeter/detector/notify"
 	"hostmeter/schemas"
-	"time"
 )
 
 // openAggregator joins the ledger, what is done after sealing, the hand-over to billing systems, and the
@@ -109,7 +110,7 @@ func (a *App) openDetector(context.Context) error {
 		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
 		Owner: a.desk.owner, Reseller: a.desk.reseller, Receivers: a.cfg.Notify.Receivers(),
 		// In one process with the collector there can be no other. Who is not active sends nothing.
-		Standby: a.parts != All, WhileActive: a.sender.Run,
+		Standby: a.parts != All, Home: filepath.Join(a.cfg.Data, "detector"), WhileActive: a.sender.Run,
 	})
 	if err != nil {
 		return wrong(fmt.Errorf("detector.rules: %w", err), "docs/reference/rules.md lists the keys")

@@ -12,6 +12,7 @@ import (
 	"hostmeter/internal/audit"
 	"hostmeter/internal/httpapi"
 	"hostmeter/internal/inventory"
+	"hostmeter/internal/store"
 )
 
 // EraseOptions are the flags of `hostmeter erase`.
@@ -120,4 +121,11 @@ func (d eraser) AuditEvents(ctx context.Context, subject string, after int64, li
 		out[i] = httpapi.AuditEvent(e)
 	}
 	return out, err
+}
+
+// Note adds what a person did.
+func (d eraser) Note(ctx context.Context, by httpapi.Actor, deed httpapi.Deed) error {
+	return d.db.Update(ctx, func(tx *store.Tx) error {
+		return audit.Add(ctx, tx, audit.Event{Actor: string(by), Action: deed.Action, Subject: deed.Subject, Reason: deed.Text})
+	})
 }

@@ -222,7 +222,7 @@ func (d *Desk) VerifyStatements(ctx context.Context, w io.Writer) error {
 func (d *Desk) writeUsageRecords(ctx context.Context, w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	for after := int64(0); ; {
-		records, err := recordReader{d}.UsageRecords(ctx, after, ledger.MaxUsageRecords)
+		records, err := d.ledger.UsageRecords(ctx, after, ledger.MaxUsageRecords)
 		if err != nil || len(records) == 0 {
 			return err
 		}

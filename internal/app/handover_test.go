@@ -133,7 +133,7 @@ func compareEvents(t *testing.T, desk *Desk, sink *eventSink) {
 	got := sink.data["hostmeter.usage-record.v1"]
 	var after int64
 	for {
-		records, err := recordReader{desk}.UsageRecords(t.Context(), after, ledger.MaxUsageRecords)
+		records, err := desk.ledger.UsageRecords(t.Context(), after, ledger.MaxUsageRecords)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -287,6 +287,10 @@ func TestCorrectionIsPreviewed(t *testing.T) {
 	if err != nil || len(report.Rows) != 2 || report.Rows[1].InOctets != seen.InOctets || report.Rows[1].AmountExVAT.StringFixed(2) != seen.Amount {
 		t.Fatalf("issued: %+v, %v", report.Rows, err)
 	}
+	told, err := reporter{desk}.Statements(t.Context(), "2026-10")
+	if err != nil || len(told) != 2 || told[1].InOctets != seen.InOctets || told[1].BillableOctets != seen.InOctets {
+		t.Fatalf("told by the API: %+v, %v", told, err)
+	}
 	state("2026-10", "corrected")
 	at.Set(time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC))
 	state("2026-11", "provisional")

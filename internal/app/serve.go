@@ -40,7 +40,7 @@ func (a *App) openServer(ctx context.Context) error {
 func (a *App) backend() httpapi.Backend {
 	d := a.desk
 	return httpapi.Backend{
-		Usage: usageReader{d}, Records: recordReader{d}, Reports: reporter{d}, Summary: summarizer{d}, Checks: checker{d}, Addresses: addressDesk{d},
+		Usage: usageReader{d}, Records: d.ledger, Reports: reporter{d}, Summary: summarizer{d}, Checks: checker{d}, Addresses: addressDesk{d},
 		Incidents: incidentDesk{d}, Inventory: inventoryDesk{d}, Eraser: eraser{d}, Credits: creditDesk{d}, Approvals: approvalDesk{d}, Preview: previewer{d}, AuditLog: eraser{d}, Exporters: exporterWatcher{d, a.collector}, Meters: meterReader{d}, Notices: noticeDesk{d},
 		Readiness: a.readiness, OwnerNames: d.customerNames, Reload: a.reloader(),
 	}

@@ -1,6 +1,7 @@
 // Package audit keeps who has done what, and why.
 //
-// It promises that an event is written in the transaction of what it tells of. None is changed afterwards, but
+// It promises that an event is written in the transaction of what it tells of, where that has one: a file that is
+// handed out is noted before, a reload after it. None is changed afterwards, but
 // for a customer's name in a reason, in whose place the erasure of that customer puts the identifier. It does not
 // promise to hold everything: decisions, hand-overs and incidents keep their own.
 package audit
@@ -35,27 +36,20 @@ func Add(ctx context.Context, tx *store.Tx, e Event) error {
 
 // Events returns at most limit events behind a number, the oldest first; of one subject where it is not empty.
 func Events(ctx context.Context, db *store.DB, subject string, after int64, limit int) (list []Event, err error) {
-	err = db.View(ctx, func(tx *store.Tx) error {
-		list = []Event{}
-		rows, err := tx.Query(ctx, `SELECT seq, at, actor, action, subject, reason FROM audit_event
+	err = db.View(ctx, func(tx *store.Tx) (err error) {
+		list, err = store.List(ctx, tx, readEvent, `SELECT seq, at, actor, action, subject, reason FROM audit_event
 			WHERE seq > ? AND (? = '' OR subject = ?) ORDER BY seq LIMIT ?`, after, subject, subject, limit)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var e Event
-			var at int64
-			if err := rows.Scan(&e.Seq, &at, &e.Actor, &e.Action, &e.Subject, &e.Reason); err != nil {
-				return err
-			}
-			e.At = time.Unix(0, at).UTC()
-			list = append(list, e)
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		err = fmt.Errorf("read the audit log: %w", err)
 	}
 	return list, err
+}
+
+func readEvent(row store.Row) (e Event, err error) {
+	var at int64
+	err = row.Scan(&e.Seq, &at, &e.Actor, &e.Action, &e.Subject, &e.Reason)
+	e.At = time.Unix(0, at).UTC()
+	return e, err
 }

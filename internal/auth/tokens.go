@@ -48,27 +48,20 @@ func (k *Keeper) CreateToken(ctx context.Context, name string, role Role) (secre
 }
 
 // Tokens lists the tokens by name, the revoked ones too.
-func (k *Keeper) Tokens(ctx context.Context) ([]Token, error) {
-	tokens := []Token{}
-	err := k.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT name, role, created_at, used_at, revoked_at FROM auth_token ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var t Token
-			var created int64
-			var used, revoked sql.NullInt64
-			if err := rows.Scan(&t.Name, &t.Role, &created, &used, &revoked); err != nil {
-				return err
-			}
-			t.CreatedAt, t.UsedAt, t.RevokedAt = time.Unix(0, created).UTC(), optional(used), optional(revoked)
-			tokens = append(tokens, t)
-		}
-		return rows.Err()
+func (k *Keeper) Tokens(ctx context.Context) (tokens []Token, err error) {
+	err = k.db.View(ctx, func(tx *store.Tx) (err error) {
+		tokens, err = store.List(ctx, tx, readToken, `SELECT name, role, created_at, used_at, revoked_at FROM auth_token ORDER BY name`)
+		return err
 	})
 	return tokens, err
+}
+
+func readToken(row store.Row) (t Token, err error) {
+	var created int64
+	var used, revoked sql.NullInt64
+	err = row.Scan(&t.Name, &t.Role, &created, &used, &revoked)
+	t.CreatedAt, t.UsedAt, t.RevokedAt = time.Unix(0, created).UTC(), optional(used), optional(revoked)
+	return t, err
 }
 
 // RevokeToken ends a token for good. Errors: ErrNotFound. Revoking twice changes nothing.

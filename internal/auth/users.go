@@ -40,26 +40,19 @@ func (k *Keeper) AddUser(ctx context.Context, name string, role Role, password s
 }
 
 // Users lists the users by name.
-func (k *Keeper) Users(ctx context.Context) ([]User, error) {
-	users := []User{}
-	err := k.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT name, role, created_at, changed_at FROM auth_user ORDER BY name`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var u User
-			var created, changed int64
-			if err := rows.Scan(&u.Name, &u.Role, &created, &changed); err != nil {
-				return err
-			}
-			u.CreatedAt, u.ChangedAt = time.Unix(0, created).UTC(), time.Unix(0, changed).UTC()
-			users = append(users, u)
-		}
-		return rows.Err()
+func (k *Keeper) Users(ctx context.Context) (users []User, err error) {
+	err = k.db.View(ctx, func(tx *store.Tx) (err error) {
+		users, err = store.List(ctx, tx, readUser, `SELECT name, role, created_at, changed_at FROM auth_user ORDER BY name`)
+		return err
 	})
 	return users, err
+}
+
+func readUser(row store.Row) (u User, err error) {
+	var created, changed int64
+	err = row.Scan(&u.Name, &u.Role, &created, &changed)
+	u.CreatedAt, u.ChangedAt = time.Unix(0, created).UTC(), time.Unix(0, changed).UTC()
+	return u, err
 }
 
 // SetPassword changes a user's password and ends their sessions. Errors: ErrNotFound.

@@ -19,7 +19,8 @@ func (s *Server) getAddresses(w http.ResponseWriter, r *http.Request, who auth.I
 		return err
 	}
 	if format == "csv" {
-		return s.sendFile(w, r, who, "hostmeter-addresses-"+s.deps.Clock.Now().In(s.zone).Format("2006-01-02"), "csv", func(file io.Writer) error {
+		name := "hostmeter-addresses-" + s.deps.Clock.Now().In(s.zone).Format("2006-01-02") + ".csv"
+		return s.sendFile(w, r, who, name, Deed{Action: "download use of addresses", Text: name}, func(file io.Writer) error {
 			return s.deps.Backend.Addresses.WriteUtilisation(r.Context(), file)
 		})
 	}
@@ -55,9 +56,5 @@ func (s *Server) giveNotice(r *http.Request, who auth.Identity, notice AddressNo
 	if len(notice.Service) > textMax || len(notice.Prefix) > textMax || len(notice.Reason) > noteMax {
 		return AddressUse{}, badRequest("service, prefix or reason is too long", fmt.Sprintf("at most %d and %d bytes", textMax, noteMax))
 	}
-	use, err := s.deps.Backend.Addresses.GiveNotice(r.Context(), notice, Actor(who.Actor()))
-	if err == nil {
-		s.audit(r, who, "recorded notice about "+notice.Prefix+" of service "+notice.Service)
-	}
-	return use, err
+	return s.deps.Backend.Addresses.GiveNotice(r.Context(), notice, Actor(who.Actor()))
 }

@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"hostmeter/internal/auth"
 )
@@ -51,7 +54,9 @@ func (s *Server) getReport(w http.ResponseWriter, r *http.Request, who auth.Iden
 	if query.Reseller != "" {
 		name += "-of-" + query.Reseller
 	}
-	return s.sendFile(w, r, who, name, extension, func(file io.Writer) error {
+	name += "." + extension
+	deed := Deed{Action: "download report", Subject: cmp.Or(query.Customer, query.Reseller, string(query.Month)), Text: name}
+	return s.sendFile(w, r, who, name, deed, func(file io.Writer) error {
 		return s.deps.Backend.Reports.WriteReport(r.Context(), query, file)
 	})
 }
@@ -69,14 +74,15 @@ func (s *Server) getEvidence(w http.ResponseWriter, r *http.Request, who auth.Id
 	if err := p.error(); err != nil {
 		return err
 	}
-	return s.sendFile(w, r, who, "hostmeter-evidence-"+string(query.Month)+"-"+query.Service, query.Format, func(file io.Writer) error {
+	name := "hostmeter-evidence-" + string(query.Month) + "-" + query.Service + "." + query.Format
+	return s.sendFile(w, r, who, name, Deed{Action: "download evidence", Subject: query.Service, Text: name}, func(file io.Writer) error {
 		return s.deps.Backend.Reports.WriteEvidence(r.Context(), query, file)
 	})
 }
 
 // sendFile makes a file whole, on disk, before any of it is sent: one that broke off in the middle would
-// still be a file that somebody bills by.
-func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, who auth.Identity, name, extension string, write func(io.Writer) error) error {
+// still be a file that somebody bills by. What cannot be noted is not sent.
+func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, who auth.Identity, name string, deed Deed, write func(io.Writer) error) error {
 	file, err := os.CreateTemp("", "hostmeter-*")
 	if err != nil {
 		return err
@@ -92,9 +98,11 @@ func (s *Server) sendFile(w http.ResponseWriter, r *http.Request, who auth.Ident
 	if err != nil {
 		return err
 	}
-	s.audit(r, who, "exported "+name+"."+extension)
-	w.Header().Set("Content-Type", fileTypes[extension])
-	w.Header().Set("Content-Disposition", `attachment; filename*=UTF-8''`+url.PathEscape(name+"."+extension))
+	if err := s.note(r, who, deed); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", fileTypes[strings.TrimPrefix(filepath.Ext(name), ".")])
+	w.Header().Set("Content-Disposition", `attachment; filename*=UTF-8''`+url.PathEscape(name))
 	_, _ = io.CopyN(w, file, size) // the reader may have gone
 	return nil
 }

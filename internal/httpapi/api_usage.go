@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"time"
@@ -97,9 +98,10 @@ func (s *Server) getStatements(w http.ResponseWriter, r *http.Request, _ auth.Id
 	return writeList(w, r, statements, err)
 }
 
-// audit tells the Backend what somebody did, where it wants to know.
-func (s *Server) audit(r *http.Request, who auth.Identity, deed string) {
-	if s.deps.Backend.Audit != nil {
-		s.deps.Backend.Audit(r.Context(), Actor(who.Actor()), deed)
+// note puts what somebody did into the audit log, where this process has one.
+func (s *Server) note(r *http.Request, who auth.Identity, deed Deed) error {
+	if s.deps.Backend.AuditLog == nil {
+		return nil
 	}
+	return s.deps.Backend.AuditLog.Note(context.WithoutCancel(r.Context()), Actor(who.Actor()), deed)
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"time"
+
+	"hostmeter/schemas"
 )
 
 // Backend is all that the API and the pages ask of the rest of the program, in small parts. A part
@@ -26,10 +28,9 @@ type Backend struct {
 	Exporters  ExporterWatcher
 	Meters     MeterReader
 	Notices    NoticeDesk
-	Readiness  func(ctx context.Context) error                  // nil: always ready
-	Reload     func(ctx context.Context) error                  // reads the configuration again
-	OwnerNames func(ctx context.Context) (Names, error)         // nil: pages show identifiers
-	Audit      func(ctx context.Context, by Actor, deed string) // nil: the access log alone tells
+	Readiness  func(ctx context.Context) error          // nil: always ready
+	Reload     func(ctx context.Context) error          // reads the configuration again
+	OwnerNames func(ctx context.Context) (Names, error) // nil: pages show identifiers
 }
 
 // Names give pages a text to show beside an identifier: customer id -> name.
@@ -67,7 +68,7 @@ type UsageReader interface {
 // UsageRecordReader reads the feed for billing systems.
 type UsageRecordReader interface {
 	// UsageRecords returns at most limit records with Seq > after, ascending.
-	UsageRecords(ctx context.Context, after int64, limit int) ([]UsageRecord, error)
+	UsageRecords(ctx context.Context, after int64, limit int) ([]schemas.UsageRecord, error)
 }
 
 // Reporter gives finance its month.
@@ -198,11 +199,16 @@ type Eraser interface {
 	Erase(ctx context.Context, customer, reason string, by Actor) (Erased, error)
 }
 
+// Deed is what somebody did to a subject, an identifier; Text says more, and names no customer.
+type Deed struct{ Action, Subject, Text string }
+
 // AuditLog knows who has done what, and why.
 type AuditLog interface {
 	// AuditEvents returns at most limit events behind a number, the oldest first; of one subject where it is not
 	// empty.
 	AuditEvents(ctx context.Context, subject string, after int64, limit int) ([]AuditEvent, error)
+	// Note adds a deed that changes nothing in the store, with which it would be noted otherwise.
+	Note(ctx context.Context, by Actor, deed Deed) error
 }
 
 // ExporterWatcher knows how the sources are.

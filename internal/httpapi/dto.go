@@ -45,30 +45,8 @@ type UsageRow struct {
 	Provisional bool `json:"provisional"`
 }
 
-// UsageRecord is usage of a service as told to a billing system: numbered, never changed. Octets and
-// Packets of a correction are signed differences.
-type UsageRecord struct {
-	Seq                 int64     `json:"seq"`
-	ID                  string    `json:"id"`
-	Kind                string    `json:"kind"` // usage, correction
-	Customer            string    `json:"customer"`
-	Service             string    `json:"service"`
-	Meter               string    `json:"meter"`
-	Class               string    `json:"class"`
-	Direction           string    `json:"direction"` // in, out
-	PeriodFrom          time.Time `json:"period_from"`
-	PeriodTo            time.Time `json:"period_to"`
-	From                time.Time `json:"from"`
-	To                  time.Time `json:"to"`
-	Octets              int64     `json:"octets"`
-	Packets             int64     `json:"packets"`
-	OctetsStandardError uint64    `json:"octets_standard_error"`
-	Coverage            *float64  `json:"coverage"`
-	RecordedAt          time.Time `json:"recorded_at"`
-	Corrects            *string   `json:"corrects"`
-}
-
-// Statement is one line of a month: the same fields as the report's CSV.
+// Statement is one line of a month: the same fields as the report's CSV. One of an adjustment holds signed
+// differences to the revisions before it.
 type Statement struct {
 	Statement           string           `json:"statement"`
 	Revision            int64            `json:"revision"`
@@ -79,8 +57,8 @@ type Statement struct {
 	PeriodTo            time.Time        `json:"period_to"`
 	TimeZone            string           `json:"time_zone"`
 	Direction           string           `json:"direction"`
-	InOctets            uint64           `json:"in_octets"`
-	OutOctets           uint64           `json:"out_octets"`
+	InOctets            int64            `json:"in_octets"`
+	OutOctets           int64            `json:"out_octets"`
 	BillableOctets      int64            `json:"billable_octets"`
 	StandardErrorOctets uint64           `json:"standard_error_octets"`
 	Coverage            *float64         `json:"coverage"`

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/shopspring/decimal"
+
+	"hostmeter/schemas"
 )
 
 // fake is a Backend over a made-up provider of sixty services, the same for every test: it is
@@ -81,7 +83,6 @@ func (f *fake) backend() Backend {
 			}
 			return names, nil
 		},
-		Audit: func(_ context.Context, by Actor, deed string) { f.call("audit " + string(by) + " " + deed) },
 	}
 }
 
@@ -147,6 +148,11 @@ func (f *fake) AuditEvents(_ context.Context, subject string, _ int64, _ int) ([
 	return []AuditEvent{{Seq: 1, At: f.now, Actor: "user:ada", Action: "erase customer", Subject: "c01", Reason: "letter"}}, f.failing
 }
 
+func (f *fake) Note(_ context.Context, by Actor, deed Deed) error {
+	f.call(fmt.Sprintf("note %s %s of %q: %s", by, deed.Action, deed.Subject, deed.Text))
+	return f.failing
+}
+
 func (f *fake) call(what string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,10 +173,10 @@ func (f *fake) Usage(_ context.Context, q UsageQuery, yield func(UsageRow) error
 	return f.failing
 }
 
-func (f *fake) UsageRecords(_ context.Context, after int64, limit int) ([]UsageRecord, error) {
-	var out []UsageRecord
+func (f *fake) UsageRecords(_ context.Context, after int64, limit int) ([]schemas.UsageRecord, error) {
+	var out []schemas.UsageRecord
 	for seq := after + 1; seq <= 120 && len(out) < limit; seq++ {
-		r := UsageRecord{Seq: seq, ID: fmt.Sprintf("ur-%06d", seq), Kind: "usage", Customer: "c01", Service: "s101", Meter: "address:192.0.2.1", Class: "external",
+		r := schemas.UsageRecord{Seq: seq, ID: fmt.Sprintf("ur-%06d", seq), Kind: "usage", Customer: "c01", Service: "s101", Meter: "address:192.0.2.1", Class: "external",
 			Direction: "out", PeriodFrom: f.now.Add(-20 * day), PeriodTo: f.now.Add(10 * day), From: f.now.Add(-2 * day), To: f.now.Add(-day), Octets: 123456789,
 			Packets: 98765, OctetsStandardError: 1200, Coverage: ptr(1.0), RecordedAt: f.now}
 		if seq%10 == 0 {
@@ -258,9 +264,14 @@ func (f *fake) Statements(ctx context.Context, month Month) ([]Statement, error)
 			kind = "overage"
 		}
 		out = append(out, Statement{Statement: fmt.Sprintf("st-%s-%s", month, s.Service), Revision: int64(i % 2), Customer: s.Customer, Service: s.Service, Plan: s.Plan,
-			PeriodFrom: s.PeriodFrom, PeriodTo: s.PeriodTo, TimeZone: s.TimeZone, Direction: s.Direction, InOctets: s.InOctets, OutOctets: s.OutOctets,
+			PeriodFrom: s.PeriodFrom, PeriodTo: s.PeriodTo, TimeZone: s.TimeZone, Direction: s.Direction, InOctets: int64(s.InOctets), OutOctets: int64(s.OutOctets),
 			BillableOctets: int64(s.Billable), StandardErrorOctets: s.StandardErrorOctets, Coverage: s.Coverage, Quota: s.Quota, Unit: s.Unit, Used: s.Used,
 			Currency: s.Currency, AmountExVAT: amountOf(s.Overage), Kind: kind, RuleFrom: s.RuleFrom, Pool: &PoolShare{Pool: "p1", Customer: "c01", Members: 2, Octets: 1, OfOctets: 2}})
+	}
+	if len(out) > 0 {
+		adjustment := out[0]
+		adjustment.Revision, adjustment.Kind, adjustment.InOctets, adjustment.OutOctets, adjustment.BillableOctets = 2, "adjustment", -5, -7, -12
+		out = append(out, adjustment)
 	}
 	return out, err
 }

@@ -53,6 +53,23 @@ func figureText(octets *int64) string {
 	return octetsText(uint64(max(*octets, 0)))
 }
 
+// directionText says what counts against a quota, in short; nothing where incoming and outgoing do, as most contracts
+// have it.
+func directionText(direction string) string {
+	switch direction {
+	case "sum":
+		return ""
+	case "in", "out":
+		return direction + " only"
+	case "max":
+		return "max(in, out)"
+	}
+	if of, isPercentile := strings.CutPrefix(direction, "p95"); isPercentile {
+		return "95th pct." + strings.ReplaceAll(of, "_", nbsp)
+	}
+	return direction
+}
+
 func bitRateText(v float64) string    { return scaled(v, "bit/s") }
 func packetRateText(v float64) string { return scaled(v, "packet/s") }
 

@@ -69,6 +69,17 @@ func TestFiguresForPeople(t *testing.T) {
 	f(sampledText(Exporter{SamplingInEffect: ptr(1310.2), SamplingDoubts: make([]SamplingDoubt, 2)}), "1 in 1310 in effect: 2 in doubt")
 }
 
+// TestDirections: the settings of contracts in the words of who reads the page.
+func TestDirections(t *testing.T) {
+	for direction, want := range map[string]string{
+		"sum": "", "in": "in only", "out": "out only", "max": "max(in, out)", "p95": "95th pct.", "p95_in": "95th pct.\u00a0in", "p95_sum": "95th pct.\u00a0sum",
+	} {
+		if got := directionText(direction); got != want {
+			t.Errorf("%s is %q, want %q", direction, got, want)
+		}
+	}
+}
+
 func TestMonths(t *testing.T) {
 	for _, text := range []string{"2026-00", "2026-13", "2026-1", "26-10", "2026-10-01", "", "1969-12", "2026-10 ", "٢٠٢٦-10"} {
 		if month, err := ParseMonth(text); err == nil {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"io"
 	"net/http"
 
@@ -47,7 +48,9 @@ func (s *Server) getResellers(w http.ResponseWriter, r *http.Request, who auth.I
 	if query.Reseller != "" {
 		name += "-" + query.Reseller
 	}
-	return s.sendFile(w, r, who, name, query.Format, func(file io.Writer) error {
+	name += "." + query.Format
+	deed := Deed{Action: "download resellers", Subject: cmp.Or(query.Reseller, string(query.Month)), Text: name}
+	return s.sendFile(w, r, who, name, deed, func(file io.Writer) error {
 		return s.deps.Backend.Reports.WriteResellers(r.Context(), query, file)
 	})
 }

@@ -95,12 +95,12 @@ func pageFuncs(zone *time.Location) template.FuncMap {
 		"monthhead": func(page, title string, v any) map[string]any {
 			return map[string]any{"Page": page, "Title": title, "View": v}
 		},
-		"figure": figureText,
-		"words":  func(name string) string { return strings.ReplaceAll(name, "_", " ") },
-		"join":   func(list []string) string { return strings.Join(list, "; ") },
-		"day":    func(at time.Time) string { return at.UTC().Format("2006-01-02") },
-		"date":   func(at time.Time) string { return at.In(zone).Format("2006-01-02") },
-		"actor":  func(by string) string { return strings.TrimPrefix(by, "user:") },
+		"direction": directionText, "figure": figureText,
+		"words": func(name string) string { return strings.ReplaceAll(name, "_", " ") },
+		"join":  func(list []string) string { return strings.Join(list, "; ") },
+		"day":   func(at time.Time) string { return at.UTC().Format("2006-01-02") },
+		"date":  func(at time.Time) string { return at.In(zone).Format("2006-01-02") },
+		"actor": func(by string) string { return strings.TrimPrefix(by, "user:") },
 		"plural": func(n int, one, many string) string {
 			if n == 1 {
 				return one

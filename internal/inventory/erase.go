@@ -180,18 +180,13 @@ func rewriteNotes(ctx context.Context, tx *store.Tx, customer Customer) (n int, 
 	return n, tables, nil
 }
 
-func readNotes(ctx context.Context, tx *store.Tx, table, column string) (texts []string, err error) {
-	rows, err := tx.Query(ctx, `SELECT DISTINCT `+column+` FROM `+table+` WHERE `+column+` <> ''`)
+func readNotes(ctx context.Context, tx *store.Tx, table, column string) ([]string, error) {
+	texts, err := store.List(ctx, tx, func(row store.Row) (text string, err error) {
+		err = row.Scan(&text)
+		return text, err
+	}, `SELECT DISTINCT `+column+` FROM `+table+` WHERE `+column+` <> ''`)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", table, err)
+		err = fmt.Errorf("read %s: %w", table, err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, fmt.Errorf("read %s: %w", table, err)
-		}
-		texts = append(texts, text)
-	}
-	return texts, rows.Err()
+	return texts, err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -23,29 +24,24 @@ type AddressNotice struct {
 
 // AddressNotices returns all notices, in the order in which they were recorded, inside a transaction of the caller.
 func AddressNotices(ctx context.Context, tx *store.Tx) ([]AddressNotice, error) {
-	rows, err := tx.Query(ctx, `SELECT service, prefix, given_on, given_by, reason, recorded_at FROM address_notice ORDER BY id`)
+	list, err := store.List(ctx, tx, readNotice, `SELECT service, prefix, given_on, given_by, reason, recorded_at FROM address_notice ORDER BY id`)
 	if err != nil {
-		return nil, fmt.Errorf("read notices about addresses: %w", err)
+		err = fmt.Errorf("read notices about addresses: %w", err)
 	}
-	defer rows.Close()
-	var list []AddressNotice
-	for rows.Next() {
-		var n AddressNotice
-		var prefix, on string
-		var recorded int64
-		if err := rows.Scan(&n.Service, &prefix, &on, &n.By, &n.Reason, &recorded); err != nil {
-			return nil, fmt.Errorf("read notices about addresses: %w", err)
-		}
-		if n.Prefix, err = netip.ParsePrefix(prefix); err == nil {
-			n.On, err = rating.ParseDate(on)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read notices about addresses: %w", err)
-		}
-		n.RecordedAt = timeOf(recorded)
-		list = append(list, n)
+	return list, err
+}
+
+func readNotice(row store.Row) (n AddressNotice, err error) {
+	var prefix, on string
+	var recorded int64
+	if err := row.Scan(&n.Service, &prefix, &on, &n.By, &n.Reason, &recorded); err != nil {
+		return n, err
 	}
-	return list, rows.Err()
+	n.RecordedAt = timeOf(recorded)
+	if n.Prefix, err = netip.ParsePrefix(prefix); err == nil {
+		n.On, err = rating.ParseDate(on)
+	}
+	return n, err
 }
 
 // AddAddressNotice records a notice in a transaction of the caller, who has looked whether one is due.
@@ -55,5 +51,5 @@ func AddAddressNotice(ctx context.Context, tx *store.Tx, n AddressNotice) error 
 	if err != nil {
 		return fmt.Errorf("record the notice about %s: %w", n.Prefix, err)
 	}
-	return nil
+	return audit.Add(ctx, tx, audit.Event{Actor: n.By, Action: "give address notice", Subject: n.Service, Reason: n.Prefix.String() + ": " + n.Reason})
 }

@@ -236,21 +236,16 @@ type ownedSpan struct {
 
 // OwnershipChanges is the method of that name inside a transaction of the caller.
 func OwnershipChanges(ctx context.Context, tx *store.Tx, after, through int64) ([]Change, error) {
-	read := func(column string) (spans []ownedSpan, err error) {
-		rows, err := tx.Query(ctx, `SELECT meter_key, service, valid_from, valid_until FROM ownership
+	read := func(column string) ([]ownedSpan, error) {
+		spans, err := store.List(ctx, tx, func(row store.Row) (s ownedSpan, err error) {
+			err = row.Scan(&s.key, &s.service, &s.from, &s.until)
+			return s, err
+		}, `SELECT meter_key, service, valid_from, valid_until FROM ownership
 			WHERE `+column+` > ? AND `+column+` <= ? ORDER BY meter_key, valid_from, id`, after, through)
 		if err != nil {
-			return nil, fmt.Errorf("read changes of ownership: %w", err)
+			err = fmt.Errorf("read changes of ownership: %w", err)
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var s ownedSpan
-			if err := rows.Scan(&s.key, &s.service, &s.from, &s.until); err != nil {
-				return nil, fmt.Errorf("read changes of ownership: %w", err)
-			}
-			spans = append(spans, s)
-		}
-		return spans, rows.Err()
+		return spans, err
 	}
 	superseded, err := read("superseded_version")
 	if err != nil {

@@ -263,6 +263,28 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 	return tx.tx.QueryContext(ctx, tx.text(query), args...)
 }
 
+// Row is one row of an answer.
+type Row interface{ Scan(dest ...any) error }
+
+// List returns the rows of a query in their order, each as read makes it of its columns; an empty list where there are
+// none. What read refuses ends it.
+func List[T any](ctx context.Context, tx *Tx, read func(Row) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // rows.Err tells of it
+	list := []T{}
+	for rows.Next() {
+		one, err := read(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, rows.Err()
+}
+
 // QueryRow runs a query for at most one row; Scan gives sql.ErrNoRows where there is none.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
 	return tx.tx.QueryRowContext(ctx, tx.text(query), args...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -126,4 +127,39 @@ func TestProcessesThatStartTogetherMigrateOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestList(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, db *store.DB) {
+		refused := errors.New("refused")
+		read := func(row store.Row) (name string, err error) {
+			if err = row.Scan(&name); name == "c" {
+				err = refused
+			}
+			return name, err
+		}
+		list := func(below string) (names []string, err error) {
+			err = db.View(t.Context(), func(tx *store.Tx) (err error) {
+				names, err = store.List(t.Context(), tx, read, `SELECT name FROM setting WHERE value = 'listed' AND name < ? ORDER BY name`, below)
+				return err
+			})
+			return names, err
+		}
+		if names, err := list("z"); err != nil || names == nil || len(names) != 0 {
+			t.Fatalf("of nothing: %#v, %v", names, err)
+		}
+		err := db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := tx.Exec(t.Context(), `INSERT INTO setting (name, value) VALUES ('c', 'listed'), ('b', 'listed'), ('a', 'listed')`)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names, err := list("c"); err != nil || !slices.Equal(names, []string{"a", "b"}) {
+			t.Fatalf("%q, %v", names, err)
+		}
+		if names, err := list("z"); !errors.Is(err, refused) || names != nil {
+			t.Fatalf("%q, %v, want what read refused", names, err)
+		}
+	})
 }

@@ -13,6 +13,7 @@ import (
 	"hostmeter/aggregator/ledger"
 	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/statement"
+	"hostmeter/schemas"
 )
 
 // ContentType is that of an event.
@@ -38,28 +39,6 @@ type Event struct {
 	Data            any       `json:"data"`
 }
 
-// UsageRecord is the data of a usage record: the fields of the API's feed.
-type UsageRecord struct {
-	Seq                 int64     `json:"seq"`
-	ID                  string    `json:"id"`
-	Kind                string    `json:"kind"`
-	Customer            string    `json:"customer"`
-	Service             string    `json:"service"`
-	Meter               string    `json:"meter"`
-	Class               string    `json:"class"`
-	Direction           string    `json:"direction"`
-	PeriodFrom          time.Time `json:"period_from"`
-	PeriodTo            time.Time `json:"period_to"`
-	From                time.Time `json:"from"`
-	To                  time.Time `json:"to"`
-	Octets              int64     `json:"octets"`
-	Packets             int64     `json:"packets"`
-	OctetsStandardError int64     `json:"octets_standard_error"`
-	Coverage            *float64  `json:"coverage"`
-	RecordedAt          time.Time `json:"recorded_at"`
-	Corrects            *string   `json:"corrects"`
-}
-
 // Statement is the data of a closed statement or an adjustment: the line of the report, and its place in
 // the chain.
 type Statement struct {
@@ -70,17 +49,10 @@ type Statement struct {
 	Line         statement.Row `json:"line"`
 }
 
-// OfUsageRecord returns the event of a usage record. Its id is the record's, which says what it is about.
-func OfUsageRecord(source string, r ledger.UsageRecord) Event {
-	data := UsageRecord{
-		Seq: r.Seq, ID: r.ID, Kind: r.Kind, Customer: r.Customer, Service: r.Service, Meter: string(r.Meter), Class: r.Class,
-		Direction: r.Direction, PeriodFrom: r.PeriodFrom, PeriodTo: r.PeriodTo, From: r.From, To: r.To,
-		Octets: r.Octets, Packets: r.Packets, OctetsStandardError: max(r.OctetsStandardError, 0), Coverage: r.Coverage, RecordedAt: r.RecordedAt,
-	}
-	if r.Corrects != "" {
-		data.Corrects = &r.Corrects
-	}
-	return event(source, TypeUsageRecord, r.ID, r.Service, r.RecordedAt, r.Seq, data)
+// OfUsageRecord returns the event of a usage record: its data is the record, as in the API's feed. Its id is the
+// record's, which says what it is about.
+func OfUsageRecord(source string, r schemas.UsageRecord) Event {
+	return event(source, TypeUsageRecord, r.ID, r.Service, r.RecordedAt, r.Seq, r)
 }
 
 // OfStatement returns the event of a statement. Its id is the hash, which holds all that was said.

@@ -16,6 +16,7 @@ import (
 	"hostmeter/aggregator/notice"
 	"hostmeter/aggregator/rating"
 	"hostmeter/aggregator/statement"
+	"hostmeter/schemas"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -23,12 +24,12 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func samples() map[string]cloudevents.Event {
 	from, to := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC), time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
 	coverage := 0.9999
-	usage := ledger.UsageRecord{Seq: 17, ID: "s1|address:192.0.2.9|external|in|2026-10-04T00:00:00Z|2026-10-05T00:00:00Z", Kind: ledger.RecordUsage,
+	usage := schemas.UsageRecord{Seq: 17, ID: "s1|address:192.0.2.9|external|in|2026-10-04T00:00:00Z|2026-10-05T00:00:00Z", Kind: ledger.RecordUsage,
 		Customer: "c1", Service: "s1", Meter: "address:192.0.2.9", Class: "external", Direction: "in", PeriodFrom: from, PeriodTo: to,
 		From: from.AddDate(0, 0, 3), To: from.AddDate(0, 0, 4), Octets: 9007199254740993, Packets: 7, OctetsStandardError: 1024, Coverage: &coverage,
 		RecordedAt: time.Date(2026, 10, 6, 0, 1, 2, 345000000, time.UTC)}
 	correction := usage
-	correction.Seq, correction.ID, correction.Kind, correction.Corrects, correction.Octets, correction.Coverage = 18, usage.ID+"#1", ledger.RecordCorrection, usage.ID, -5, nil
+	correction.Seq, correction.ID, correction.Kind, correction.Corrects, correction.Octets, correction.Coverage = 18, usage.ID+"#1", ledger.RecordCorrection, &usage.ID, -5, nil
 	number := decimal.RequireFromString
 	closed := ledger.Statement{Number: 3, ClosedAt: to.Add(25 * time.Hour), Hash: "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b", Previous: "00"}
 	closed.Body.Row = statement.Row{Customer: "c1", Service: "s1", Plan: "dedicated-10", PeriodFrom: from, PeriodTo: to, TimeZone: "UTC", Direction: rating.Sum,

@@ -8,6 +8,7 @@
 //   - what Append refused is never read: after a full disk, a torn write or a failed fsync the segment
 //     is sealed at its last good octet and the next append begins a new log id (a failed fsync is
 //     never tried again, because the kernel may have forgotten what it did not write);
+//   - readers get the batches of all shards in the order in which they were appended, over all openings;
 //   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap.
 //
 // It does not promise that what a crash interrupted is absent: its outcome was never told to anybody.
