@@ -63,6 +63,9 @@ func (a *App) afterSeal(ctx context.Context) error {
 		}
 	}
 	a.unclosed = met
+	if len(closed.Earlier) > 0 {
+		a.logger.Warn(earlierText, "statements", closed.Earlier)
+	}
 	return a.pruneIfDue(ctx)
 }
 
