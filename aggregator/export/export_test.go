@@ -74,6 +74,9 @@ func (b *books) close(service, customer, amount string, revision int, closedAt t
 	return s
 }
 
+// keyOf is the name of a statement's charge where handover.source is not set.
+func keyOf(s ledger.Statement) string { return chargeKey(DefaultConfig().Source, s.Body.Row) }
+
 func hashOf(n int64) string {
 	sum := sha256.Sum256([]byte(fmt.Sprint(n)))
 	return hex.EncodeToString(sum[:])

@@ -72,8 +72,11 @@ func (d *Desk) ListHandover(ctx context.Context, all, asJSON bool, w io.Writer) 
 	rows := [][]string{{"RECEIVER", "CHARGE", "STATE", "STATEMENT", "REVISION", "CUSTOMER", "AMOUNT EX VAT", "REMOTE", "NOTE"}}
 	for _, c := range charges {
 		note := oneLine(c.LastError)
-		if c.Approval == ledger.ApprovalWaiting {
+		switch c.Approval {
+		case ledger.ApprovalWaiting:
 			note = strings.TrimPrefix(note+"; waits for approval", "; ")
+		case ledger.ApprovalRefused:
+			note = strings.TrimPrefix(note+"; its approval was refused", "; ")
 		}
 		rows = append(rows, []string{c.Receiver, c.Key, string(c.State), c.Statement, strconv.Itoa(c.Revision), c.Customer, c.Amount + " " + c.Currency, c.Remote, note})
 	}
