@@ -199,6 +199,14 @@ func (d *Desk) checkHandover(ctx context.Context) []doctor.Finding {
 		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%d charges are parked: a person decides", len(parked)),
 			Hint: `"hostmeter handover list" shows them, "hostmeter handover settle" settles one`})
 	}
+	waiting, err := approvalDesk{d}.Unapproved(ctx)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	if len(waiting) > 0 {
+		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%d charges wait for approval, and webhooks' statements behind the first of them", len(waiting)),
+			Hint: `"hostmeter approval list" shows them, "hostmeter approval give" and "waive" decide`})
+	}
 	receivers, err := h.Receivers(ctx)
 	if err != nil {
 		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
