@@ -192,10 +192,15 @@ func TestALateChargeThatWasWrongIsGivenBack(t *testing.T) {
 	})
 }
 
+// storeClock begins anew on each store: a manual clock does not run backwards.
+type storeClock struct{ *clock.Manual }
+
 // TestCreditOfAPeriodThatIsCut: c enters a pool on 15 October, so its own period ends there, and the windows with it.
 func TestCreditOfAPeriodThatIsCut(t *testing.T) {
-	c := clock.NewManual(start)
-	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+	of := &storeClock{clock.NewManual(start)}
+	storetest.EachWithClock(t, of, func(t *testing.T, db *store.DB) {
+		c := clock.NewManual(start)
+		of.Manual = c
 		w := newPoolWorld(t, db, c)
 		f := func(now time.Time, from, want string) {
 			t.Helper()
