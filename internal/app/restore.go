@@ -156,6 +156,6 @@ func (d *Desk) afterRestore(ctx context.Context, w io.Writer) error {
 	if doubt.mails+doubt.alarms > 0 {
 		fmt.Fprintf(w, "%d mails of notices and %d notifications of incidents may have been sent before: mails go out once, marked as possible repeats, and notifications when the logs are read again and the incident is still open\n", doubt.mails, doubt.alarms)
 	}
-	_, err = fmt.Fprintf(w, "next: start hostmeter, which books again what the logs hold; readers of the feed that are past number %d begin again behind it; then run \"hostmeter doctor\"\n", last)
+	_, err = fmt.Fprintf(w, "next: start hostmeter, which books again what the logs hold; readers of the feed that are past number %d take out what they have behind it and read on from there; then run \"hostmeter doctor\"\n", last)
 	return err
 }
