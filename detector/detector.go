@@ -18,6 +18,7 @@ import (
 	"maps"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,7 +96,7 @@ type Deps struct {
 }
 
 // Detector is one detector. Open, Process, Tick, Checkpoint and Run are not for concurrent use with each
-// other; WaitFor is.
+// other; WaitFor and ReadTo are.
 type Detector struct {
 	cfg       Config
 	deps      Deps
@@ -127,6 +128,7 @@ type Detector struct {
 	savedAt    time.Time
 	tickedAt   time.Time
 
+	readTo  atomic.Int64
 	mu      sync.Mutex
 	saved   stream.Watermarks // checkpointed
 	wants   []stream.Watermarks
@@ -278,6 +280,7 @@ func (d *Detector) Tick(ctx context.Context) error {
 	d.progress.waited(min(now.Sub(d.tickedAt), tickMost), d.cfg.Silence)
 	d.tickedAt = now
 	d.closeCells(ctx)
+	d.readTo.Store(d.progress.readTo(now))
 	return d.checkpointIfDue(ctx)
 }
 
@@ -286,6 +289,15 @@ func (d *Detector) checkpointIfDue(ctx context.Context) error {
 		return nil
 	}
 	return d.Checkpoint(ctx)
+}
+
+// ReadTo returns up to where, in time of receipt, the log had been read at the last tick; the zero time before the first.
+// It is for concurrent use.
+func (d *Detector) ReadTo() time.Time {
+	if at := d.readTo.Load(); at != 0 {
+		return time.Unix(0, at).UTC()
+	}
+	return time.Time{}
 }
 
 // Checkpoint writes state, position and incidents in one transaction.

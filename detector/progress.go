@@ -137,6 +137,35 @@ func (p *progress) waited(d, silence time.Duration) {
 	}
 }
 
+// readTo returns up to where, in time of receipt, the log has been read: of all collectors that say something, and all
+// their shards that are not far behind the others. It is now where all are silent, for then there is no more to read, and 0
+// where nothing is known of any.
+func (p *progress) readTo(now time.Time) int64 {
+	least, alive := int64(math.MaxInt64), false
+	for _, c := range p.collectors {
+		if c.dead {
+			continue
+		}
+		alive = true
+		newest := int64(0)
+		for _, s := range c.shards {
+			newest = max(newest, s.received)
+		}
+		for _, s := range c.shards {
+			if s.received >= newest-shardLag {
+				least = min(least, s.received)
+			}
+		}
+	}
+	switch {
+	case len(p.collectors) == 0:
+		return 0
+	case !alive:
+		return now.UnixNano()
+	}
+	return least
+}
+
 // front is a reading of progress: per exporter, up to where its cells can be closed.
 type front struct {
 	through []int64

@@ -22,6 +22,7 @@ import (
 // request had no effect, or where a person said so.
 type biller struct {
 	cfg     whmcs.Config
+	source  string // of this installation, in the names of charges
 	client  *whmcs.Client
 	journal journal
 	ledger  Ledger
@@ -118,9 +119,10 @@ func (b *biller) enter(ctx context.Context) error {
 	}
 }
 
-// drop settles the charges that a person has waived before they were sent.
+// drop settles the charges that a person has waived before they were sent. What is parked in doubt may be there all
+// the same, and stays.
 func (b *biller) drop(ctx context.Context) error {
-	list, err := b.journal.charges(ctx, `receiver = ? AND state IN ('pending', 'parked') AND attempts = 0
+	list, err := b.journal.charges(ctx, `receiver = ? AND (state = 'pending' OR state = 'parked' AND doubted = 0) AND attempts = 0
 		AND EXISTS (SELECT 1 FROM statement_approval AS a WHERE a.number = c.number AND a.state = 'waived') ORDER BY number`, receiverWHMCS)
 	if err != nil {
 		return err
@@ -148,7 +150,7 @@ func (b *biller) fresh(ctx context.Context, from int64, most int) (charges []Cha
 		}
 		n++
 		to = s.Number
-		if c, ok := chargeOf(s, b.cfg); ok {
+		if c, ok := chargeOf(s, b.cfg, b.source); ok {
 			c.Receiver, c.Approval = receiverWHMCS, s.Approval
 			charges = append(charges, c)
 		}
@@ -174,7 +176,7 @@ func (b *biller) look(ctx context.Context) error {
 			if err := b.hold(ctx); err != nil {
 				return err
 			}
-			found, err := b.client.Find(ctx, *c.Request, c.Key, c.IntendedAt)
+			found, err := b.find(ctx, c)
 			if failsForAll(ctx, err) {
 				return errors.Join(fmt.Errorf("look for charge %s: %w", c.Key, err), b.postpone(ctx, c, err))
 			}
@@ -201,12 +203,13 @@ func (b *biller) postpone(ctx context.Context, c Charge, failure error) error {
 }
 
 // settle writes what a look has shown; one that failed has shown nothing.
-func (b *biller) settle(ctx context.Context, c Charge, found []string, failed error) error {
+func (b *biller) settle(ctx context.Context, c Charge, seen sighting, failed error) error {
+	found := seen.places
 	now := b.clock.Now()
 	if failed != nil {
 		b.logger.Warn("a charge cannot be looked for", "receiver", c.Receiver, "charge", c.Key, "err", failed)
 	}
-	to := change{state: c.State, looks: c.Looks + 1, next: now.Add(lookAgain), fault: c.LastError, actor: self}
+	to := change{state: c.State, looks: c.Looks + 1, next: now.Add(lookAgain), remote: c.Remote, fault: c.LastError, actor: self}
 	switch {
 	case len(found) > 0:
 		to.state, to.settled, to.next, to.remote, to.fault = Done, true, time.Time{}, strings.Join(found, ", "), ""
@@ -215,8 +218,13 @@ func (b *biller) settle(ctx context.Context, c Charge, found []string, failed er
 			to.fault = fmt.Sprintf("it is there %d times", len(found))
 			b.logger.Error("a charge stands at the receiver more than once: take back what is too much there", "receiver", c.Receiver, "charge", c.Key, "found", to.remote)
 		}
+	case !c.knows(seen):
+		b.compare(c, seen, &to)
 	case c.State == Parked:
 		to.next = now.Add(parkedAgain)
+		if c.Doubted && c.Looks == 0 && failed == nil {
+			to.fault += "; no invoice or credit shows it so far"
+		}
 	case to.looks >= looksMost:
 		to.state, to.next = Parked, now.Add(parkedAgain)
 		to.fault = "may be there or not: " + orNothing(c.LastError, "the answer never came") + "; no invoice or credit shows it"
@@ -301,28 +309,28 @@ func (b *biller) sendOne(ctx context.Context, c Charge) error {
 	request, err := b.prepare(ctx, c)
 	if errors.Is(err, whmcs.ErrUnfit) {
 		b.metrics.count(c.Receiver, "unfit")
-		_, err := b.journal.move(ctx, c, change{state: Pending, looks: c.Looks, next: b.clock.Now().Add(unfitAgain), fault: err.Error()})
+		_, err := b.journal.move(ctx, c, change{state: Pending, looks: c.Looks, next: b.clock.Now().Add(unfitAgain), remote: c.Remote, fault: err.Error()})
 		return passMoved(err)
 	}
 	if err != nil {
 		return fmt.Errorf("charge %s is not sent: %w", c.Key, err)
 	}
-	if c.Attempts > 0 { // a person said that it is not there; a look costs little
-		found, err := b.client.Find(ctx, *c.Request, c.Key, c.IntendedAt)
+	if c.Attempts > 0 || c.Doubted { // a person may have said that it is not there; a look costs little
+		seen, err := b.find(ctx, c)
 		if failsForAll(ctx, err) {
-			return fmt.Errorf("look for charge %s before it is sent again: %w", c.Key, err)
+			return fmt.Errorf("look for charge %s before it is sent: %w", c.Key, err)
 		}
 		if err != nil {
-			_, err := b.journal.move(ctx, c, change{state: Pending, looks: c.Looks, next: b.clock.Now().Add(unfitAgain),
-				fault: "the look for it, before it is sent again, failed: " + err.Error()})
+			_, err := b.journal.move(ctx, c, change{state: Pending, looks: c.Looks, next: b.clock.Now().Add(unfitAgain), remote: c.Remote,
+				fault: "the look for it, before it is sent, failed: " + err.Error()})
 			return passMoved(err)
 		}
-		if len(found) > 0 {
-			return b.settle(ctx, c, found, nil)
+		if len(seen.places) > 0 || !c.knows(seen) {
+			return b.settle(ctx, c, seen, nil)
 		}
 	}
 	b.step("before intent")
-	c, err = b.journal.move(ctx, c, change{state: Intended, attempts: 1, request: &request, intended: true,
+	c, err = b.journal.move(ctx, c, change{state: Intended, attempts: 1, request: &request, intended: true, remote: c.Remote,
 		next: b.clock.Now().Add(b.lookFirst()), actor: self, action: "intended", text: request.Action})
 	if err != nil {
 		return passMoved(err)
@@ -365,7 +373,7 @@ func (b *biller) request(ctx context.Context, c Charge) (string, error) {
 // Errors: the failure, where the receiver is to be left alone for a while.
 func (b *biller) conclude(ctx context.Context, c Charge, id string, failure error) error {
 	now := b.clock.Now()
-	to := change{from: []State{Intended, Parked}, actor: self}
+	to := change{from: []State{Intended, Parked}, remote: c.Remote, actor: self}
 	var after error
 	switch {
 	case failure == nil:

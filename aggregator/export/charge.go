@@ -1,7 +1,11 @@
 package export
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,22 +17,36 @@ import (
 	"hostmeter/aggregator/statement"
 )
 
-// keyOf names the charge of a statement for good: by its number, and by the hash of all that was said up
-// to it, which no other installation has.
-func keyOf(s ledger.Statement) string { return fmt.Sprintf("hm-%d-%.12s", s.Number, s.Hash) }
+// chargeKey names a charge for good, by what is charged: "hm-STATEMENT-REVISION-AMOUNT". A ledger that was restored and
+// closes the same period again gives it the same name, and one with another amount has another. STATEMENT is of the
+// installation (handover.source) and the statement, so that all that was ever charged of it can be found.
+func chargeKey(source string, row statement.Row) string {
+	amount := digest(source, row.Statement, strconv.Itoa(row.Revision), row.Customer, row.PeriodTo.UTC().Format(time.RFC3339), row.AmountExVAT.String(), row.Currency)
+	return statementKey(source, row.Statement) + strconv.Itoa(row.Revision) + "-" + amount
+}
+
+// statementKey is what the names of all charges of a statement begin with.
+func statementKey(source, statement string) string { return "hm-" + digest(source, statement) + "-" }
+
+// digest is short, for a person reads it: two charges of one client have the same one of 281 million million.
+func digest(parts ...string) string {
+	text, _ := json.Marshal(parts) // of texts
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:6])
+}
 
 // chargeOf returns the journal's line for a statement; ok is false where the statement is from before the
 // hand-over.
-func chargeOf(s ledger.Statement, cfg whmcs.Config) (c Charge, ok bool) {
+func chargeOf(s ledger.Statement, cfg whmcs.Config, source string) (c Charge, ok bool) {
 	row := s.Body.Row
 	// A period ends on the day of its last instant: [Oct 1, Nov 1) ends in October, as on the report.
 	if rating.DateOf(row.LastDay()).Compare(cfg.Since) < 0 {
 		return Charge{}, false
 	}
 	c = Charge{
-		Key: keyOf(s), Number: s.Number, Statement: row.Statement, Revision: row.Revision,
+		Key: chargeKey(source, row), Number: s.Number, Statement: row.Statement, Revision: row.Revision,
 		Customer: row.Customer, Service: row.Service, Amount: statement.Money(row.AmountExVAT, row.Currency), Currency: row.Currency,
-		Description: describe(row), PeriodTo: s.Body.Period.To, State: Pending, NextAt: s.ClosedAt.Add(cfg.Delay),
+		Description: describe(row), periodFrom: s.Body.Period.From, PeriodTo: s.Body.Period.To, State: Pending, NextAt: s.ClosedAt.Add(cfg.Delay),
 	}
 	late := s.ClosedAt.Sub(c.PeriodTo)
 	switch {

@@ -108,7 +108,7 @@ func New(cfg Config, deps Deps) (*Handover, error) {
 	h := &Handover{cfg: cfg, deps: deps, journal: journal{deps.DB}, metrics: m, holder: holder}
 	if cfg.WHMCS.Enabled() {
 		h.biller = &biller{
-			cfg: cfg.WHMCS, client: whmcs.New(cfg.WHMCS, deps.Client), journal: h.journal, ledger: deps.Ledger,
+			cfg: cfg.WHMCS, source: cfg.Source, client: whmcs.New(cfg.WHMCS, deps.Client), journal: h.journal, ledger: deps.Ledger,
 			clock: deps.Clock, logger: deps.Logger, metrics: m, holder: holder, step: nowhere, open: deps.OpenPeriods,
 		}
 	}

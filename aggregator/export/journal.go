@@ -11,6 +11,7 @@ import (
 
 	"hostmeter/aggregator/export/whmcs"
 	"hostmeter/aggregator/ledger"
+	"hostmeter/internal/restores"
 	"hostmeter/internal/store"
 )
 
@@ -51,8 +52,12 @@ type Charge struct {
 	SettledAt   time.Time      `json:"settled_at,omitzero"`
 	Remote      string         `json:"remote"` // what the receiver calls it
 	LastError   string         `json:"last_error"`
+	// Doubted says that the ledger was restored from a backup, and the one before it may have sent this.
+	Doubted bool `json:"doubted,omitempty"`
 	// Approval is what a person has said of the statement; empty where nobody has to.
 	Approval ledger.Approval `json:"approval,omitempty"`
+
+	periodFrom time.Time // known while it is entered
 }
 
 // Event is one entry of what became of a charge, or of an event of a feed.
@@ -93,17 +98,17 @@ func (j journal) enter(ctx context.Context, receiver string, from, to int64, cha
 		if err := moveCursor(ctx, tx, receiver, Statements, from, to); err != nil {
 			return err
 		}
-		restored, err := restoredAt(ctx, tx)
+		restored, err := restores.Last(ctx, tx)
 		if err != nil {
 			return err
 		}
 		for _, c := range charges {
-			c.doubtAfter(restored)
+			c.doubt(restored, tx.Now)
 			_, err := tx.Exec(ctx, `INSERT INTO handover_charge (receiver, number, charge, statement, revision, customer, service, amount, currency,
-				description, period_to, state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error)
-				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', 0, 0, '', ?)`,
+				description, period_to, state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error, doubted)
+				VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, ?, '', 0, 0, '', ?, ?)`,
 				receiver, c.Number, c.Key, c.Statement, c.Revision, c.Customer, c.Service, c.Amount, c.Currency,
-				c.Description, c.PeriodTo.UnixNano(), string(c.State), nanoseconds(c.NextAt), c.LastError)
+				c.Description, c.PeriodTo.UnixNano(), string(c.State), nanoseconds(c.NextAt), c.LastError, flag(c.Doubted))
 			if err != nil {
 				return fmt.Errorf("enter charge %s: %w", c.Key, err)
 			}
@@ -113,6 +118,15 @@ func (j journal) enter(ctx context.Context, receiver string, from, to int64, cha
 		}
 		return nil
 	})
+}
+
+// restores returns when the ledger was restored, the oldest first.
+func (j journal) restores(ctx context.Context) (list []restores.Restore, err error) {
+	err = j.db.View(ctx, func(tx *store.Tx) error {
+		list, err = restores.All(ctx, tx)
+		return err
+	})
+	return list, err
 }
 
 // cursor returns up to where a feed was handed over.
@@ -223,7 +237,7 @@ func addEvent(ctx context.Context, tx *store.Tx, e Event) error {
 }
 
 const chargeColumns = `receiver, number, charge, statement, revision, customer, service, amount, currency, description, period_to,
-	state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error,
+	state, approved, attempts, looks, next_at, request, intended_at, settled_at, remote, last_error, doubted,
 	COALESCE((SELECT a.state FROM statement_approval AS a WHERE a.number = c.number), '')`
 
 // charges returns the charges that a condition chooses, by number.
@@ -251,14 +265,14 @@ func (j journal) charges(ctx context.Context, condition string, args ...any) (li
 }
 
 func scanCharge(rows *sql.Rows) (c Charge, err error) {
-	var periodTo, approved, next, intended, settled int64
+	var periodTo, approved, next, intended, settled, doubted int64
 	var request string
 	err = rows.Scan(&c.Receiver, &c.Number, &c.Key, &c.Statement, &c.Revision, &c.Customer, &c.Service, &c.Amount, &c.Currency, &c.Description, &periodTo,
-		&c.State, &approved, &c.Attempts, &c.Looks, &next, &request, &intended, &settled, &c.Remote, &c.LastError, &c.Approval)
+		&c.State, &approved, &c.Attempts, &c.Looks, &next, &request, &intended, &settled, &c.Remote, &c.LastError, &doubted, &c.Approval)
 	if err != nil {
 		return c, err
 	}
-	c.PeriodTo, c.NextAt, c.IntendedAt, c.SettledAt, c.Approved = at(periodTo), at(next), at(intended), at(settled), approved != 0
+	c.PeriodTo, c.NextAt, c.IntendedAt, c.SettledAt, c.Approved, c.Doubted = at(periodTo), at(next), at(intended), at(settled), approved != 0, doubted != 0
 	if request != "" {
 		c.Request = new(whmcs.Request)
 		err = json.Unmarshal([]byte(request), c.Request)

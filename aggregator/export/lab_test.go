@@ -152,3 +152,6 @@ func (l *lab) settle(s ledger.Statement, d Decision) {
 		l.t.Fatal(err)
 	}
 }
+
+// keyOf is the name of a statement's charge where handover.source is not set.
+func keyOf(s ledger.Statement) string { return chargeKey(DefaultConfig().Source, s.Body.Row) }

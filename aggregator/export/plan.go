@@ -61,6 +61,15 @@ func (b *biller) plan(ctx context.Context) (list []Planned, err error) {
 	if err != nil {
 		return nil, err
 	}
+	restored, err := b.journal.restores(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range fresh {
+		if n := len(restored); n > 0 {
+			fresh[i].doubt(restored[n-1].At, b.clock.Now())
+		}
+	}
 	for _, c := range append(charges, fresh...) {
 		planned := Planned{Receiver: receiverWHMCS, Subject: c.Key, Charge: &c, Note: c.LastError}
 		switch c.State {
@@ -91,6 +100,9 @@ func (b *biller) plan(ctx context.Context) (list []Planned, err error) {
 				break
 			}
 			planned.Request = &request
+			if c.Doubted {
+				planned.Note = "the ledger was restored: it is looked for first"
+			}
 			if now := b.clock.Now(); c.NextAt.After(now) {
 				planned.Note = "not before " + c.NextAt.Format("2006-01-02T15:04:05Z07:00")
 			}

@@ -13,6 +13,7 @@ import (
 	"hostmeter/aggregator/export/cloudevents"
 	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/clock"
+	"hostmeter/internal/restores"
 	"hostmeter/internal/store"
 	"hostmeter/internal/webhook"
 )
@@ -161,8 +162,31 @@ func (p *pusher) keepHold(ctx context.Context) error {
 	return err
 }
 
-// read returns at most so many events of a feed behind a number.
-func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) (list []message, err error) {
+// read returns at most so many events of a feed behind a number. What is behind the end of the last backup that the
+// ledger was restored from before it says so.
+func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) ([]message, error) {
+	list, err := p.readFeed(ctx, feed, after, most)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	restored, err := p.journal.restores(ctx)
+	for i := range list {
+		list[i].event.Restored = restoredBefore(restored, feed, list[i].seq)
+	}
+	return list, err
+}
+
+// restoredBefore returns the last restore after which a number of a feed was given; zero where none was.
+func restoredBefore(list []restores.Restore, feed Feed, seq int64) (at time.Time) {
+	for _, r := range list {
+		if seq > map[Feed]int64{UsageRecords: r.UsageRecords, Statements: r.Statements, Notices: r.Notices}[feed] {
+			at = r.At
+		}
+	}
+	return at
+}
+
+func (p *pusher) readFeed(ctx context.Context, feed Feed, after int64, most int) (list []message, err error) {
 	switch feed {
 	case Notices:
 		if p.notices == nil {

@@ -319,7 +319,7 @@ func TestEveryEventInOrder(t *testing.T) {
 		}
 		r.Repeat(map[string]func(*rapid.T){
 			"record": func(*rapid.T) { l.books.record() },
-			"close":  func(*rapid.T) { l.books.close("s1", "c1", "60", 1, c.Now()) },
+			"close":  func(*rapid.T) { l.books.close(fmt.Sprint("s", len(l.books.statements)), "c1", "60", 1, c.Now()) },
 			"round": func(r *rapid.T) {
 				l.sink.answers = rapid.SliceOfN(rapid.SampledFrom([]int{204, 0, 1, 302, 400, 429, 500}), 0, 5).Draw(r, "answers")
 				round(rapid.SampledFrom([]string{"never", "before push", "after push", "before cursor", "after cursor"}).Draw(r, "point"))

@@ -51,7 +51,7 @@ func (h *Handover) Settle(ctx context.Context, receiver, key string, s Settlemen
 	case There:
 		to.state, to.settled, to.remote = Done, true, s.Remote
 	case Again:
-		to.state, to.approved, to.looks, to.next = Pending, true, 0, h.deps.Clock.Now()
+		to.state, to.approved, to.looks, to.next, to.remote = Pending, true, 0, h.deps.Clock.Now(), c.Remote
 	case Waive:
 		to.state, to.settled = Waived, true
 	default:

@@ -16,6 +16,7 @@ import (
 type target struct {
 	contract rating.Contract
 	period   rating.Period
+	earlier  bool // than the first closed period of the service
 }
 
 // part is usage of a meter that was a target's in [From, To), a part of one hour or one UTC day. The

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/shopspring/decimal"
@@ -15,6 +16,9 @@ import (
 
 // ErrNotWaiting is returned for a statement that waits for no approval.
 var ErrNotWaiting = errors.New("waits for no approval")
+
+// ErrWaitsForAnother is returned for a correction of a statement that itself is neither approved nor waived.
+var ErrWaitsForAnother = errors.New("corrects what is not decided")
 
 // Approval is what a person has said of a statement's amount. It is empty where nobody has to say anything: there is
 // no amount, or the provider wanted no approvals when the statement was closed.
@@ -30,22 +34,23 @@ const (
 // self is who decides what follows from what a person has decided.
 const self = "hostmeter"
 
-// askApproval makes a statement with an amount wait for a person where the provider wants that. What takes back no
-// more than was waived is waived with it.
+// askApproval makes a statement with an amount wait for a person where the provider wants that, and where something
+// of the statement before it was waived, or may be: what then becomes of the rest of it is a person's to say, whatever
+// the provider wants by now. What takes back no more than was waived is waived with it.
 func askApproval(ctx context.Context, tx *store.Tx, required bool, number int64, body StatementBody) error {
 	amount := body.Row.AmountExVAT
 	if amount.IsZero() {
 		return nil
 	}
-	waived, err := waivedSum(ctx, tx, body.Row.Statement)
+	before, err := approvalsOf(ctx, tx, body.Row.Statement)
 	if err != nil {
 		return err
 	}
 	state, at, by, reason := ApprovalWaiting, int64(0), "", ""
 	switch {
-	case waived.IsPositive() && amount.IsNegative() && !waived.Add(amount).IsNegative():
-		state, at, by, reason = ApprovalRefused, tx.Now.UnixNano(), self, "it takes back what was waived"
-	case !required:
+	case takesBack(amount, before.waived):
+		state, at, by, reason = ApprovalRefused, tx.Now.UnixNano(), self, takesBackText
+	case !required && !before.open:
 		return nil
 	}
 	_, err = tx.Exec(ctx, `INSERT INTO statement_approval (number, statement, amount, state, decided_at, decided_by, reason) VALUES (?, ?, ?, ?, ?, ?, ?)`,
@@ -56,25 +61,49 @@ func askApproval(ctx context.Context, tx *store.Tx, required bool, number int64,
 	return err
 }
 
-// waivedSum adds up what was waived of a statement.
-func waivedSum(ctx context.Context, tx *store.Tx, statement string) (sum decimal.Decimal, err error) {
-	rows, err := tx.Query(ctx, `SELECT amount FROM statement_approval WHERE statement = ? AND state = ?`, statement, string(ApprovalRefused))
+const takesBackText = "it takes back what was waived"
+
+// takesBack says whether an amount takes back no more than was waived.
+func takesBack(amount, waived decimal.Decimal) bool {
+	return waived.IsPositive() && amount.IsNegative() && !waived.Add(amount).IsNegative()
+}
+
+// approvals are what persons have said of the revisions of a statement.
+type approvals struct {
+	waived  decimal.Decimal // the sum
+	open    bool            // some of it was waived, or waits
+	waiting []approval      // by number
+}
+
+type approval struct {
+	number int64
+	amount decimal.Decimal
+}
+
+func approvalsOf(ctx context.Context, tx *store.Tx, statement string) (a approvals, err error) {
+	rows, err := tx.Query(ctx, `SELECT number, amount, state FROM statement_approval WHERE statement = ? AND state <> ? ORDER BY number`, statement, string(ApprovalGiven))
 	if err != nil {
-		return sum, fmt.Errorf("read what was waived of statement %s: %w", statement, err)
+		return a, fmt.Errorf("read what was waived of statement %s: %w", statement, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
+		var one approval
 		var text string
-		if err := rows.Scan(&text); err != nil {
-			return sum, err
+		var state Approval
+		if err := rows.Scan(&one.number, &text, &state); err != nil {
+			return a, err
 		}
-		amount, err := decimal.NewFromString(text)
-		if err != nil {
-			return sum, fmt.Errorf("approval of statement %s: %w", statement, ErrCorrupt)
+		if one.amount, err = decimal.NewFromString(text); err != nil {
+			return a, fmt.Errorf("approval of statement %s: %w", statement, ErrCorrupt)
 		}
-		sum = sum.Add(amount)
+		a.open = true
+		if state == ApprovalRefused {
+			a.waived = a.waived.Add(one.amount)
+		} else {
+			a.waiting = append(a.waiting, one)
+		}
 	}
-	return sum, rows.Err()
+	return a, rows.Err()
 }
 
 // Unapproved calls f with the statements that wait for a person, by number.
@@ -82,14 +111,16 @@ func (l *Ledger) Unapproved(ctx context.Context, f func(Statement) error) error 
 	return l.Statements(ctx, StatementQuery{Approval: ApprovalWaiting}, f)
 }
 
-// Approve lets statements be handed over, all or none of them. numbers are the statements' own.
+// Approve lets statements be handed over, all or none of them. numbers are the statements' own. A correction is approved
+// with what it corrects, or after it.
 //
-// Errors: ErrNotWaiting.
+// Errors: ErrNotWaiting, ErrWaitsForAnother.
 func (l *Ledger) Approve(ctx context.Context, numbers []int64, by string) error {
 	return l.decideApproval(ctx, numbers, ApprovalGiven, by, "")
 }
 
-// Waive lets statements never be handed over, all or none of them. What is then adjusted by as much is waived with them.
+// Waive lets statements never be handed over, all or none of them. What takes back no more than that is waived with
+// them, whether it waits already or is found later.
 //
 // Errors: ErrNotWaiting.
 func (l *Ledger) Waive(ctx context.Context, numbers []int64, by, reason string) error {
@@ -107,8 +138,16 @@ func (l *Ledger) decideApproval(ctx context.Context, numbers []int64, state Appr
 	const attempts = 5
 	for i := 1; ; i++ {
 		err := l.db.Update(ctx, func(tx *store.Tx) error {
+			touched := map[string]bool{}
 			for _, number := range numbers {
-				if err := decideOne(ctx, tx, number, state, by, reason); err != nil {
+				statement, err := decideOne(ctx, tx, number, state, by, reason)
+				if err != nil {
+					return err
+				}
+				touched[statement] = true
+			}
+			for _, statement := range slices.Sorted(maps.Keys(touched)) {
+				if err := waiveWhatTakesBack(ctx, tx, statement); err != nil {
 					return err
 				}
 			}
@@ -120,25 +159,52 @@ func (l *Ledger) decideApproval(ctx context.Context, numbers []int64, state Appr
 	}
 }
 
-func decideOne(ctx context.Context, tx *store.Tx, number int64, state Approval, by, reason string) error {
+func decideOne(ctx context.Context, tx *store.Tx, number int64, state Approval, by, reason string) (statement string, err error) {
 	n, err := tx.Exec(ctx, `UPDATE statement_approval SET state = ?, decided_at = ?, decided_by = ?, reason = ? WHERE number = ? AND state = ?`,
 		string(state), tx.Now.UnixNano(), by, reason, number, string(ApprovalWaiting))
 	if err == nil && n != 1 {
 		err = ErrNotWaiting
 	}
 	if err != nil {
-		return fmt.Errorf("statement number %d: %w", number, err)
+		return "", fmt.Errorf("statement number %d: %w", number, err)
 	}
-	var statement, amount string
+	var amount string
 	if err := tx.QueryRow(ctx, `SELECT statement, amount FROM statement_approval WHERE number = ?`, number).Scan(&statement, &amount); err != nil {
-		return err
+		return "", err
+	}
+	if state == ApprovalGiven {
+		before, err := approvalsOf(ctx, tx, statement)
+		if err != nil {
+			return "", err
+		}
+		if len(before.waiting) > 0 && before.waiting[0].number < number {
+			return "", fmt.Errorf("statement number %d: %w: number %d of statement %s is decided first, or together with it", number, ErrWaitsForAnother, before.waiting[0].number, statement)
+		}
 	}
 	action := map[Approval]string{ApprovalGiven: "approve charge", ApprovalRefused: "waive charge"}[state]
 	text := fmt.Sprintf("number %d, %s", number, amount)
 	if reason != "" {
 		text += ": " + reason
 	}
-	return audit.Add(ctx, tx, audit.Event{Actor: by, Action: action, Subject: statement, Reason: text})
+	return statement, audit.Add(ctx, tx, audit.Event{Actor: by, Action: action, Subject: statement, Reason: text})
+}
+
+// waiveWhatTakesBack waives the corrections of a statement that wait and take back no more than was waived of it.
+func waiveWhatTakesBack(ctx context.Context, tx *store.Tx, statement string) error {
+	a, err := approvalsOf(ctx, tx, statement)
+	if err != nil {
+		return err
+	}
+	for _, one := range a.waiting {
+		if !takesBack(one.amount, a.waived) {
+			continue
+		}
+		if _, err := decideOne(ctx, tx, one.number, ApprovalRefused, self, takesBackText); err != nil {
+			return err
+		}
+		a.waived = a.waived.Add(one.amount)
+	}
+	return nil
 }
 
 // approvalRequired says whether what is closed now waits for a person.

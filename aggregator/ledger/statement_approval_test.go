@@ -138,3 +138,102 @@ func TestNoApprovalWhereNoneIsWanted(t *testing.T) {
 		}
 	})
 }
+
+const withoutApproval = `provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP}`
+
+// eachCorrected gives f a world in which london's charge of 1 GBP waits for a person, approvals are switched off, and a
+// correction of some octets is closed: first is the number of the charge, and the last one that of the correction.
+func eachCorrected(t *testing.T, waive bool, octets int64, f func(t *testing.T, w *world, first, last int64)) {
+	t.Helper()
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.importText(withApproval)
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		w.seal(10 * 24 * time.Hour)
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 2_500_000_000, 0},
+			sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 500_000_001, 0})
+		w.seal(25 * 24 * time.Hour)
+		w.close()
+		if row := find(t, w.report("2026-10"), "london", 1); row.AmountExVAT.String() != "1" {
+			t.Fatalf("closed: %+v", row)
+		}
+		numbers, names := w.waiting()
+		first := numbers[slices.Index(names, "london/2026-10-01")]
+		if waive {
+			if err := w.ledger.Waive(t.Context(), []int64{first}, "user:ada", "goodwill"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.importText(withoutApproval)
+		if octets < 0 {
+			w.own("address:10.1.0.2") // it was never london's
+		} else {
+			w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), uint64(octets), 0})
+		}
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		f(t, w, first, int64(len(w.approvals())))
+	})
+}
+
+// TestCorrectionOfAWaivedChargeIsNotToldByItself, whatever the provider wants by now: it would give back what was not
+// paid, or charge what was let go.
+func TestCorrectionOfAWaivedChargeIsNotToldByItself(t *testing.T) {
+	eachCorrected(t, true, -1, func(t *testing.T, w *world, first, last int64) {
+		if row := find(t, w.report("2026-10"), "london", 2); row.AmountExVAT.String() != "-0.5" {
+			t.Fatalf("adjusted: %+v", row)
+		}
+		if states := w.approvals(); states[last] != ApprovalRefused {
+			t.Fatalf("less than was waived: %v", states)
+		}
+	})
+	eachCorrected(t, true, 1_000_000_000, func(t *testing.T, w *world, first, last int64) {
+		if states := w.approvals(); states[last] != ApprovalWaiting {
+			t.Fatalf("more than was waived: %v", states)
+		}
+	})
+}
+
+// TestCorrectionOfAnUndecidedChargeWaitsWithIt: approvals were switched off while the charge waited.
+func TestCorrectionOfAnUndecidedChargeWaitsWithIt(t *testing.T) {
+	eachCorrected(t, false, -1, func(t *testing.T, w *world, first, last int64) {
+		if states := w.approvals(); states[last] != ApprovalWaiting {
+			t.Fatalf("found: %v", states)
+		}
+		if err := w.ledger.Approve(t.Context(), []int64{last}, "user:ada"); !errors.Is(err, ErrWaitsForAnother) {
+			t.Fatalf("a correction alone: %v", err)
+		}
+		if err := w.ledger.Waive(t.Context(), []int64{first}, "user:ada", "goodwill"); err != nil {
+			t.Fatal(err)
+		}
+		if states := w.approvals(); states[first] != ApprovalRefused || states[last] != ApprovalRefused {
+			t.Fatalf("waived: %v", states)
+		}
+	})
+	for _, together := range []bool{false, true} {
+		eachCorrected(t, false, -1, func(t *testing.T, w *world, first, last int64) {
+			batches := [][]int64{{first}, {last}}
+			if together {
+				batches = [][]int64{{last, first}}
+			}
+			for _, numbers := range batches {
+				if err := w.ledger.Approve(t.Context(), numbers, "user:ada"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if states := w.approvals(); states[first] != ApprovalGiven || states[last] != ApprovalGiven {
+				t.Fatalf("approved: %v", states)
+			}
+		})
+		eachCorrected(t, false, -1, func(t *testing.T, w *world, first, last int64) {
+			numbers := []int64{first}
+			if together {
+				numbers = []int64{first, last}
+			}
+			if err := w.ledger.Waive(t.Context(), numbers, "user:ada", "goodwill"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

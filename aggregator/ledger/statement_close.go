@@ -22,6 +22,9 @@ type Closed struct {
 	// Problems name the services whose period is over and could not be rated, or whose closed period
 	// could not be adjusted. Each is tried, and named, again at each call until it is settled.
 	Problems []statements.Problem
+	// Earlier are the statements among those that were written that are of periods before the first one that was closed of
+	// their service.
+	Earlier []string
 }
 
 // CloseDue closes the periods that are over and whose hours are sealed, and adds an adjustment to each
@@ -175,7 +178,7 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 		}
 		if err != nil || waits != "" {
 			for _, account := range rated.accounts {
-				stopped[account.contract.Service] = true
+				stopped[account.contract.Service] = !account.earlier // what follows that is closed already
 			}
 		}
 		switch {
@@ -190,6 +193,9 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 				line.row.Statement, line.row.Revision = statementID(line.account.target), 1
 				c.bodies = append(c.bodies, c.body(line, c.owners.Prices()))
 				c.closed.Statements++
+				if line.account.earlier {
+					c.closed.Earlier = append(c.closed.Earlier, line.row.Statement)
+				}
 			}
 		}
 	}
@@ -223,34 +229,48 @@ func dayText(t *target) string {
 type open struct {
 	owners *inventory.Snapshot
 	begin  time.Time            // of the ledger; zero where there is nothing in it
+	first  map[string]time.Time // beginning of the first closed period, by service
 	closed map[string]time.Time // end of the last closed period, by service
+	// earlier are periods before the first closed one, by service.
+	earlier map[string][]*target
 }
 
 func openPeriods(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot) (open, error) {
-	o := open{owners: owners, closed: map[string]time.Time{}}
+	o := open{owners: owners, first: map[string]time.Time{}, closed: map[string]time.Time{}, earlier: map[string][]*target{}}
 	if hour, found, err := beginning(ctx, tx); err != nil {
 		return o, err
 	} else if found {
 		o.begin = hourTime(hour)
 	}
-	rows, err := tx.Query(ctx, `SELECT service, MAX(period_to) FROM statement GROUP BY service`)
+	if err := o.readClosed(ctx, tx); err != nil {
+		return o, fmt.Errorf("read which periods are closed: %w", err)
+	}
+	if err := o.findEarlier(ctx, tx); err != nil {
+		return o, fmt.Errorf("look for usage before the first closed periods: %w", err)
+	}
+	return o, nil
+}
+
+func (o open) readClosed(ctx context.Context, tx *store.Tx) error {
+	rows, err := tx.Query(ctx, `SELECT service, MIN(period_from), MAX(period_to) FROM statement GROUP BY service`)
 	if err != nil {
-		return o, fmt.Errorf("read the last statements: %w", err)
+		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var service string
-		var to int64
-		if err := rows.Scan(&service, &to); err != nil {
-			return o, fmt.Errorf("read the last statements: %w", err)
+		var from, to int64
+		if err := rows.Scan(&service, &from, &to); err != nil {
+			return err
 		}
-		o.closed[service] = time.Unix(0, to).UTC()
+		o.first[service], o.closed[service] = time.Unix(0, from).UTC(), time.Unix(0, to).UTC()
 	}
-	return o, rows.Err()
+	return rows.Err()
 }
 
 // targets returns the open periods of a service that begin before until, and that keep says yes to.
-// They begin where the last closed one ended, or with the ledger.
+// They begin where the last closed one ended, or with the ledger. Before them are those that should have been closed
+// before the first one that was.
 func (o open) targets(service string, until time.Time, keep func(rating.Period) bool) []*target {
 	contract, p, err := o.owners.PeriodAt(service, o.begin)
 	if err != nil || o.begin.IsZero() {
@@ -263,6 +283,11 @@ func (o open) targets(service string, until time.Time, keep func(rating.Period) 
 		at = last
 	}
 	var targets []*target
+	for _, t := range o.earlier[service] {
+		if t.period.From.Before(until) && keep(t.period) {
+			targets = append(targets, t)
+		}
+	}
 	for {
 		if contract, p, err = o.owners.PeriodAt(service, at); err != nil || !p.From.Before(until) {
 			break

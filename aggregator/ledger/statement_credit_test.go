@@ -191,3 +191,29 @@ func TestALateChargeThatWasWrongIsGivenBack(t *testing.T) {
 		}
 	})
 }
+
+// storeClock begins anew on each store: a manual clock does not run backwards.
+type storeClock struct{ *clock.Manual }
+
+// TestCreditOfAPeriodThatIsCut: c enters a pool on 15 October, so its own period ends there, and the windows with it.
+func TestCreditOfAPeriodThatIsCut(t *testing.T) {
+	of := &storeClock{clock.NewManual(start)}
+	storetest.EachWithClock(t, of, func(t *testing.T, db *store.DB) {
+		c := clock.NewManual(start)
+		of.Manual = c
+		w := newPoolWorld(t, db, c)
+		f := func(now time.Time, from, want string) {
+			t.Helper()
+			c.Set(now)
+			err := w.tryImport(`decisions: [{id: k1, service: c, decision: credit, from: ` + from + `, by: Jane, reason: kindness}]`)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("at %s: %v, want %q", now, err, want)
+			}
+		}
+		f(date(2026, 10, 14), "2026-10-05T00:00:00Z", "the period that contains it ends on 2026-10-15: there is nothing to credit yet")
+		f(date(2026, 10, 20), "2026-10-16T00:00:00Z", "the period that contains it ends on 2026-11-15: there is nothing to credit yet")
+		w.importText(`decisions: [{id: k0, service: c, decision: credit, from: 2026-10-05T00:00:00Z, by: Jane, reason: kindness}]`) // its own is over
+		f(date(2026, 12, 20), "2026-10-05T00:00:00Z", "the period that contains it could be credited until 2026-12-15: no claim is made 2 months after a period")
+		f(date(2026, 12, 20), "2025-12-05T00:00:00Z", "no period of c contains it: it was opened on 2026-01-12")
+	})
+}

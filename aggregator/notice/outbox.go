@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hostmeter/internal/mail"
+	"hostmeter/internal/restores"
 	"hostmeter/internal/store"
 )
 
@@ -56,15 +57,43 @@ const (
 	mailPatience = 3 * 24 * time.Hour
 )
 
-// enqueue puts the mail of a notice into the outbox.
-func (n *Notices) enqueue(ctx context.Context, tx *store.Tx, number int64) error {
+// enqueue puts the mail of a notice into the outbox. Where the ledger has just been restored from a backup, the one
+// before it may have sent the same.
+func (n *Notices) enqueue(ctx context.Context, tx *store.Tx, notice Notice) error {
 	state, settled, why := MailPending, int64(0), ""
-	if !n.deps.Mail.Enabled() {
-		state, settled, why = MailSkipped, tx.Now.UnixNano(), "no mail server is configured (mail.server)"
+	restored, err := restores.Last(ctx, tx)
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO notice_mail (number, state, repeats, attempts, next_at, claimed_at, settled_at, last_error)
-		VALUES (?, ?, 0, 0, ?, 0, ?, ?)`, number, string(state), tx.Now.UnixNano(), settled, why)
+	switch {
+	case !n.deps.Mail.Enabled():
+		state, settled, why = MailSkipped, tx.Now.UnixNano(), "no mail server is configured (mail.server)"
+	case !restored.IsZero() && notice.PeriodFrom.Before(restored) && tx.Now.Sub(restored) < restores.Replay:
+		state, why = MailUnknown, restoredText
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO notice_mail (number, state, repeats, attempts, next_at, claimed_at, settled_at, last_error)
+		VALUES (?, ?, 0, 0, ?, 0, ?, ?)`, notice.Number, string(state), tx.Now.UnixNano(), settled, why)
 	return err
+}
+
+const restoredText = "the ledger was restored from a backup: the one before it may have sent this"
+
+// Restored says of the mail that waits in a restored ledger that the one before it may have sent it: what was to be sent
+// is sent once, marked as a possible repeat, and of what was to be repeated the repeat is taken for sent. It returns how
+// many will be sent.
+//
+// It is called once for each restore, in the transaction that notes it, before any process of the ledger runs.
+func Restored(ctx context.Context, tx *store.Tx) (n int, err error) {
+	_, err = tx.Exec(ctx, `UPDATE notice_mail SET state = 'unsure', settled_at = ?, last_error = ? WHERE state = 'unknown' OR state = 'sending' AND repeats = 1`,
+		tx.Now.UnixNano(), restoredText)
+	var sent int64
+	if err == nil {
+		sent, err = tx.Exec(ctx, `UPDATE notice_mail SET state = 'unknown', next_at = ?, last_error = ? WHERE state IN ('pending', 'sending')`, tx.Now.UnixNano(), restoredText)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("mark the mail that may have been sent: %w", err)
+	}
+	return int(sent), nil
 }
 
 // queued is a mail that is due.

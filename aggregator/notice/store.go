@@ -147,7 +147,7 @@ func (n *Notices) appendAll(ctx context.Context, tx *store.Tx, list []Notice) er
 		if err != nil {
 			return fmt.Errorf("write notice %d of %s: %w", number, notice.Service, err)
 		}
-		if err := n.enqueue(ctx, tx, number); err != nil {
+		if err := n.enqueue(ctx, tx, notice); err != nil {
 			return err
 		}
 		previous = next

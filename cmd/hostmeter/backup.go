@@ -35,8 +35,9 @@ func newRestore() *cobra.Command {
 up again. With --replace the ledger that is there is kept beside it under another name.
 
 Start hostmeter then: it books again what the logs hold since the backup, and declares what they no longer hold as a gap.
-Charges that the ledger before may have sent to a billing system are parked, and a person settles each with
-"hostmeter handover settle".
+What the ledger before may have sent is not sent again blindly: charges are parked and looked for at the billing system, and
+a person settles with "hostmeter handover settle" what it does not show; mails go out once, marked as possible repeats; alarms
+of before wait until the logs have been read again.
 
 Where the ledger was brought back by other means (pg_restore, a snapshot of the machine), run it with --restored.`,
 		Example: `  hostmeter restore /backup/ledger-2026-10-01.db
@@ -44,7 +45,7 @@ Where the ledger was brought back by other means (pg_restore, a snapshot of the 
 	}
 	path := configFlag(cmd)
 	cmd.Flags().BoolVar(&o.Replace, "replace", false, "set aside the ledger that is there")
-	cmd.Flags().BoolVar(&o.Restored, "restored", false, "it was brought back by other means: check it and park charges")
+	cmd.Flags().BoolVar(&o.Restored, "restored", false, "it was brought back by other means: check it, and park what may have been sent")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			o.File = args[0]

@@ -26,6 +26,9 @@ type Deps struct {
 	Metrics prometheus.Registerer
 	// Client is for tests; nil is one with a timeout of ten seconds that follows no redirect.
 	Client *http.Client
+	// ReadTo returns up to where, in time of receipt, the detector has read the log. After the ledger was restored from a
+	// backup, what began before then is told when it has read as far, and only what is open. nil is all of it.
+	ReadTo func() time.Time
 }
 
 // Sender sends what is due in the outbox.
@@ -96,6 +99,7 @@ func (s *Sender) Run(ctx context.Context) error {
 type due struct {
 	id, incident, receiver, event, state string
 	attempts, nextAt                     int64
+	held                                 bool
 }
 
 // SendDue sends what is due once, to all receivers side by side: one that is slow or gone holds up no
@@ -121,10 +125,20 @@ func (s *Sender) SendDue(ctx context.Context) error {
 // sendTo sends to one receiver, in order, until it does not answer: what is left is due at the next look.
 func (s *Sender) sendTo(ctx context.Context, rows []due) error {
 	incidents := incident.New(s.deps.DB)
+	restored, err := s.restoring(ctx)
+	if err != nil {
+		return err
+	}
 	for _, d := range rows {
 		i, err := incidents.Get(ctx, d.incident)
 		if err != nil {
 			return err
+		}
+		if mayRepeat(d, i, restored) {
+			if err := s.holdBack(ctx, d, i); err != nil {
+				return err
+			}
+			continue
 		}
 		answered, err := s.settle(ctx, d, i)
 		if err != nil || !answered {
@@ -138,8 +152,8 @@ func (s *Sender) sendTo(ctx context.Context, rows []due) error {
 // still to be told of the begin: it would take the incident for open from then on.
 func (s *Sender) due(ctx context.Context) (list []due, err error) {
 	err = s.deps.DB.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts, next_at FROM (
-				SELECT id, incident, receiver, event, state, attempts, next_at, created_at,
+		rows, err := tx.Query(ctx, `SELECT id, incident, receiver, event, state, attempts, next_at, last_error FROM (
+				SELECT id, incident, receiver, event, state, attempts, next_at, last_error, created_at,
 					row_number() OVER (PARTITION BY receiver ORDER BY next_at, created_at, event, id) AS place
 				FROM notification AS n WHERE state IN ('pending', 'standing') AND next_at <= ? AND NOT (event = ? AND EXISTS (
 					SELECT 1 FROM notification AS begun WHERE begun.incident = n.incident AND begun.receiver = n.receiver
@@ -151,9 +165,11 @@ func (s *Sender) due(ctx context.Context) (list []due, err error) {
 		defer rows.Close()
 		for rows.Next() {
 			var d due
-			if err := rows.Scan(&d.id, &d.incident, &d.receiver, &d.event, &d.state, &d.attempts, &d.nextAt); err != nil {
+			var said string
+			if err := rows.Scan(&d.id, &d.incident, &d.receiver, &d.event, &d.state, &d.attempts, &d.nextAt, &said); err != nil {
 				return err
 			}
+			d.held = said == heldText
 			list = append(list, d)
 		}
 		return rows.Err()
@@ -252,9 +268,13 @@ func (s *Sender) note(ctx context.Context, d due, state string, next time.Time, 
 		text, attempts = failure.Error(), 1
 	}
 	sent := state == "sent" || state == "standing"
+	return s.write(ctx, d, state, next, attempts, text, sent && failure == nil)
+}
+
+func (s *Sender) write(ctx context.Context, d due, state string, next time.Time, attempts int64, text string, sent bool) error {
 	return s.deps.DB.Update(ctx, func(tx *store.Tx) error {
 		var at any
-		if sent && failure == nil {
+		if sent {
 			at = tx.Now.UnixNano()
 		}
 		_, err := tx.Exec(ctx, `UPDATE notification SET state = ?, next_at = ?, attempts = attempts + ?, last_error = ?,

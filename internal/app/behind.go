@@ -64,6 +64,9 @@ func (a *App) afterSeal(ctx context.Context) error {
 		}
 	}
 	a.unclosed = met
+	if len(closed.Earlier) > 0 {
+		a.logger.Warn(earlierText, "statements", closed.Earlier)
+	}
 	return a.pruneIfDue(ctx)
 }
 
@@ -102,7 +105,8 @@ func (d *Desk) reseller(ctx context.Context, customer string) string {
 
 func (a *App) openDetector(context.Context) error {
 	var err error
-	a.sender, err = notify.New(a.cfg.Notify, notify.Deps{DB: a.desk.db, Clock: a.clock, Logger: a.logger, Metrics: a.registry})
+	a.sender, err = notify.New(a.cfg.Notify, notify.Deps{DB: a.desk.db, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
+		ReadTo: func() time.Time { return a.detector.ReadTo() }}) // the detector is there before anything is sent
 	if err != nil {
 		return err
 	}

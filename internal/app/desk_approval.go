@@ -75,7 +75,7 @@ func (d approvalDesk) Waive(ctx context.Context, numbers []int64, reason string,
 }
 
 func approvalError(err error) error {
-	if errors.Is(err, ledger.ErrNotWaiting) {
+	if errors.Is(err, ledger.ErrNotWaiting) || errors.Is(err, ledger.ErrWaitsForAnother) {
 		return fmt.Errorf("%w: %w", err, httpapi.ErrConflict)
 	}
 	return err

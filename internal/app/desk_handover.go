@@ -72,8 +72,11 @@ func (d *Desk) ListHandover(ctx context.Context, all, asJSON bool, w io.Writer) 
 	rows := [][]string{{"RECEIVER", "CHARGE", "STATE", "STATEMENT", "REVISION", "CUSTOMER", "AMOUNT EX VAT", "REMOTE", "NOTE"}}
 	for _, c := range charges {
 		note := oneLine(c.LastError)
-		if c.Approval == ledger.ApprovalWaiting {
+		switch c.Approval {
+		case ledger.ApprovalWaiting:
 			note = strings.TrimPrefix(note+"; waits for approval", "; ")
+		case ledger.ApprovalRefused:
+			note = strings.TrimPrefix(note+"; its approval was refused", "; ")
 		}
 		rows = append(rows, []string{c.Receiver, c.Key, string(c.State), c.Statement, strconv.Itoa(c.Revision), c.Customer, c.Amount + " " + c.Currency, c.Remote, note})
 	}
@@ -195,6 +198,14 @@ func (d *Desk) checkHandover(ctx context.Context) []doctor.Finding {
 	if len(parked) > 0 {
 		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%d charges are parked: a person decides", len(parked)),
 			Hint: `"hostmeter handover list" shows them, "hostmeter handover settle" settles one`})
+	}
+	waiting, err := approvalDesk{d}.Unapproved(ctx)
+	if err != nil {
+		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
+	}
+	if len(waiting) > 0 {
+		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%d charges wait for approval, and webhooks' statements behind the first of them", len(waiting)),
+			Hint: `"hostmeter approval list" shows them, "hostmeter approval give" and "waive" decide`})
 	}
 	receivers, err := h.Receivers(ctx)
 	if err != nil {

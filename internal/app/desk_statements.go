@@ -178,6 +178,9 @@ func printPreview(w io.Writer, preview ledger.Preview, asJSON bool) error {
 	return err
 }
 
+// earlierText says of statements why they come now.
+const earlierText = "periods before the first closed one of their service had usage, which was told late, and are closed too"
+
 // CloseDue closes the periods that are due now.
 func (d *Desk) CloseDue(ctx context.Context, w io.Writer) error {
 	if _, err := d.ledger.Seal(ctx, d.clock.Now()); err != nil {
@@ -194,6 +197,9 @@ func (d *Desk) CloseDue(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "%d statements and %d adjustments were written\n", closed.Statements, closed.Adjustments)
+	if len(closed.Earlier) > 0 {
+		fmt.Fprintf(w, "%s: %s\n", earlierText, strings.Join(closed.Earlier, ", "))
+	}
 	var names []string
 	for _, p := range closed.Problems {
 		names = append(names, p.Service+": "+p.Text)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"hostmeter/aggregator/export"
 	"hostmeter/aggregator/export/whmcs/whmcstest"
 	"hostmeter/aggregator/ledger"
 	"hostmeter/internal/clock"
@@ -27,13 +29,14 @@ import (
 type eventSink struct {
 	mu   sync.Mutex
 	data map[string][]json.RawMessage
+	ids  []string
 	came func() // where it is not nil, called with each
 }
 
 func (s *eventSink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var event struct {
-		Type string
-		Data json.RawMessage
+		Type, ID string
+		Data     json.RawMessage
 	}
 	if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -42,6 +45,7 @@ func (s *eventSink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data[event.Type] = append(s.data[event.Type], event.Data)
+	s.ids = append(s.ids, event.ID)
 	if s.came != nil {
 		s.came()
 	}
@@ -75,11 +79,16 @@ func checkHandover(t *testing.T, out string, report []map[string]string) {
 		fmt.Fprintf(&text, "%s: %d, ", name, id)
 	}
 	fmt.Fprintf(&text, "}}\n  webhooks: [{name: billing, url: %q, secrets: [a]}]\n", hook.URL)
-	desk, err := OpenDesk(t.Context(), write(t, text.String()))
+	path := write(t, text.String())
+	desk, err := OpenDesk(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer desk.Close()
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if err := desk.Backup(t.Context(), backup, io.Discard); err != nil {
+		t.Fatal(err)
+	}
 	var plan bytes.Buffer
 	if err := desk.PlanHandover(t.Context(), 1, false, &plan); err != nil || len(server.Items()) != 0 {
 		t.Fatalf("dry run: %v, and WHMCS has %d items", err, len(server.Items()))
@@ -93,6 +102,42 @@ func checkHandover(t *testing.T, out string, report []map[string]string) {
 	compareEvents(t, desk, sink)
 	if planned := strings.Count(plan.String(), "AddBillableItem"); planned != len(server.Items()) {
 		t.Errorf("%d items were planned and %d sent:\n%s", planned, len(server.Items()), &plan)
+	}
+	desk.Close()
+	handOverAfterRestore(t, path, backup, server, sink)
+}
+
+// handOverAfterRestore brings the ledger back as it was before anything was handed over. Everything is found at the
+// receivers, or known there by its id.
+func handOverAfterRestore(t *testing.T, path, backup string, server *whmcstest.Server, sink *eventSink) {
+	t.Helper()
+	server.InvoiceAll()
+	items, told := len(server.Items()), sink.ids
+	if err := Restore(t.Context(), path, RestoreOptions{File: backup, Replace: true}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	desk, err := OpenDesk(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desk.Close()
+	sink.ids = nil
+	if err := desk.HandOver(t.Context(), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(server.Items()); n != items {
+		t.Errorf("WHMCS has %d items after the restore, and had %d", n, items)
+	}
+	if !slices.Equal(sink.ids, told) {
+		t.Errorf("%d events after the restore, %d before it, with other ids", len(sink.ids), len(told))
+	}
+	h, err := desk.handover()
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, err := h.Charges(t.Context(), export.Pending, export.Intended, export.Parked)
+	if err != nil || len(open) != 0 {
+		t.Errorf("%d charges are not found again, %v: %+v", len(open), err, open)
 	}
 }
 

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"hostmeter/aggregator/export"
+	"hostmeter/aggregator/notice"
+	"hostmeter/detector/notify"
 	"hostmeter/internal/clock"
+	"hostmeter/internal/restores"
 	"hostmeter/internal/store"
 )
 
@@ -107,9 +110,27 @@ func sealedText(through time.Time) string {
 	return "hours sealed up to " + through.UTC().Format(time.RFC3339)
 }
 
+// doubtful counts what waits in a restored ledger and may have been sent by the one that was lost.
+type doubtful struct{ charges, mails, alarms int }
+
+// doubt notes the restore, and what may have been sent before it.
+func (d *Desk) doubt(ctx context.Context) (n doubtful, err error) {
+	err = d.db.Update(ctx, func(tx *store.Tx) error {
+		if err := restores.Add(ctx, tx); err != nil {
+			return err
+		}
+		var errs [3]error
+		n.charges, errs[0] = export.Restored(ctx, tx)
+		n.mails, errs[1] = notice.Restored(ctx, tx)
+		n.alarms, errs[2] = notify.Waiting(ctx, tx)
+		return errors.Join(errs[:]...)
+	})
+	return n, err
+}
+
 // afterRestore checks a restored ledger, and says what comes next.
 func (d *Desk) afterRestore(ctx context.Context, w io.Writer) error {
-	parked, err := export.Restored(ctx, d.db)
+	doubt, err := d.doubt(ctx)
 	if err != nil {
 		return err
 	}
@@ -130,8 +151,11 @@ func (d *Desk) afterRestore(ctx context.Context, w io.Writer) error {
 	}
 	fmt.Fprintf(w, "the ledger is restored; %s; the last usage record is number %d\n", sealedText(through), last)
 	if d.config.Handover.Enabled() {
-		fmt.Fprintf(w, "%d charges are parked, and more will be, for periods that ended before now: \"hostmeter handover list\" names them\n", parked)
+		fmt.Fprintf(w, "%d charges are parked, and more will be, for periods that ended before now: they are looked for at the receiver, and \"hostmeter handover list\" names those that it does not show\n", doubt.charges)
 	}
-	_, err = fmt.Fprintf(w, "next: start hostmeter, which books again what the logs hold; readers of the feed that are past number %d begin again behind it; then run \"hostmeter doctor\"\n", last)
+	if doubt.mails+doubt.alarms > 0 {
+		fmt.Fprintf(w, "%d mails of notices and %d notifications of incidents may have been sent before: mails go out once, marked as possible repeats, and notifications when the logs are read again and the incident is still open\n", doubt.mails, doubt.alarms)
+	}
+	_, err = fmt.Fprintf(w, "next: start hostmeter, which books again what the logs hold; readers of the feed that are past number %d take out what they have behind it and read on from there; then run \"hostmeter doctor\"\n", last)
 	return err
 }

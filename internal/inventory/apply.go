@@ -156,6 +156,9 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 			return nil, err
 		}
 	}
+	if s.closedPeriods, err = readClosedPeriods(ctx, tx, rows); err != nil {
+		return nil, err
+	}
 	c, err := changeOf(s, rows, faults, tx.Now)
 	if err != nil || !slices.ContainsFunc(c.edits, func(e edit) bool { return e.kind == &kindPrefix }) {
 		return c, err
@@ -287,7 +290,6 @@ func (c *change) add(k *kind, row Row) {
 	}
 	if k == &kindDecision {
 		c.checkNameless(row, k.keyOf(text))
-		c.checkCredit(row, k.keyOf(text))
 	}
 	if (k == &kindCustomer || k == &kindService || k == &kindPool) && old == nil && strings.Contains(text[0], "@") {
 		c.fault(row.at("id"), "id: %q is an e-mail address: statements keep it for good, so write a number or a word that names nobody", text[0])

@@ -29,6 +29,7 @@ func (c *change) check() {
 	for _, d := range c.decisions.sorted() {
 		c.checkDecision(d, zones)
 	}
+	c.checkCredits()
 	for _, change := range c.changes.sorted() {
 		_, service := c.services.rows[change.Service]
 		if _, pool := c.pools.rows[change.Service]; !service && !pool {

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -148,24 +149,79 @@ func (c *change) customersOf(id string) []Customer {
 	return list
 }
 
-// checkCredit refuses a new decision to credit a period that is not over, or is over for too long.
-func (c *change) checkCredit(row Row, id string) {
-	d := c.decisions.rows[id]
-	if d.Kind != rating.DecideCredit {
+// checkCredits refuses new decisions to credit a period that is not over, or is over for too long. Periods are those that
+// were closed, and for others those that will be: also one that is cut, as its service entered or left a pool in it.
+func (c *change) checkCredits() {
+	var credits []Decision
+	for _, e := range c.edits {
+		if e.kind != &kindDecision {
+			continue
+		}
+		if d := c.decisions.rows[e.kind.keyOf(e.new)]; d.Kind == rating.DecideCredit {
+			credits = append(credits, d)
+		}
+	}
+	if len(credits) == 0 {
 		return
 	}
-	contract, ok := c.chargedAt(d.Service, d.From)
-	if !ok {
+	snapshot, err := newSnapshot(0, c.state)
+	if err != nil {
 		return // it is said elsewhere
 	}
-	period := contract.Schedule.PeriodAt(d.From)
-	window := c.provider.ClaimWindow.Or(rating.DefaultClaimWindow)
-	switch ends, _ := window.Ends(period, contract.Schedule.Zone); {
-	case c.now.Before(period.To):
-		c.fault(row.at("from"), "from: the period that contains it ends on %s: there is nothing to credit yet", rating.DateOf(period.To.In(contract.Schedule.Zone)))
-	case window.Over(period, contract.Schedule.Zone, c.now):
-		c.fault(row.at("from"), "from: the period that contains it could be credited until %s: no claim is made %s after a period (provider: claim_window)", ends, window)
+	for _, d := range credits {
+		contract, period, err := snapshot.PeriodAt(d.Service, d.From)
+		if err != nil {
+			continue // it is said elsewhere
+		}
+		closed, known := c.closedPeriods[d.ID]
+		if known {
+			period = closed
+		}
+		zone := contract.Schedule.Zone
+		if !known && (!period.To.After(contract.Opened.In(zone)) || !contract.Closed.IsZero() && !period.From.Before(contract.Closed.In(zone))) {
+			c.faultIn(&kindDecision, d.ID, "from", "no period of %s contains it: it was opened on %s%s", d.Service, contract.Opened, closedText(contract.Closed))
+			continue
+		}
+		c.checkCredit(d, period, zone)
 	}
+}
+
+func closedText(day rating.Date) string {
+	if day.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(" and closed on %s", day)
+}
+
+func (c *change) checkCredit(d Decision, period rating.Period, zone *time.Location) {
+	window := c.provider.ClaimWindow.Or(rating.DefaultClaimWindow)
+	switch ends, _ := window.Ends(period, zone); {
+	case c.now.Before(period.To):
+		c.faultIn(&kindDecision, d.ID, "from", "the period that contains it ends on %s: there is nothing to credit yet", rating.DateOf(period.To.In(zone)))
+	case window.Over(period, zone, c.now):
+		c.faultIn(&kindDecision, d.ID, "from", "the period that contains it could be credited until %s: no claim is made %s after a period (provider: claim_window)", ends, window)
+	}
+}
+
+// readClosedPeriods returns the closed periods that rows decide to credit, by the decisions' ids, from the ledger's table.
+func readClosedPeriods(ctx context.Context, tx *store.Tx, rows []Row) (map[string]rating.Period, error) {
+	periods := map[string]rating.Period{}
+	for _, row := range rows {
+		at, err := parseTime(row.Cells["from"])
+		if row.Section != kindDecision.section || row.Cells["decision"] != string(rating.DecideCredit) || err != nil {
+			continue
+		}
+		var from, to int64
+		err = tx.QueryRow(ctx, `SELECT period_from, period_to FROM statement WHERE service = ? AND period_from <= ? AND period_to > ? ORDER BY number LIMIT 1`,
+			row.Cells["service"], at.UnixNano(), at.UnixNano()).Scan(&from, &to)
+		switch {
+		case err == nil:
+			periods[row.Cells["id"]] = rating.Period{From: timeOf(from), To: timeOf(to)}
+		case !errors.Is(err, sql.ErrNoRows):
+			return nil, fmt.Errorf("read the closed periods: %w", err)
+		}
+	}
+	return periods, nil
 }
 
 // inForce returns the decisions about each service that are not revoked, in the order in which they were made.

@@ -173,21 +173,6 @@ func earlierEnd(a, b rating.Date) rating.Date {
 	return a
 }
 
-// chargedAt returns the contract whose periods a service is charged by at an instant: that of the pool that it is in, or its own.
-func (c *change) chargedAt(id string, at time.Time) (rating.Contract, bool) {
-	zones := map[string]*time.Location{}
-	contract, ok := c.firstTerms(id, zones)
-	if !ok {
-		return contract, false
-	}
-	for _, m := range c.members.rows {
-		if m.Service == id && m.contains(at, contract.Schedule.Zone) {
-			return c.firstTerms(m.Pool, zones)
-		}
-	}
-	return contract, true
-}
-
 // checkNotPooled refuses a decision about a service that only its pool's charge could heed.
 func (c *change) checkNotPooled(d Decision, contract rating.Contract) error {
 	switch d.Kind {

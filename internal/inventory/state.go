@@ -54,6 +54,8 @@ type state struct {
 	accounting map[netip.Prefix]*accounted
 	// closedTo is the end of each service's last closed period; it is there where changes or memberships are put.
 	closedTo map[string]time.Time
+	// closedPeriods are the closed periods of which credits are put, by the decisions' ids.
+	closedPeriods map[string]rating.Period
 }
 
 func newState() *state {

@@ -116,3 +116,86 @@ func TestEventsAreWhatOthersRead(t *testing.T) {
 		}
 	}
 }
+
+// idCase changes what an event is made of, and says whether it says something else then.
+type idCase[T any] struct {
+	name   string
+	other  bool
+	change func(*T)
+}
+
+func checkIDs[T any](t *testing.T, base T, event func(T) cloudevents.Event, cases []idCase[T]) {
+	t.Helper()
+	seen := map[string]string{event(base).ID: "unchanged"}
+	for _, c := range cases {
+		changed := base
+		c.change(&changed)
+		id := event(changed).ID
+		if name, known := seen[id]; known && c.other {
+			t.Errorf("with another %s it has the id of %s", c.name, name)
+		} else if !c.other && id != event(base).ID {
+			t.Errorf("with another %s it has another id, and says the same", c.name)
+		}
+		seen[id] = c.name
+	}
+}
+
+// TestIDsAreOfWhatIsSaid: another life of the ledger gives other numbers, hashes and times to the same statement; another
+// statement never has its id.
+func TestIDsAreOfWhatIsSaid(t *testing.T) {
+	at := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	one := decimal.NewFromInt(1)
+	var s ledger.Statement
+	s.Body.Row = statement.Row{Statement: "s1/2026-10-01", Revision: 1, Customer: "c1", Service: "s1", PeriodFrom: at, PeriodTo: at.AddDate(0, 1, 0), Currency: "GBP", AmountExVAT: one}
+	checkIDs(t, s, func(s ledger.Statement) cloudevents.Event { return cloudevents.OfStatement("/hostmeter", s) }, []idCase[ledger.Statement]{
+		{"number", false, func(s *ledger.Statement) { s.Number++ }},
+		{"hash", false, func(s *ledger.Statement) { s.Hash, s.Previous = "a", "b" }},
+		{"time of closing", false, func(s *ledger.Statement) { s.ClosedAt = at }},
+		{"coverage", false, func(s *ledger.Statement) { s.Body.Row.Coverage = 0.5 }},
+		{"way to write the amount", false, func(s *ledger.Statement) { s.Body.Row.AmountExVAT = decimal.RequireFromString("1.00") }},
+		{"zone to write the period in", false, func(s *ledger.Statement) { s.Body.Row.PeriodFrom = at.In(time.FixedZone("", 3600)) }},
+		{"statement", true, func(s *ledger.Statement) { s.Body.Row.Statement = "s1/2026-10-02" }},
+		{"revision", true, func(s *ledger.Statement) { s.Body.Row.Revision++ }},
+		{"customer", true, func(s *ledger.Statement) { s.Body.Row.Customer = "c2" }},
+		{"service", true, func(s *ledger.Statement) { s.Body.Row.Service = "s2" }},
+		{"beginning", true, func(s *ledger.Statement) { s.Body.Row.PeriodFrom = at.Add(time.Hour) }},
+		{"end", true, func(s *ledger.Statement) { s.Body.Row.PeriodTo = at.Add(time.Hour) }},
+		{"kind", true, func(s *ledger.Statement) { s.Body.Row.Kind = rating.KindWaived }},
+		{"incoming", true, func(s *ledger.Statement) { s.Body.Row.InOctets++ }},
+		{"outgoing", true, func(s *ledger.Statement) { s.Body.Row.OutOctets++ }},
+		{"billable", true, func(s *ledger.Statement) { s.Body.Row.BillableOctets++ }},
+		{"used", true, func(s *ledger.Statement) { s.Body.Row.Used = one }},
+		{"excess", true, func(s *ledger.Statement) { s.Body.Row.Excess = one }},
+		{"billed quantity", true, func(s *ledger.Statement) { s.Body.Row.BilledQuantity = one }},
+		{"unit price", true, func(s *ledger.Statement) { s.Body.Row.UnitPrice = one }},
+		{"currency", true, func(s *ledger.Statement) { s.Body.Row.Currency = "USD" }},
+		{"amount", true, func(s *ledger.Statement) { s.Body.Row.AmountExVAT = one.Neg() }},
+	})
+	usage := schemas.UsageRecord{ID: "s1|m|external|in|a|b", Kind: ledger.RecordUsage, Customer: "c1", Service: "s1", PeriodFrom: at, PeriodTo: at.AddDate(0, 1, 0), Octets: 5, Packets: 2}
+	checkIDs(t, usage, func(r schemas.UsageRecord) cloudevents.Event { return cloudevents.OfUsageRecord("/hostmeter", r) }, []idCase[schemas.UsageRecord]{
+		{"number", false, func(r *schemas.UsageRecord) { r.Seq++ }},
+		{"time of recording", false, func(r *schemas.UsageRecord) { r.RecordedAt = at }},
+		{"coverage", false, func(r *schemas.UsageRecord) { r.Coverage = new(float64) }},
+		{"span", true, func(r *schemas.UsageRecord) { r.ID += "c" }},
+		{"kind", true, func(r *schemas.UsageRecord) { r.Kind = ledger.RecordCorrection }},
+		{"customer", true, func(r *schemas.UsageRecord) { r.Customer = "c2" }},
+		{"period", true, func(r *schemas.UsageRecord) { r.PeriodFrom = at.Add(time.Hour) }},
+		{"octets", true, func(r *schemas.UsageRecord) { r.Octets++ }},
+		{"packets", true, func(r *schemas.UsageRecord) { r.Packets++ }},
+	})
+	told := notice.Notice{Kind: notice.KindThreshold, Customer: "c1", Service: "s1", PeriodFrom: at, PeriodTo: at.AddDate(0, 1, 0), Threshold: 75}
+	checkIDs(t, told, func(n notice.Notice) cloudevents.Event { return cloudevents.OfNotice("/hostmeter", n) }, []idCase[notice.Notice]{
+		{"number", false, func(n *notice.Notice) { n.Number++ }},
+		{"hash", false, func(n *notice.Notice) { n.Hash = "a" }},
+		{"time", false, func(n *notice.Notice) { n.At = at }},
+		{"usage by then", false, func(n *notice.Notice) { n.Used = one }},
+		{"kind", true, func(n *notice.Notice) { n.Kind = notice.KindForecast }},
+		{"threshold", true, func(n *notice.Notice) { n.Threshold = 90 }},
+		{"service", true, func(n *notice.Notice) { n.Service = "s2" }},
+		{"period", true, func(n *notice.Notice) { n.PeriodFrom = at.Add(time.Hour) }},
+		{"deadline", true, func(n *notice.Notice) { n.Deadline = at.Add(time.Hour) }},
+		{"choice", true, func(n *notice.Notice) { n.Choice = rating.DecideNothing }},
+		{"time of the choice", true, func(n *notice.Notice) { n.DecidedAt = at }},
+		{"day of a spike", true, func(n *notice.Notice) { n.Spike = &notice.Spike{Day: "2026-10-04"} }},
+	})
+}

@@ -160,19 +160,52 @@ func (c *Client) Send(ctx context.Context, request Request) (id string, err erro
 // is no proof that it is not there: an item that is on no invoice yet cannot be seen.
 //
 // Errors: ErrUntouched and ErrUnanswered, where other looks would fail alike; any other is this charge's own.
-func (c *Client) Find(ctx context.Context, request Request, key string, since time.Time) ([]string, error) {
+func (c *Client) Find(ctx context.Context, request Request, key string, since time.Time) (places []string, err error) {
+	named := func(description string) bool { return strings.Contains(description, "["+key+"]") }
+	var found []Entry
 	if request.Action == "AddCredit" {
-		return c.findCredit(ctx, request.Fields["clientid"], key)
+		found, err = c.findCredits(ctx, request.Fields["clientid"], named)
+	} else {
+		found, err = c.findItems(ctx, request.Fields["clientid"], since, named)
 	}
-	return c.findItem(ctx, request.Fields["clientid"], key, since)
+	for _, entry := range found {
+		places = append(places, entry.Place)
+	}
+	return places, err
+}
+
+// Entry is what a client was charged on an invoice, or got as a credit.
+type Entry struct {
+	Place       string // "17 on invoice 3", or "credit 5"
+	Description string
+	Amount      string // as WHMCS writes it; of a credit without a sign
+}
+
+// Entries returns those of a customer's invoices since an instant, and of the credits, whose description match says
+// yes to. What is on no invoice yet is not among them.
+//
+// Errors: ErrUnfit where the customer has no client; those of Find.
+func (c *Client) Entries(ctx context.Context, customer, currency string, since time.Time, match func(description string) bool) ([]Entry, error) {
+	client, err := c.cfg.client(customer, currency)
+	if err != nil {
+		return nil, err
+	}
+	id := strconv.FormatInt(client, 10)
+	items, err := c.findItems(ctx, id, since, match)
+	if err != nil {
+		return nil, err
+	}
+	credits, err := c.findCredits(ctx, id, match)
+	return append(items, credits...), err
 }
 
 type credit struct {
 	ID          number `json:"id"`
 	Description string `json:"description"`
+	Amount      number `json:"amount"`
 }
 
-func (c *Client) findCredit(ctx context.Context, client, key string) (found []string, err error) {
+func (c *Client) findCredits(ctx context.Context, client string, match func(string) bool) (found []Entry, err error) {
 	var answer struct {
 		Credits json.RawMessage `json:"credits"`
 	}
@@ -184,8 +217,8 @@ func (c *Client) findCredit(ctx context.Context, client, key string) (found []st
 		return nil, fmt.Errorf("GetCredits: read the answer: %w", err)
 	}
 	for _, entry := range list {
-		if strings.Contains(entry.Description, "["+key+"]") {
-			found = append(found, "credit "+string(entry.ID))
+		if match(entry.Description) {
+			found = append(found, Entry{Place: "credit " + string(entry.ID), Description: entry.Description, Amount: string(entry.Amount)})
 		}
 	}
 	return found, nil
@@ -199,6 +232,7 @@ type invoice struct {
 type item struct {
 	RelID       number `json:"relid"`
 	Description string `json:"description"`
+	Amount      number `json:"amount"`
 }
 
 const (
@@ -207,9 +241,9 @@ const (
 	clockSlack   = 48 * time.Hour
 )
 
-// findItem reads the client's invoices, the newest first, down to those from before the charge. The order
+// findItems reads the client's invoices, the newest first, down to those from before the charge. The order
 // is what makes paging safe: an invoice that is made meanwhile moves others back, never past us.
-func (c *Client) findItem(ctx context.Context, client, key string, since time.Time) (found []string, err error) {
+func (c *Client) findItems(ctx context.Context, client string, since time.Time, match func(string) bool) (found []Entry, err error) {
 	oldest := since.Add(-clockSlack).Format(time.DateOnly)
 	seen := map[number]bool{}
 	for start := 0; start < invoicesMost; {
@@ -236,7 +270,7 @@ func (c *Client) findItem(ctx context.Context, client, key string, since time.Ti
 				continue
 			}
 			seen[one.ID] = true
-			items, err := c.itemsWith(ctx, one.ID, key)
+			items, err := c.itemsWith(ctx, one.ID, match)
 			if err != nil {
 				return nil, err
 			}
@@ -254,7 +288,7 @@ func (c *Client) findItem(ctx context.Context, client, key string, since time.Ti
 	return nil, fmt.Errorf("client %s has more than %d invoices since %s", client, invoicesMost, oldest)
 }
 
-func (c *Client) itemsWith(ctx context.Context, id number, key string) (found []string, err error) {
+func (c *Client) itemsWith(ctx context.Context, id number, match func(string) bool) (found []Entry, err error) {
 	var answer struct {
 		Items json.RawMessage `json:"items"`
 	}
@@ -266,8 +300,8 @@ func (c *Client) itemsWith(ctx context.Context, id number, key string) (found []
 		return nil, fmt.Errorf("GetInvoice: read the answer: %w", err)
 	}
 	for _, one := range items {
-		if strings.Contains(one.Description, "["+key+"]") {
-			found = append(found, fmt.Sprintf("%s on invoice %s", one.RelID, id))
+		if match(one.Description) {
+			found = append(found, Entry{Place: fmt.Sprintf("%s on invoice %s", one.RelID, id), Description: one.Description, Amount: string(one.Amount)})
 		}
 	}
 	return found, nil
