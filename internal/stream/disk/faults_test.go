@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"hostmeter/internal/clock"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/faultdisk"
 	"hostmeter/internal/stream/disk/files"
@@ -27,6 +28,8 @@ type harness struct {
 	cfg     Config
 	disk    *faultdisk.Disk
 	files   files.System // instead of disk, where set
+	clock   clock.Clock  // the machine's where nil
+	metrics prometheus.Registerer
 	log     *Log
 	number  uint64
 	kept    map[stream.Key][]uint64 // numbers of acknowledged batches, by index
@@ -59,7 +62,7 @@ func (h *harness) tryOpen() (err error) {
 	if system == nil {
 		system = h.disk.Mount()
 	}
-	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Logger: slog.New(slog.DiscardHandler)})
+	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Clock: h.clock, Metrics: h.metrics, Logger: slog.New(slog.DiscardHandler)})
 	return err
 }
 

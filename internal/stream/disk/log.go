@@ -48,6 +48,8 @@ type Log struct {
 	shards    uint32
 	metrics   *metrics
 	lock      io.Closer
+	openTries int        // how often an opening log tries to read a place
+	probing   sync.Mutex // see answers
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -101,6 +103,7 @@ func Open(ctx context.Context, cfg Config, collector string, shards uint32, deps
 	l := &Log{
 		config: cfg, deps: deps, collector: collector, shards: shards, lock: lock,
 		metrics:   newMetrics(deps.Metrics),
+		openTries: readTries,
 		confirmed: make(stream.Watermarks),
 		changed:   make(chan struct{}),
 		done:      make(chan struct{}),
