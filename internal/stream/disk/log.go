@@ -185,7 +185,7 @@ func (l *Log) beginRun() error {
 	return nil
 }
 
-// roll goes on in a new segment. When that fails the old one is as good as before.
+// roll goes on in a new segment. After an error a part of that one may be there: nothing more is written to the old.
 func (l *Log) roll() error {
 	r := l.active
 	old := r.segments[len(r.segments)-1]
