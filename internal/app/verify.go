@@ -153,7 +153,7 @@ func (d *Desk) checkLedger(ctx context.Context) []doctor.Finding {
 	}
 	for _, g := range gaps {
 		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("batches %d to %d of %s are lost", g.From, g.To, g.Key),
-			Hint: "usage of that time is missing; was the log's disk full or replaced?"})
+			Hint: "usage of that time is missing, and the statements' evidence says so; if the log has \"cannot be read\" or \"is damaged\", look at dmesg and smartctl and replace the disk, else: was it replaced, or the log deleted?"})
 	}
 	if len(out) == 0 {
 		out = []doctor.Finding{{Level: doctor.Good, Text: "no batch was set aside, and none is lost"}}
