@@ -8,11 +8,13 @@
 //   - what Append refused is never read: after a full disk, a torn write or a failed fsync the segment
 //     is sealed at its last good octet and the next append begins a new log id (a failed fsync is
 //     never tried again, because the kernel may have forgotten what it did not write);
-//   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap.
+//   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap, and so is what the disk
+//     does not give after several tries, while it works otherwise.
 //
 // It does not promise that what a crash interrupted is absent: its outcome was never told to anybody.
 // Nor, where a disk refuses to be cut back and to take the seal too, and the process is killed before
-// any further append succeeded, that what was refused last is absent from the next run.
+// any further append succeeded, that what was refused last is absent from the next run; nor where the seal itself
+// is damaged.
 package disk
 
 import (
