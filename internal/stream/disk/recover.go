@@ -94,7 +94,7 @@ func (l *Log) loadRun(ctx context.Context, id uint64) (*run, error) {
 }
 
 func (l *Log) loadSeal(ctx context.Context, r *run) (seal header, sealed bool, err error) {
-	seal, _, _, err = l.loadHeader(ctx, filepath.Join(r.folder, sealName), sealMagic)
+	seal, _, _, err = l.loadHeader(ctx, filepath.Join(r.folder, sealName), sealMagic, readTries)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return header{}, false, nil // the last segment is scanned
@@ -112,7 +112,7 @@ func (l *Log) loadSeal(ctx context.Context, r *run) (seal header, sealed bool, e
 // searched for from the beginning.
 func (l *Log) loadSegment(ctx context.Context, r *run, number uint64) (*segment, error) {
 	s := &segment{number: number, path: filepath.Join(r.folder, segmentName(number)), closed: true}
-	h, length, size, err := l.loadHeader(ctx, s.path, segmentMagic)
+	h, length, size, err := l.loadHeader(ctx, s.path, segmentMagic, readTriesAgain) // its loss costs nothing, and a start should not take long
 	s.size = size
 	switch {
 	case err != nil && !errors.Is(err, errHeader):
@@ -130,8 +130,8 @@ func (l *Log) loadSegment(ctx context.Context, r *run, number uint64) (*segment,
 // damaged.
 //
 // Errors: errHeader, ErrVersion, fs.ErrNotExist, what the disk said.
-func (l *Log) loadHeader(ctx context.Context, path string, magic []byte) (h header, length, size int64, err error) {
-	f, err := l.openPatiently(ctx, path)
+func (l *Log) loadHeader(ctx context.Context, path string, magic []byte, tries int) (h header, length, size int64, err error) {
+	f, err := l.openPatiently(ctx, path, tries)
 	if isUnreadable(err) {
 		return header{}, 0, 0, errHeader
 	}
@@ -246,7 +246,7 @@ func (l *Log) writeAnew(ctx context.Context, s *segment) error {
 
 // readWhole reads a segment from an offset on. What cannot be read is zeros, which are damage too.
 func (l *Log) readWhole(ctx context.Context, s *segment, from int64) ([]byte, error) {
-	f, err := l.openPatiently(ctx, s.path)
+	f, err := l.openPatiently(ctx, s.path, readTries)
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (l *Log) readWhole(ctx context.Context, s *segment, from int64) ([]byte, er
 // segment was being written when its process ended: it is cut at the first damage that no later record shows to be
 // behind what had been durable, and nothing after it counts, nor does an append of which a part is missing.
 func (l *Log) scan(ctx context.Context, r *run, s *segment, tail bool) (durable int64, err error) {
-	f, err := l.openPatiently(ctx, s.path)
+	f, err := l.openPatiently(ctx, s.path, readTries)
 	if isUnreadable(err) {
 		s.next = slices.Clone(s.base)
 		return s.size, nil // what it held is told by what comes behind it

@@ -88,47 +88,52 @@ type patient struct {
 	ctx  context.Context
 	log  *Log
 	path string
+	most int // tries
 }
 
-// openPatiently opens a file for reading. Errors: as of patient.ReadAt, fs.ErrNotExist.
-func (l *Log) openPatiently(ctx context.Context, path string) (files.File, error) {
-	var f files.File
-	err := l.patiently(ctx, path, func() (err error) {
-		f, err = l.deps.Files.Open(path)
+// openPatiently opens a file for reading, and tries it and each read of it so many times. Errors: as of
+// patient.ReadAt, fs.ErrNotExist.
+func (l *Log) openPatiently(ctx context.Context, path string, most int) (files.File, error) {
+	p := patient{nil, ctx, l, path, most}
+	err := p.try(func() (err error) {
+		p.File, err = l.deps.Files.Open(path)
 		return err
 	})
-	return patient{f, ctx, l, path}, err
+	return p, err
 }
 
 // ReadAt implements io.ReaderAt.
 //
 // Errors: isUnreadable where a part is bad and the disk answers otherwise.
 func (p patient) ReadAt(b []byte, offset int64) (n int, err error) {
-	err = p.log.patiently(p.ctx, p.path, func() (err error) {
+	err = p.try(func() (err error) {
 		n, err = p.File.ReadAt(b, offset)
 		return err
 	})
 	return n, err
 }
 
-// patiently tries again what cannot be read.
-func (l *Log) patiently(ctx context.Context, path string, read func() error) error {
+// try tries again what cannot be read.
+func (p patient) try(read func() error) error {
+	l, most := p.log, min(p.most, p.log.openTries)
 	for tries := 1; ; tries++ {
 		err := read()
 		if !isUnreadable(err) {
 			return err
 		}
 		if tries == 1 {
-			l.deps.Logger.Warn("a part of the log cannot be read, trying again", "path", path, "err", err)
+			l.deps.Logger.Warn("a part of the log cannot be read, trying again", "path", p.path, "err", err)
 		}
-		if tries >= l.openTries {
+		if tries >= most {
 			if away := l.answers(); away != nil {
-				return fmt.Errorf("%s: %v, and the disk takes no write: %w", path, err, errAway)
+				return fmt.Errorf("%s: %v, and the disk takes no write: %w", p.path, err, errAway)
 			}
-			l.openTries = readTriesAgain
+			if tries >= readTries {
+				l.openTries = readTriesAgain
+			}
 			return err
 		}
-		if slept := l.deps.Clock.Sleep(ctx, readPause(tries)); slept != nil {
+		if slept := l.deps.Clock.Sleep(p.ctx, readPause(tries)); slept != nil {
 			return slept
 		}
 	}
