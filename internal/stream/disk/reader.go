@@ -115,7 +115,7 @@ func (r *reader) read(most int) (batches []*schemas.Batch, err error) {
 			return nil, gap
 		}
 		end, following := r.extent()
-		if r.segment != nil && r.offset < end {
+		if r.offset < end {
 			b, err := r.record(end)
 			if err != nil && len(batches) > 0 {
 				return batches, nil // the next call meets it again
@@ -136,13 +136,16 @@ func (r *reader) read(most int) (batches []*schemas.Batch, err error) {
 	return batches, nil
 }
 
-// extent returns how far the reader's segment may be read, and whether something comes after it, in
-// which case the segment does not grow any more.
+// extent returns how far the reader's segment may be read, and where it is there already whether something comes
+// after it, in which case the segment does not grow any more.
 func (r *reader) extent() (end int64, following bool) {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	if r.segment != nil {
 		end = r.segment.size
+	}
+	if r.offset < end {
+		return end, false
 	}
 	run, s := r.following()
 	return end, s != nil || run != nil
