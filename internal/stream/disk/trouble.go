@@ -10,6 +10,8 @@ import (
 type trouble struct {
 	tries int // of the place at which it is, that failed
 	again time.Time
+	// answered says that the disk took a write before the last try, away that it did not at some time.
+	answered, away bool
 	// gaveUp says that a part of this segment has been given up, and skipped what was passed over.
 	gaveUp  bool
 	skipped skip
@@ -36,7 +38,7 @@ func (r *reader) sleep(ctx context.Context, d time.Duration) {
 }
 
 // endure notes a read that failed: it is tried again after a pause. A place that cannot be read is given up in the
-// end, where the disk answers otherwise.
+// end, where the disk took a write both before and after it. One that is away is given all tries again when it is back.
 func (r *reader) endure(err error) {
 	t := &r.trouble
 	if t.tries++; t.tries == 1 {
@@ -49,17 +51,21 @@ func (r *reader) endure(err error) {
 		most = readTriesAgain
 	}
 	var bad *unreadable
-	if !errors.As(err, &bad) || t.tries < most {
+	if !errors.As(err, &bad) || t.tries < most-1 {
 		return
 	}
-	if away := r.log.answers(); away != nil {
-		if t.tries == most {
+	before, away := t.answered, r.log.answers()
+	t.answered = away == nil
+	switch {
+	case before && t.answered && t.tries >= most:
+		r.giveUp(bad)
+	case away != nil:
+		if !t.away {
 			r.log.deps.Logger.Error("the disk of the log does not answer; reading waits for it, and nothing is given up",
 				"consumer", r.consumer, "err", away, "hint", "look at dmesg: is the disk there, and its file system mounted for writing?")
 		}
-		return
+		t.away, t.tries = true, 1
 	}
-	r.giveUp(bad)
 }
 
 // giveUp goes on behind a place that cannot be read.
@@ -74,7 +80,7 @@ func (r *reader) giveUp(bad *unreadable) {
 	}
 	r.log.unreadable(r.consumer, r.segment.path, bad.at, to, bad.cause)
 	r.offset, r.searching = to, true
-	t.tries, t.gaveUp = 0, true
+	t.tries, t.answered, t.gaveUp = 0, false, true
 }
 
 // recovered notes that a read succeeded.
@@ -82,6 +88,6 @@ func (r *reader) recovered() {
 	if r.trouble.tries > 0 {
 		r.log.deps.Logger.Info("the log can be read again", "consumer", r.consumer)
 	}
-	r.trouble.tries = 0
+	r.trouble.tries, r.trouble.answered, r.trouble.away = 0, false, false
 	r.log.metrics.waiting.WithLabelValues(r.consumer).Set(0)
 }

@@ -104,7 +104,7 @@ func (l *Log) openPatiently(ctx context.Context, path string, most int) (files.F
 
 // ReadAt implements io.ReaderAt.
 //
-// Errors: isUnreadable where a part is bad and the disk answers otherwise.
+// Errors: isUnreadable where a part is bad and the disk took a write before and after; errAway.
 func (p patient) ReadAt(b []byte, offset int64) (n int, err error) {
 	err = p.try(func() (err error) {
 		n, err = p.File.ReadAt(b, offset)
@@ -116,6 +116,7 @@ func (p patient) ReadAt(b []byte, offset int64) (n int, err error) {
 // try tries again what cannot be read.
 func (p patient) try(read func() error) error {
 	l, most := p.log, min(p.most, p.log.openTries)
+	answered := false
 	for tries := 1; ; tries++ {
 		err := read()
 		if !isUnreadable(err) {
@@ -124,14 +125,19 @@ func (p patient) try(read func() error) error {
 		if tries == 1 {
 			l.deps.Logger.Warn("a part of the log cannot be read, trying again", "path", p.path, "err", err)
 		}
-		if tries >= most {
-			if away := l.answers(); away != nil {
+		if tries >= most-1 {
+			before, away := answered, l.answers()
+			answered = away == nil
+			switch {
+			case tries < most:
+			case away != nil:
 				return fmt.Errorf("%s: %v, and the disk takes no write: %w", p.path, err, errAway)
+			case before:
+				if tries >= readTries {
+					l.openTries = readTriesAgain
+				}
+				return err
 			}
-			if tries >= readTries {
-				l.openTries = readTriesAgain
-			}
-			return err
 		}
 		if slept := l.deps.Clock.Sleep(p.ctx, readPause(tries)); slept != nil {
 			return slept

@@ -222,11 +222,22 @@ func TestDiskThatIsAwayLosesNothing(t *testing.T) {
 	s := newShelf(t)
 	s.disk.Set(faultdisk.Faults{Broken: unix.EIO, FailReads: 1000})
 	r, _ := s.log.OpenReader(t.Context(), "test", nil) // has no error
-	for range 200 {
+	for range 201 {                                    // the last of them looks whether it answers
 		if _, err := r.(*reader).read(7); err == nil {
 			t.Fatal("it was read")
 		} else {
 			r.(*reader).endure(err)
+		}
+	}
+	for back := range readTries - 2 { // it takes a write before it gives what is read
+		s.disk.Set(faultdisk.Faults{FailReads: 1})
+		if _, err := r.(*reader).read(7); err == nil {
+			t.Fatal("it was read")
+		} else {
+			r.(*reader).endure(err)
+		}
+		if r.(*reader).trouble.gaveUp {
+			t.Fatalf("given up at the try number %d after the disk was back", back+1)
 		}
 	}
 	_ = r.Close()
