@@ -58,7 +58,9 @@ func newCollector(t tester, cfg collector.Config, deps collector.Deps) *collecto
 	if deps.Clock == nil {
 		deps.Clock = clock.NewManual(begin)
 	}
-	deps.Logger = slog.New(slog.DiscardHandler)
+	if deps.Logger == nil {
+		deps.Logger = slog.New(slog.DiscardHandler)
+	}
 	c, err := collector.New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)

@@ -42,8 +42,13 @@ const (
 	logsMost      = 64
 	positionAge   = 30 * 24 * time.Hour
 	positionsMost = 50_000
-	// recoverDeadline bounds reading the log back.
-	recoverDeadline = time.Minute
+	// readBackMost is how much of the log is read back where no positions are saved. Who sent nothing for longer before
+	// the collector stopped begins anew.
+	readBackMost = 24 * time.Hour
+	// readBackStuck is for how long the log may give nothing while it is read back, longer than it takes to give up a
+	// bad block; readBackTold is how often its progress is told.
+	readBackStuck = 5 * time.Minute
+	readBackTold  = 10 * time.Second
 )
 
 func newState() *state {
@@ -105,6 +110,11 @@ func (s *state) save(dir, collector string, at time.Time, logger *slog.Logger) {
 type keeper interface {
 	// Keep says how far the positions are saved: what is behind that is read back after a kill.
 	Keep(saved stream.Watermarks)
+}
+
+// recent is a log that knows where the newest part of it begins.
+type recent interface {
+	Newest(span time.Duration) stream.Watermarks
 }
 
 // saveState writes the positions if it is due, and tells the log.
@@ -237,10 +247,14 @@ func (c *Collector) recover(ctx context.Context) error {
 	return nil
 }
 
-// readBack reads what the log took after the file was written. To know where the log ends it appends
-// a batch without content to every shard, and reads until it meets them.
+// readBack reads what the log took after the file was written; without the file, its newest part. To know where
+// the log ends it appends a batch without content to every shard, and reads until it meets them, for as long as that
+// takes.
 func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 	now := c.deps.Clock.Now()
+	if log, ok := c.deps.Log.(recent); ok && len(c.state.watermarks) == 0 {
+		c.state.watermarks = log.Newest(readBackMost)
+	}
 	nothing := newCut(c.cfg.Shards, nil)
 	nothing.received = interval{now, now}
 	end := nothing.batches(c.cfg.ID, true)
@@ -256,10 +270,9 @@ func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 		return err
 	}
 	defer func() { _ = reader.Close() }()
-	ctx, cancel := context.WithTimeout(ctx, recoverDeadline)
-	defer cancel()
+	read, told := 0, now
 	for len(missing) > 0 {
-		batches, err := reader.Next(ctx, 256)
+		batches, err := nextOf(ctx, reader)
 		var gap *stream.GapError
 		if errors.As(err, &gap) {
 			c.deps.Logger.Warn("a part of the log is gone: what was lost in it is not declared", "err", err)
@@ -277,6 +290,19 @@ func (c *Collector) readBack(ctx context.Context, source stream.Source) error {
 				delete(missing, stream.KeyOf(b))
 			}
 		}
+		read += len(batches)
+		if at := c.deps.Clock.Now(); at.Sub(told).Abs() >= readBackTold && len(batches) > 0 {
+			told = at
+			c.deps.Logger.Info("reading the log back for the positions of the sources; nothing is received before that is done",
+				"batches", read, "received", time.Unix(0, batches[len(batches)-1].GetReceivedTo()).UTC(), "since", now)
+		}
 	}
 	return nil
+}
+
+// nextOf reads on. Errors: those of Next; context.DeadlineExceeded where there is no progress.
+func nextOf(ctx context.Context, reader stream.Reader) ([]*schemas.Batch, error) {
+	ctx, cancel := context.WithTimeout(ctx, readBackStuck)
+	defer cancel()
+	return reader.Next(ctx, 256)
 }

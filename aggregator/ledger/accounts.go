@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/store"
 	"hostmeter/schemas"
 )
@@ -193,6 +194,8 @@ func scanAccount(rows *sql.Rows) (a Account, err error) {
 // received is how many units of this kind arrived: the other side of a.Lost.
 func (a *Account) received(unit string) int64 {
 	switch unit {
+	case statements.UnitBatches:
+		return -1 // nobody counts what an exporter's share of them is
 	case "datagrams":
 		return a.Datagrams - a.refused()
 	case "samples":

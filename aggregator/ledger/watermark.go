@@ -70,8 +70,8 @@ func eachWatermark(ctx context.Context, tx *store.Tx, f func(key stream.Key, ind
 // read reads a watermark; a sequence without one is at 0.
 func (m *mark) read(ctx context.Context, tx *store.Tx, key stream.Key) error {
 	var index int64
-	err := tx.QueryRow(ctx, `SELECT idx FROM watermark WHERE collector = ? AND log_id = ? AND shard = ?`,
-		key.Collector, hexID(key.LogID), int64(key.Shard)).Scan(&index)
+	err := tx.QueryRow(ctx, `SELECT idx, told_at FROM watermark WHERE collector = ? AND log_id = ? AND shard = ?`,
+		key.Collector, hexID(key.LogID), int64(key.Shard)).Scan(&index, &m.toldAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -137,72 +137,6 @@ func sortedKeys[V any](m map[stream.Key]V) []stream.Key {
 		}
 		return 0
 	})
-}
-
-// DeclareGap books that a part of a sequence is lost, and moves its watermark behind it.
-//
-// A gap that is behind the watermark already changes nothing. Errors: *HoleError for one that does not
-// begin behind the watermark, and as Book.
-func (l *Ledger) DeclareGap(ctx context.Context, gap *stream.GapError) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.memory.forget()
-	err := l.db.Update(ctx, func(tx *store.Tx) error {
-		m := &mark{}
-		if err := m.read(ctx, tx, gap.Key); err != nil {
-			return err
-		}
-		if gap.To <= m.index {
-			return nil
-		}
-		if gap.From > m.index+1 {
-			return &HoleError{Key: gap.Key, Booked: m.index, Index: gap.From}
-		}
-		_, err := tx.Exec(ctx, `INSERT INTO gap (collector, log_id, shard, from_idx, to_idx, declared_at) VALUES (?, ?, ?, ?, ?, ?)`,
-			gap.Key.Collector, hexID(gap.Key.LogID), int64(gap.Key.Shard), int64(m.index+1), int64(gap.To), tx.Now.UnixNano())
-		if err != nil {
-			return err
-		}
-		m.index = gap.To
-		return m.write(ctx, tx, gap.Key)
-	})
-	if err != nil {
-		return fmt.Errorf("declare a gap in %s: %w", gap.Key, err)
-	}
-	return nil
-}
-
-// Gap is a part of the log that was lost before it was booked.
-type Gap struct {
-	stream.GapError
-	DeclaredAt time.Time
-}
-
-// Gaps returns the declared gaps, the oldest first.
-func (l *Ledger) Gaps(ctx context.Context) ([]Gap, error) {
-	var gaps []Gap
-	err := l.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, from_idx, to_idx, declared_at FROM gap ORDER BY declared_at, collector, log_id, shard, from_idx`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var g Gap
-			var logID string
-			var shard, from, to, at int64
-			if err := rows.Scan(&g.Key.Collector, &logID, &shard, &from, &to, &at); err != nil {
-				return err
-			}
-			if g.Key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
-				return fmt.Errorf("gap of log %q: %w", logID, ErrCorrupt)
-			}
-			g.Key.Shard, g.From, g.To, g.DeclaredAt = uint32(shard), uint64(from), uint64(to), time.Unix(0, at).UTC()
-			gaps = append(gaps, g)
-		}
-		return rows.Err()
-	})
-	return gaps, err
 }
 
 // RefusedBatch is a batch that broke an invariant: nothing of it is booked.

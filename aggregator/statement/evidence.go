@@ -158,6 +158,13 @@ func (e Evidence) Interval95() (billable, low, high int64) {
 	return billable, max(billable-margin, 0), billable + margin
 }
 
+// UnitBatches and LostByLog are how batches stand among what is lost that a log lost before they were booked: parts of
+// what a collector had counted, of some of its exporters.
+const (
+	UnitBatches = "batches"
+	LostByLog   = "log"
+)
+
 // LostOctets is the sum of the exporters' estimates.
 func (e Evidence) LostOctets() (octets int64) {
 	for _, x := range e.Exporters {

@@ -173,3 +173,23 @@ func TestRulesWorthTelling(t *testing.T) {
 	f("exclude", "d1 from …, by Jane: DDoS", rating.FromDecision, true)
 	f("rounding", "half_even", rating.FromProvider, false)
 }
+
+// Batches that a log lost are told on the bill beside what was lost on the way, once, though each exporter has them.
+func TestLostBatchesStandOnTheBill(t *testing.T) {
+	f := func(want string, lost ...[]Count) {
+		t.Helper()
+		var e Evidence
+		for _, counts := range lost {
+			e.Exporters = append(e.Exporters, Exporter{Lost: counts})
+		}
+		if got := e.losses(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	batches := func(n int64) Count { return Count{Unit: UnitBatches, Reason: LostByLog, Count: n} }
+	f("the network's exporters declare no loss", nil)
+	f("the network's exporters declare no loss; 3 batches of what was counted could not be read any more before it was booked, and what stood in it is not charged",
+		[]Count{batches(3)}, []Count{batches(3)})
+	f("the network's exporters declare 7 flows lost on the way, about 0\u00a0octets of all that they saw; losses are never added; 1 batch of what was counted could not be read any more before it was booked, and what stood in it is not charged",
+		[]Count{batches(1), {Unit: "flows", Reason: "sequence", Count: 7}})
+}

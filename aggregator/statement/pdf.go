@@ -495,19 +495,26 @@ func (e Evidence) losses() string {
 		return ""
 	}
 	var counts []Count
+	var batches int64 // the same ones stand with each exporter
 	for _, x := range e.Exporters {
 		for _, c := range x.Lost {
-			if at := slices.IndexFunc(counts, func(have Count) bool { return have.Unit == c.Unit }); at >= 0 {
+			if c.Unit == UnitBatches {
+				batches = max(batches, c.Count)
+			} else if at := slices.IndexFunc(counts, func(have Count) bool { return have.Unit == c.Unit }); at >= 0 {
 				counts[at].Count += c.Count
 			} else {
 				counts = append(counts, Count{Unit: c.Unit, Count: c.Count})
 			}
 		}
 	}
-	if len(counts) == 0 {
-		return "the network's exporters declare no loss"
+	text := "the network's exporters declare no loss"
+	if len(counts) > 0 {
+		text = fmt.Sprintf("the network's exporters declare %s lost on the way, about %s of all that they saw; losses are never added", countsText(counts), octetWords(e.LostOctets()))
 	}
-	return fmt.Sprintf("the network's exporters declare %s lost on the way, about %s of all that they saw; losses are never added", countsText(counts), octetWords(e.LostOctets()))
+	if batches > 0 {
+		text += fmt.Sprintf("; %s of what was counted could not be read any more before it was booked, and what stood in it is not charged", plural(batches, "batch", "batches"))
+	}
+	return text
 }
 
 // pairs draws facts, their names in a column of their own.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 
+	"hostmeter/aggregator/statement"
 	"hostmeter/collector/libvirt"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/doctor"
@@ -91,6 +92,9 @@ func (d *Desk) checkExporters(ctx context.Context) []doctor.Finding {
 			out = append(out, finding)
 		}
 		for _, c := range e.Lost {
+			if c.Reason == statement.LostByLog {
+				continue // the check of the ledger names them
+			}
 			out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("%s: %d %s lost on the way in 24 h", e.Exporter, c.Count, c.Unit),
 				Hint: "compare hostmeter_collector_kernel_drops_total with the path between device and collector"})
 		}

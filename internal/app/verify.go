@@ -151,12 +151,34 @@ func (d *Desk) checkLedger(ctx context.Context) []doctor.Finding {
 	if err != nil {
 		return []doctor.Finding{{Level: doctor.Fault, Text: err.Error()}}
 	}
-	for _, g := range gaps {
-		out = append(out, doctor.Finding{Level: doctor.Warning, Text: fmt.Sprintf("batches %d to %d of %s are lost", g.From, g.To, g.Key),
-			Hint: "usage of that time is missing; was the log's disk full or replaced?"})
-	}
+	out = append(out, gapFindings(gaps)...)
 	if len(out) == 0 {
 		out = []doctor.Finding{{Level: doctor.Good, Text: "no batch was set aside, and none is lost"}}
+	}
+	return out
+}
+
+// gapFindings has one finding for each log that has lost something: its shards mostly lost it together.
+func gapFindings(gaps []ledger.Gap) (out []doctor.Finding) {
+	for len(gaps) > 0 {
+		first, batches := gaps[0], uint64(0)
+		last := first.DeclaredAt
+		var others []ledger.Gap
+		for _, g := range gaps {
+			if g.Key.Collector != first.Key.Collector || g.Key.LogID != first.Key.LogID {
+				others = append(others, g)
+				continue
+			}
+			batches += g.To - g.From + 1
+			last = g.DeclaredAt
+		}
+		out = append(out, doctor.Finding{
+			Level: doctor.Warning,
+			Text: fmt.Sprintf("%d batches of log %016x of %s are lost, as was noticed from %s to %s", batches, first.Key.LogID, first.Key.Collector,
+				first.DeclaredAt.Format(time.RFC3339), last.Format(time.RFC3339)),
+			Hint: "usage of that time is missing, and the statements' evidence says so; if the process says \"cannot be read\" or \"is damaged\", look at dmesg and smartctl and replace the disk, else: was the disk replaced, or the log deleted?",
+		})
+		gaps = others
 	}
 	return out
 }

@@ -58,7 +58,8 @@ type Reader interface {
 	// When the log has lost some that this consumer has not seen it returns a *GapError once, and
 	// goes on behind the gap at the next call.
 	//
-	// The batches are the caller's. Errors: ctx's, *GapError, what the disk or the broker said.
+	// It tries again what the disk or the broker does not give. The batches are the caller's. Errors: ctx's,
+	// *GapError, that the log or the reader was closed.
 	Next(ctx context.Context, most int) ([]*schemas.Batch, error)
 	// Close may be called twice.
 	Close() error

@@ -10,6 +10,7 @@ const (
 	failedSync         = "failed fsync"
 	tornWrite          = "torn write"
 	brokenDisk         = "disk refuses everything"
+	failedRead         = "disk does not give what is read, and then does"
 	aggregatorKilled   = "aggregator killed"
 	commitFailed       = "commit failed"
 	replyLost          = "reply of a commit lost"
@@ -27,7 +28,7 @@ const (
 
 // Faults lists them.
 var Faults = []string{
-	collectorKilled, collectorRestarted, powerCut, deathInWrite, diskFull, failedSync, tornWrite, brokenDisk,
+	collectorKilled, collectorRestarted, powerCut, deathInWrite, diskFull, failedSync, tornWrite, brokenDisk, failedRead,
 	aggregatorKilled, commitFailed, replyLost, ownerPaused, batchRepeated,
 	brokerWiped, brokerReplyLost, forwarderRestarted, clockOfAggregator, clockOfCollectors,
 	datagramLost, datagramRepeated, datagramsSwapped,
@@ -43,6 +44,7 @@ var Windows = map[string]string{
 	failedSync:         "append, new segment, seal",
 	tornWrite:          "append, new segment, seal",
 	brokenDisk:         "until it is mended",
+	failedRead:         "any consumer, and start: up to five times running",
 	aggregatorKilled:   "between reading and booking, and between any two steps",
 	commitFailed:       "booking, sealing, telling usage records: all is done but the commit",
 	replyLost:          "booking, sealing, telling usage records: after the effect",

@@ -168,8 +168,11 @@ func (h *history) disturb(site *site, booker *booker) {
 		site.disk.Set(faultdisk.Faults{Tear: unix.EIO})
 	case 7:
 		site.disk.Set(faultdisk.Faults{Broken: unix.EIO})
-	case 8, 9:
+	case 8:
 		site.disk.Heal()
+	case 9:
+		site.disk.Set(faultdisk.Faults{FailReads: 1 + h.step%5})
+		h.count(failedRead)
 	case 10:
 		if booker.ledger != nil {
 			h.count(aggregatorKilled)

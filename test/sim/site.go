@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"hostmeter/collector"
 	"hostmeter/internal/clock"
@@ -57,7 +59,7 @@ func (s *site) up() bool {
 	if s.h.sabotage == LyingDisk {
 		mounted = lyingDisk{mounted}
 	}
-	log, err := disk.Open(background, cfg, s.id, shards, disk.Deps{Clock: s.clock, Logger: quiet, Files: mounted})
+	log, err := disk.Open(background, cfg, s.id, shards, disk.Deps{Clock: &hurried{of: s.clock}, Logger: quiet, Files: mounted})
 	if err == nil {
 		s.log = log
 		err = s.settle()
@@ -77,6 +79,19 @@ func (s *site) up() bool {
 	return true
 }
 
+// hurried is a clock by which whoever sleeps has slept at once.
+type hurried struct {
+	of interface{ Now() time.Time }
+	by atomic.Int64
+}
+
+func (c *hurried) Now() time.Time { return c.of.Now().Add(time.Duration(c.by.Load())) }
+
+func (c *hurried) Sleep(ctx context.Context, d time.Duration) error {
+	c.by.Add(int64(d))
+	return ctx.Err()
+}
+
 // settle reads what a new process finds in the log: all that was acknowledged must be there, nothing that
 // was refused, and the flush in which the last process died is there whole or not at all.
 func (s *site) settle() error {
@@ -86,10 +101,15 @@ func (s *site) settle() error {
 	}
 	defer func() { _ = reader.Close() }()
 	more := 0
-	for {
+	for idle := 0; ; {
 		batches, err := reader.Next(impatient(), 100)
 		var gap *stream.GapError
 		switch {
+		case s.disk.Crashed():
+			return faultdisk.ErrCrashed
+		case errors.Is(err, context.DeadlineExceeded) && idle < patientReads:
+			idle++ // it may be that the disk did not give it
+			continue
 		case errors.Is(err, context.DeadlineExceeded):
 			return s.decide(more)
 		case errors.As(err, &gap):
@@ -97,12 +117,16 @@ func (s *site) settle() error {
 		case err != nil:
 			return err
 		}
+		idle = 0
 		for _, b := range batches {
 			s.known[stream.KeyOf(b)] = b.GetIndex()
 			more++
 		}
 	}
 }
+
+// patientReads are enough to outlast reads that fail.
+const patientReads = 12
 
 func (s *site) decide(more int) error {
 	for _, f := range s.flushes {

@@ -199,10 +199,14 @@ func (l *Log) prepare(size int64) error {
 		return l.beginRun()
 	}
 	s := l.active.segments[len(l.active.segments)-1]
-	if s.size > s.begin && s.size+size > int64(l.config.SegmentSize) {
-		return l.roll()
+	if s.size == s.begin || s.size+size <= int64(l.config.SegmentSize) {
+		return nil
 	}
-	return nil
+	err := l.roll()
+	if err != nil { // what is left of the next segment must not stand behind one that goes on
+		l.abandon(err)
+	}
+	return err
 }
 
 // writeFrames gives a call's records their indexes and writes them at the end, of which it returns the new

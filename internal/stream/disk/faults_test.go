@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
+	"hostmeter/internal/clock"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/faultdisk"
 	"hostmeter/internal/stream/disk/files"
@@ -27,6 +28,8 @@ type harness struct {
 	cfg     Config
 	disk    *faultdisk.Disk
 	files   files.System // instead of disk, where set
+	clock   clock.Clock  // the machine's where nil
+	metrics prometheus.Registerer
 	log     *Log
 	number  uint64
 	kept    map[stream.Key][]uint64 // numbers of acknowledged batches, by index
@@ -59,7 +62,7 @@ func (h *harness) tryOpen() (err error) {
 	if system == nil {
 		system = h.disk.Mount()
 	}
-	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Logger: slog.New(slog.DiscardHandler)})
+	h.log, err = Open(context.Background(), h.cfg, "c", testShards, Deps{Files: system, Clock: h.clock, Metrics: h.metrics, Logger: slog.New(slog.DiscardHandler)})
 	return err
 }
 
@@ -396,4 +399,70 @@ func TestFailuresAreCounted(t *testing.T) {
 	f(faultdisk.Faults{FailSync: unix.EIO}, "disk_error")
 	f(faultdisk.Faults{Tear: unix.EIO}, "disk_error")
 	f(faultdisk.Faults{Broken: unix.EIO}, "disk_error")
+}
+
+// stubborn makes no name durable and removes nothing, while it is so.
+type stubborn struct {
+	files.System
+	so bool
+}
+
+func (s *stubborn) SyncDir(path string) error {
+	if s.so {
+		return unix.EIO
+	}
+	return s.System.SyncDir(path)
+}
+
+func (s *stubborn) Remove(path string) error {
+	if s.so {
+		return unix.EIO
+	}
+	return s.System.Remove(path)
+}
+
+// The next segment was begun and not made durable, and could not be removed: what is appended afterwards does not stand
+// before it, and it goes.
+func TestSegmentOfAFailedRoll(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		h := newHarness(t)
+		_ = h.log.Close()
+		disk := &stubborn{System: h.disk.Mount()}
+		h.files = disk
+		h.open()
+		if err := h.append(300); err != nil {
+			t.Fatal(err)
+		}
+		disk.so = true
+		if err := h.append(3000); !errors.Is(err, unix.EIO) {
+			t.Fatalf("got %v, want EIO", err)
+		}
+		disk.so = false
+		strays := h.disk.Glob(filepath.Join(h.cfg.Path, "*", segmentName(2)))
+		if len(strays) != 1 {
+			t.Fatalf("%d segments were left by the attempt: this test proves nothing", len(strays))
+		}
+		if err := h.append(10); err != nil {
+			t.Fatal(err)
+		}
+		h.check()
+		if killed {
+			h.files = h.disk.Mount()
+			_ = h.log.lock.Close()
+			h.open()
+		} else {
+			h.reopen()
+		}
+		h.check()
+		for _, r := range h.log.runs {
+			for _, s := range r.segments {
+				if _, err := h.disk.ReadFile(s.path); err != nil || len(s.next) == 0 || s.next[0] != uint64(1+len(h.kept[stream.Key{Collector: "c", LogID: r.id}])) {
+					t.Fatalf("segment %s ends before %v (%v)", s.path, s.next, err)
+				}
+			}
+		}
+		if left := h.disk.Glob(filepath.Join(h.cfg.Path, "*", segmentName(2))); len(left) != 0 {
+			t.Fatalf("%s is still there", left)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"maps"
+	"time"
 
 	"hostmeter/internal/stream"
 )
@@ -39,4 +40,38 @@ func (l *Log) keeps(r *run, s *segment) bool {
 		}
 	}
 	return false
+}
+
+// Newest returns watermarks behind which a reader is handed the newest part of the log alone: the segments that were
+// written to in the span before the last one was begun.
+func (l *Log) Newest(span time.Duration) stream.Watermarks {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var from time.Time
+	for _, r := range l.runs {
+		for _, s := range r.segments {
+			if at := s.begun.Add(-span); at.After(from) {
+				from = at
+			}
+		}
+	}
+	marks := stream.Watermarks{}
+	pass := func(r *run, next []uint64) {
+		for shard, n := range next {
+			if n > 1 {
+				marks[stream.Key{Collector: r.collector, LogID: r.id, Shard: uint32(shard)}] = n - 1
+			}
+		}
+	}
+	for _, r := range l.runs {
+		if len(r.segments) == 0 {
+			pass(r, r.next)
+		}
+		for i, s := range r.segments {
+			if closedAt(r, i).Before(from) && s.closed {
+				pass(r, s.next)
+			}
+		}
+	}
+	return marks
 }

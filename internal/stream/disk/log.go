@@ -9,11 +9,13 @@
 //     is sealed at its last good octet and the next append begins a new log id (a failed fsync is
 //     never tried again, because the kernel may have forgotten what it did not write);
 //   - readers get the batches of all shards in the order in which they were appended, over all openings;
-//   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap.
+//   - nothing unconfirmed is deleted; damage and deletions are told to each reader as a gap, and so is what the disk
+//     does not give after several tries, while it works otherwise.
 //
 // It does not promise that what a crash interrupted is absent: its outcome was never told to anybody.
 // Nor, where a disk refuses to be cut back and to take the seal too, and the process is killed before
-// any further append succeeded, that what was refused last is absent from the next run.
+// any further append succeeded, that what was refused last is absent from the next run; nor where the seal itself
+// is damaged.
 package disk
 
 import (
@@ -49,6 +51,8 @@ type Log struct {
 	shards    uint32
 	metrics   *metrics
 	lock      io.Closer
+	openTries int        // how often an opening log tries to read a place
+	probing   sync.Mutex // see answers
 
 	queueMu sync.Mutex
 	queue   []*request
@@ -102,6 +106,7 @@ func Open(ctx context.Context, cfg Config, collector string, shards uint32, deps
 	l := &Log{
 		config: cfg, deps: deps, collector: collector, shards: shards, lock: lock,
 		metrics:   newMetrics(deps.Metrics),
+		openTries: readTries,
 		confirmed: make(stream.Watermarks),
 		changed:   make(chan struct{}),
 		done:      make(chan struct{}),
@@ -183,7 +188,7 @@ func (l *Log) beginRun() error {
 	return nil
 }
 
-// roll goes on in a new segment. When that fails the old one is as good as before.
+// roll goes on in a new segment. After an error a part of that one may be there: nothing more is written to the old.
 func (l *Log) roll() error {
 	r := l.active
 	old := r.segments[len(r.segments)-1]

@@ -190,3 +190,38 @@ func TestAppendIsWholeOrAbsent(t *testing.T) {
 		})
 	}
 }
+
+// A process dies right after a failed fsync. The next one finds what that left in the kernel's memory, where it
+// counts as clean: what it lets consumers read must be on the disk all the same.
+func TestFailedSyncOfADeadProcess(t *testing.T) {
+	found := 0
+	for seed := range uint64(100) {
+		s := &story{harness: newHarness(t)}
+		s.group(1, 300)
+		for n := range seed % 8 { // what happens in the crash follows from how much has happened before
+			if err := s.disk.Mount().Mkdir(fmt.Sprintf("/%d", n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.disk.Set(faultdisk.Faults{FailSync: unix.EIO})
+		s.disk.CrashAt(3) // behind the write and its fsync
+		if s.group(1, 300) {
+			t.Fatal("the process has not died")
+		}
+		s.disk.Kill()
+		s.open()
+		s.found()
+		var read int
+		s.kept, read = readAll(t, s.log, 0) // consumers may have read it
+		if read > testShards {
+			found++
+		}
+		s.undecided = nil
+		s.disk.PowerCut(rand.New(rand.NewPCG(seed, 0)))
+		s.open()
+		s.found()
+	}
+	if found == 0 {
+		t.Fatal("what had not been synced was never there: this test proves nothing")
+	}
+}

@@ -26,6 +26,9 @@ type reader struct {
 	file    files.File
 	window  *window
 	offset  int64
+	// searching says that a record need not begin at offset: the next one behind it is looked for.
+	searching bool
+	trouble   trouble
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -48,8 +51,9 @@ func (r *reader) Close() error {
 	return r.leave()
 }
 
-// Next implements stream.Reader. It waits without polling. After the log or the reader was closed it
-// returns ErrClosed.
+// Next implements stream.Reader. It waits without polling. What the disk does not give it tries again; a part that
+// stays unreadable on a disk that works otherwise is told as a gap. After the log or the reader was closed it returns
+// ErrClosed.
 func (r *reader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,22 +67,37 @@ func (r *reader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
 			return nil, ErrClosed
 		default:
 		}
+		if pause := r.pause(); pause > 0 {
+			r.sleep(ctx, pause)
+			continue
+		}
 		r.log.mu.Lock()
 		changed := r.log.changed
 		r.log.mu.Unlock()
 		batches, err := r.read(max(most, 1))
-		if len(batches) > 0 || err != nil {
+		var gap *stream.GapError
+		if err != nil && !errors.As(err, &gap) {
+			r.endure(err)
+			continue
+		}
+		r.recovered()
+		if len(batches) > 0 || gap != nil {
 			r.log.metrics.read.WithLabelValues(r.consumer).Add(float64(len(batches)))
 			return batches, err
 		}
-		r.mu.Unlock()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-		case <-r.closed:
-		case <-r.log.done:
-		}
-		r.mu.Lock()
+		r.wait(ctx, changed)
+	}
+}
+
+// wait waits for a channel, or for the end of whatever else there is. The caller holds mu.
+func (r *reader) wait(ctx context.Context, until <-chan struct{}) {
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	select {
+	case <-until:
+	case <-ctx.Done():
+	case <-r.closed:
+	case <-r.log.done:
 	}
 }
 
@@ -96,8 +115,11 @@ func (r *reader) read(most int) (batches []*schemas.Batch, err error) {
 			return nil, gap
 		}
 		end, following := r.extent()
-		if r.segment != nil && r.offset < end {
+		if r.offset < end {
 			b, err := r.record(end)
+			if err != nil && len(batches) > 0 {
+				return batches, nil // the next call meets it again
+			}
 			if err != nil {
 				return nil, fmt.Errorf("read log %s: %w", r.segment.path, err)
 			}
@@ -109,20 +131,21 @@ func (r *reader) read(most int) (batches []*schemas.Batch, err error) {
 		if !following {
 			return batches, nil
 		}
-		if err := r.advance(); err != nil {
-			return nil, fmt.Errorf("read log: %w", err)
-		}
+		r.advance()
 	}
 	return batches, nil
 }
 
-// extent returns how far the reader's segment may be read, and whether something comes after it, in
-// which case the segment does not grow any more.
+// extent returns how far the reader's segment may be read, and where it is there already whether something comes
+// after it, in which case the segment does not grow any more.
 func (r *reader) extent() (end int64, following bool) {
 	r.log.mu.Lock()
 	defer r.log.mu.Unlock()
 	if r.segment != nil {
 		end = r.segment.size
+	}
+	if r.offset < end {
+		return end, false
 	}
 	run, s := r.following()
 	return end, s != nil || run != nil
@@ -151,14 +174,15 @@ func (r *reader) following() (*run, *segment) {
 }
 
 // advance goes to the segment after the present one, and notes what is missing between.
-func (r *reader) advance() error {
+func (r *reader) advance() {
 	r.log.mu.Lock()
 	run, s := r.following()
 	defer r.log.mu.Unlock()
 	if run != r.run && r.run != nil {
 		r.expect(r.run, r.run.next) // the run is over: all of it should have been seen
 	}
-	r.run, r.segment, r.offset = run, s, 0
+	r.run, r.segment, r.offset, r.searching = run, s, 0, false
+	r.trouble = trouble{}
 	switch {
 	case s == nil:
 		r.expect(run, run.next)
@@ -168,7 +192,7 @@ func (r *reader) advance() error {
 		r.expect(run, s.base)
 		r.offset = s.begin
 	}
-	return r.leave()
+	_ = r.leave() // it was only read
 }
 
 // expect notes a gap for each shard of which the batches before next have not been seen. The caller
@@ -198,17 +222,28 @@ func (r *reader) hasSeen(run *run, s *segment) bool {
 func (r *reader) record(end int64) (*schemas.Batch, error) {
 	if r.file == nil {
 		f, err := r.log.deps.Files.Open(r.segment.path)
+		if isUnreadable(err) {
+			return nil, &unreadable{at: r.offset, whole: true, cause: err}
+		}
 		if err != nil {
 			return nil, r.lost(err)
 		}
 		r.file = f
 		r.window = &window{from: f, seed: place{r.run.id, r.segment.number}.seed()}
 	}
+	if r.searching { // the next record of the shard tells the gap
+		at, err := r.window.resync(r.offset, end)
+		if err == nil {
+			r.offset, r.searching = at, false
+		}
+		return nil, err
+	}
 	h, payload, err := r.window.record(r.offset, end)
 	if isDamage(err) {
 		r.log.damaged(r.segment.path, err.Error(), r.offset)
-		r.offset, err = r.window.resync(r.offset+1, end) // the next record of the shard tells the gap
-		return nil, err
+		r.offset++
+		r.searching = true
+		return nil, nil
 	}
 	if err != nil {
 		return nil, err
@@ -249,14 +284,14 @@ func (r *reader) misplaced(h recordHead, end int64) (bool, error) {
 	last := r.last[stream.Key{Collector: r.run.collector, LogID: r.run.id, Shard: h.shard}]
 	for offset := r.offset + h.size(); offset < end; {
 		next, _, err := r.window.record(offset, end)
-		if isDamage(err) {
-			offset, err = r.window.resync(offset+1, end)
-			if err != nil {
-				return false, err
+		var bad *unreadable
+		switch {
+		case isDamage(err), errors.As(err, &bad):
+			if offset, err = r.window.find(offset+1, end); err == nil {
+				continue
 			}
-			continue
-		}
-		if err != nil {
+			return false, err
+		case err != nil:
 			return false, err
 		}
 		if next.place == offset && next.shard == h.shard && last < next.index && next.index < h.index {

@@ -130,6 +130,8 @@ func parseRecordHead(b []byte, seed uint32) (recordHead, error) {
 }
 
 // window reads a segment front to back through one buffer.
+//
+// Its methods return an *unreadable for what the disk does not give.
 type window struct {
 	from   io.ReaderAt
 	seed   uint32
@@ -149,27 +151,31 @@ func (w *window) at(offset, n, end int64) ([]byte, error) {
 		return nil, errRecord
 	}
 	if offset < w.start || offset+n > w.start+int64(len(w.buf)) {
-		if err := w.fill(offset, min(max(n, windowSize), end-offset)); err != nil {
+		if err := w.fill(offset, n, min(max(n, windowSize), end-offset)); err != nil {
 			return nil, err
 		}
 	}
 	return w.buf[offset-w.start:][:n], nil
 }
 
-func (w *window) fill(offset, n int64) error {
-	if int64(len(w.memory)) < n || len(w.memory) > windowSizeMax && n <= windowSize {
-		w.memory = make([]byte, max(n, windowSize))
+// fill reads ahead up to most octets, of which least are needed now: what is wrong with those behind them is met
+// when they are.
+func (w *window) fill(offset, least, most int64) error {
+	if int64(len(w.memory)) < most || len(w.memory) > windowSizeMax && most <= windowSize {
+		w.memory = make([]byte, max(most, windowSize))
 	}
 	w.start, w.buf = offset, w.memory[:0]
-	got, err := w.from.ReadAt(w.memory[:n], offset)
-	if int64(got) < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			return errRecord // the file is shorter than what was made durable: damage
-		}
-		return err
+	got, err := w.from.ReadAt(w.memory[:most], offset)
+	switch {
+	case int64(got) >= least:
+		w.buf = w.memory[:got]
+		return nil
+	case err == nil || errors.Is(err, io.EOF):
+		return errRecord // the file is shorter than what was made durable: damage
+	case isUnreadable(err):
+		return &unreadable{at: offset + int64(got), cause: err}
 	}
-	w.buf = w.memory[:n]
-	return nil
+	return err
 }
 
 // head returns the head of the record at offset, if the record ends before end.
@@ -219,6 +225,19 @@ func (w *window) record(offset, end int64) (h recordHead, payload []byte, err er
 
 // isDamage says whether an error is about what stands in the file.
 func isDamage(err error) bool { return errors.Is(err, errRecord) || errors.Is(err, errPayload) }
+
+// find is resync that passes over what cannot be read.
+func (w *window) find(offset, end int64) (int64, error) {
+	var skipped skip
+	for {
+		at, err := w.resync(offset, end)
+		var bad *unreadable
+		if !errors.As(err, &bad) {
+			return at, err
+		}
+		offset = skipped.over(bad.at, end)
+	}
+}
 
 // resync returns the offset of the first record with a right head at or behind offset, or end.
 func (w *window) resync(offset, end int64) (int64, error) {

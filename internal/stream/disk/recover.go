@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"hostmeter/schemas"
 )
@@ -26,7 +28,7 @@ func (l *Log) recover(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		r, err := l.loadRun(id)
+		r, err := l.loadRun(ctx, id)
 		if err != nil {
 			return fmt.Errorf("log %s: %w", name, err)
 		}
@@ -48,23 +50,28 @@ func (l *Log) recover(ctx context.Context) error {
 	return nil
 }
 
-// loadRun returns nil for a folder that holds nothing, which is removed.
-func (l *Log) loadRun(id uint64) (*run, error) {
+// loadRun returns nil for a folder that holds nothing, which is removed. What an attempt to write a file left behind
+// is removed too, and a segment behind the seal: one that was begun and never written to.
+func (l *Log) loadRun(ctx context.Context, id uint64) (*run, error) {
 	r := &run{id: id, folder: filepath.Join(l.config.Path, runName(id))}
 	names, err := l.deps.Files.ReadDir(r.folder)
 	if err != nil {
 		return nil, err
 	}
-	seal, sealed, err := l.loadSeal(r)
+	seal, sealed, err := l.loadSeal(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range names {
 		number, ok := parseHex(name, ".log")
-		if !ok || sealed && number > seal.segment {
+		if ok && sealed && number > seal.segment || strings.HasSuffix(name, newSuffix) {
+			l.removeLeftover(filepath.Join(r.folder, name))
 			continue
 		}
-		s, err := l.loadSegment(r, number)
+		if !ok {
+			continue
+		}
+		s, err := l.loadSegment(ctx, r, number)
 		if err != nil {
 			return nil, err
 		}
@@ -83,23 +90,17 @@ func (l *Log) loadRun(id uint64) (*run, error) {
 		_ = l.deps.Files.Remove(r.folder)
 		return nil, nil
 	}
-	return r, l.completeRun(r, seal, sealed)
+	return r, l.completeRun(ctx, r, seal, sealed)
 }
 
-func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
-	f, err := l.deps.Files.Open(filepath.Join(r.folder, sealName))
-	if errors.Is(err, fs.ErrNotExist) {
+func (l *Log) loadSeal(ctx context.Context, r *run) (seal header, sealed bool, err error) {
+	seal, _, _, err = l.loadHeader(ctx, filepath.Join(r.folder, sealName), sealMagic, readTries)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return header{}, false, nil // the last segment is scanned
-	}
-	if err != nil {
+	case err != nil && !errors.Is(err, errHeader):
 		return header{}, false, err
-	}
-	defer func() { _ = f.Close() }()
-	seal, _, err = readHeader(f, sealMagic)
-	if errors.Is(err, ErrVersion) {
-		return header{}, false, err
-	}
-	if err != nil || seal.logID != r.id {
+	case err != nil || seal.logID != r.id:
 		l.damaged(r.folder, "seal", 0)
 		return header{}, false, nil
 	}
@@ -109,19 +110,12 @@ func (l *Log) loadSeal(r *run) (seal header, sealed bool, err error) {
 
 // loadSegment reads a segment's header. Where it is damaged, base stays nil and the records are
 // searched for from the beginning.
-func (l *Log) loadSegment(r *run, number uint64) (*segment, error) {
+func (l *Log) loadSegment(ctx context.Context, r *run, number uint64) (*segment, error) {
 	s := &segment{number: number, path: filepath.Join(r.folder, segmentName(number)), closed: true}
-	f, err := l.deps.Files.Open(s.path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	if s.size, err = f.Size(); err != nil {
-		return nil, err
-	}
-	h, length, err := readHeader(f, segmentMagic)
+	h, length, size, err := l.loadHeader(ctx, s.path, segmentMagic, readTriesAgain) // its loss costs nothing, and a start should not take long
+	s.size = size
 	switch {
-	case errors.Is(err, ErrVersion):
+	case err != nil && !errors.Is(err, errHeader):
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	case err != nil || h.logID != r.id || h.segment != number:
 		l.damaged(s.path, "header", 0)
@@ -132,9 +126,40 @@ func (l *Log) loadSegment(r *run, number uint64) (*segment, error) {
 	return s, nil
 }
 
+// loadHeader reads the header of a file, and how long that and the file are. One that cannot be read is as one that is
+// damaged.
+//
+// Errors: errHeader, ErrVersion, fs.ErrNotExist, what the disk said.
+func (l *Log) loadHeader(ctx context.Context, path string, magic []byte, tries int) (h header, length, size int64, err error) {
+	f, err := l.openPatiently(ctx, path, tries)
+	if isUnreadable(err) {
+		return header{}, 0, 0, errHeader
+	}
+	if err != nil {
+		return header{}, 0, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	if size, err = f.Size(); err != nil {
+		return header{}, 0, 0, err
+	}
+	b := make([]byte, min(size, maxHeader))
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) && !isUnreadable(err) {
+		return header{}, 0, size, err
+	}
+	h, length, err = decodeHeader(b[:n], magic)
+	return h, length, size, err
+}
+
+func (l *Log) removeLeftover(path string) {
+	if err := l.deps.Files.Remove(path); err != nil {
+		l.deps.Logger.Warn("cannot delete what was left of an attempt to write a file of the log", "path", path, "err", err)
+	}
+}
+
 // completeRun finds where each segment ends: at the beginning of the next one, at the seal, or where
 // a scan says.
-func (l *Log) completeRun(r *run, seal header, sealed bool) error {
+func (l *Log) completeRun(ctx context.Context, r *run, seal header, sealed bool) error {
 	now := l.deps.Clock.Now()
 	for i, s := range r.segments {
 		last := i == len(r.segments)-1
@@ -143,14 +168,13 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 			s.size, s.next = min(s.size, seal.size), seal.next
 		case !last && r.segments[i+1].base != nil && r.segments[i+1].number == s.number+1:
 			s.next = r.segments[i+1].base
-		default:
-			if err := l.scan(r, s, last && !sealed); err != nil {
-				return fmt.Errorf("scan %s: %w", s.path, err)
+		case last && !sealed:
+			if err := l.scanTail(ctx, r, s); err != nil {
+				return err
 			}
-			if last && !sealed {
-				if err := l.syncTail(s); err != nil {
-					return fmt.Errorf("sync %s: %w", s.path, err)
-				}
+		default:
+			if _, err := l.scan(ctx, r, s, false); err != nil {
+				return err
 			}
 		}
 		if s.begun.IsZero() {
@@ -169,77 +193,148 @@ func (l *Log) completeRun(r *run, seal header, sealed bool) error {
 	return nil
 }
 
-// syncTail makes durable what a scan has found in the kernel's memory only, where a killed process left it,
-// before anybody reads it. Where the fsync fails it is not tried again: the segment is written anew.
-func (l *Log) syncTail(s *segment) error {
-	f, err := l.deps.Files.OpenWrite(s.path)
-	if err != nil {
+// scanTail finds where the segment ends that was being written when its process ended, and makes durable what perhaps
+// stands in the kernel's memory only, before anybody reads it.
+//
+// It is written again to that end, in place and octet by octet the same. To sync it is not enough: where the process
+// before met a failed fsync, the kernel takes for clean what it has not written, and tells nobody any more. If that
+// fails, the segment is written anew, and scanned again, because the kernel may forget what failed.
+func (l *Log) scanTail(ctx context.Context, r *run, s *segment) error {
+	durable, err := l.scan(ctx, r, s, true)
+	if err != nil || durable == s.size {
 		return err
 	}
-	defer func() { _ = f.Close() }()
-	failed := f.Sync()
+	failed := l.rewrite(ctx, s, durable)
 	if failed == nil {
 		return nil
 	}
 	l.deps.Logger.Error("what a killed process left cannot be synced; it is written anew", "path", s.path, "err", failed)
-	content := make([]byte, s.size)
-	if _, err := f.ReadAt(content, 0); err != nil && s.size > 0 {
-		return errors.Join(failed, err)
+	if err := l.writeAnew(ctx, s); err != nil {
+		return fmt.Errorf("sync %s: %w", s.path, errors.Join(failed, err))
+	}
+	_, err = l.scan(ctx, r, s, true)
+	return err
+}
+
+// rewrite writes a segment again from an offset on, and syncs it.
+func (l *Log) rewrite(ctx context.Context, s *segment, from int64) error {
+	content, err := l.readWhole(ctx, s, from)
+	if err != nil {
+		return err
+	}
+	f, err := l.deps.Files.OpenWrite(s.path)
+	if err != nil {
+		return err
+	}
+	if len(content) > 0 {
+		_, err = f.WriteAt(content, from)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// writeAnew replaces a segment's file by one with the same content.
+func (l *Log) writeAnew(ctx context.Context, s *segment) error {
+	content, err := l.readWhole(ctx, s, 0)
+	if err != nil {
+		return err
 	}
 	return writeWhole(l.deps.Files, s.path, content)
 }
 
-// scan finds the indexes behind a segment's last record. With tail, the segment was being written
-// when its process ended: it is cut at the first damage that no later record shows to be behind
-// what had been durable, and nothing after it counts, nor does an append of which a part is missing.
-func (l *Log) scan(r *run, s *segment, tail bool) error {
-	f, err := l.deps.Files.Open(s.path)
+// readWhole reads a segment from an offset on. What cannot be read is zeros, which are damage too.
+func (l *Log) readWhole(ctx context.Context, s *segment, from int64) ([]byte, error) {
+	f, err := l.openPatiently(ctx, s.path, readTries)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	content := make([]byte, s.size-from)
+	var skipped skip
+	for at := from; at < s.size; {
+		n, err := f.ReadAt(content[at-from:], at)
+		at += int64(n)
+		switch {
+		case isUnreadable(err):
+			at = skipped.over(at, s.size)
+		case err != nil && at < s.size:
+			return nil, err
+		}
+	}
+	return content, nil
+}
+
+// scan finds the indexes behind a segment's last record, and how much of it is known to be durable. With tail, the
+// segment was being written when its process ended: it is cut at the first damage that no later record shows to be
+// behind what had been durable, and nothing after it counts, nor does an append of which a part is missing.
+func (l *Log) scan(ctx context.Context, r *run, s *segment, tail bool) (durable int64, err error) {
+	f, err := l.openPatiently(ctx, s.path, readTries)
+	if isUnreadable(err) {
+		s.next = slices.Clone(s.base)
+		return s.size, nil // what it held is told by what comes behind it
+	}
+	if err != nil {
+		return 0, fmt.Errorf("scan: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	w := &window{from: f, seed: place{r.id, s.number}.seed()}
 	s.next = slices.Clone(s.base)
+	durable = s.begin
 	whole, wholeNext := s.begin, slices.Clone(s.base) // behind the last append that is whole
+	var skipped skip
 	for offset := s.begin; offset < s.size; {
 		h, payload, err := w.record(offset, s.size)
-		if err != nil && !isDamage(err) {
-			return err
+		if err == nil {
+			s.next = behind(s.next, h)
+			durable = max(durable, int64(h.durable))
+			r.identify(payload)
+			offset += h.size()
+			if !h.more {
+				whole, wholeNext = offset, slices.Clone(s.next)
+			}
+			continue
 		}
-		if err != nil && tail {
-			promised, scanErr := promisedBehind(w, offset, s.size)
-			if scanErr != nil {
-				return scanErr
+		var bad *unreadable
+		if !isDamage(err) && !errors.As(err, &bad) {
+			return 0, fmt.Errorf("scan %s: %w", s.path, err)
+		}
+		if tail {
+			promised, err := promisedBehind(w, offset, s.size)
+			if err != nil {
+				return 0, fmt.Errorf("scan %s: %w", s.path, err)
 			}
 			if !promised {
 				break
 			}
 		}
-		if err != nil {
-			l.damaged(s.path, err.Error(), offset)
-			if errors.Is(err, errPayload) {
-				s.next = behind(s.next, h)
-			}
-			if offset, err = w.resync(offset+1, s.size); err != nil {
-				return err
-			}
-			continue
+		l.damaged(s.path, err.Error(), offset)
+		if h.index > 0 { // the head is right
+			s.next = behind(s.next, h)
 		}
-		if r.collector == "" {
-			if b, err := schemas.DecodeBatch(payload); err == nil {
-				r.collector = b.GetCollector()
-			}
+		behindIt := offset + 1
+		if bad != nil {
+			behindIt = skipped.over(bad.at, s.size)
 		}
-		s.next = behind(s.next, h)
-		offset += h.size()
-		if !h.more {
-			whole, wholeNext = offset, slices.Clone(s.next)
+		if offset, err = w.find(behindIt, s.size); err != nil {
+			return 0, fmt.Errorf("scan %s: %w", s.path, err)
 		}
 	}
 	if tail {
 		s.size, s.next = whole, wholeNext
 	}
-	return nil
+	return min(durable, s.size), nil
+}
+
+// identify learns the collector's name from a batch where no header told it.
+func (r *run) identify(payload []byte) {
+	if r.collector != "" {
+		return
+	}
+	if b, err := schemas.DecodeBatch(payload); err == nil {
+		r.collector = b.GetCollector()
+	}
 }
 
 // promisedBehind says whether a whole record behind offset tells that the octet at offset had been
@@ -247,20 +342,15 @@ func (l *Log) scan(r *run, s *segment, tail bool) error {
 func promisedBehind(w *window, offset, end int64) (bool, error) {
 	for at := offset; ; {
 		var err error
-		if at, err = w.resync(at+1, end); err != nil || at >= end {
+		if at, err = w.find(at+1, end); err != nil || at >= end {
 			return false, err
 		}
-		h, err := w.head(at, end)
-		if err != nil {
-			return false, err
-		}
-		if h.durable <= uint64(offset) {
-			continue
-		}
-		switch _, err := w.payload(at, h, end); {
-		case err == nil:
+		h, _, err := w.record(at, end)
+		var bad *unreadable
+		switch {
+		case err == nil && h.durable > uint64(offset):
 			return true, nil
-		case !errors.Is(err, errPayload):
+		case err != nil && !isDamage(err) && !errors.As(err, &bad):
 			return false, err
 		}
 	}

@@ -144,9 +144,12 @@ func parseHex(name, suffix string) (uint64, bool) {
 	return n, err == nil
 }
 
+// newSuffix is of files that are not whole yet.
+const newSuffix = ".new"
+
 // writeWhole makes a new file durable under path: it is there whole, or not at all.
 func writeWhole(disk files.System, path string, content []byte) error {
-	temporary := path + ".new"
+	temporary := path + newSuffix
 	_ = disk.Remove(temporary) // what an earlier attempt left
 	f, err := disk.Create(temporary)
 	if err != nil {
@@ -164,17 +167,4 @@ func writeWhole(disk files.System, path string, content []byte) error {
 		return err
 	}
 	return disk.SyncDir(filepath.Dir(path))
-}
-
-// readHeader reads the header of a file.
-func readHeader(f files.File, magic []byte) (header, int64, error) {
-	size, err := f.Size()
-	if err != nil {
-		return header{}, 0, err
-	}
-	b := make([]byte, min(size, maxHeader))
-	if _, err := f.ReadAt(b, 0); err != nil && len(b) > 0 {
-		return header{}, 0, err
-	}
-	return decodeHeader(b, magic)
 }

@@ -3,8 +3,10 @@
 //
 // It promises the least that POSIX does. What was written is read back at once; it survives a killed
 // process; it survives a power cut only behind a Sync of the file that succeeded, and a name only behind
-// a SyncDir of its folder. After a Sync that failed, what had been written is still read back, and a later
-// Sync of the same file succeeds without making it durable. Changes of names reach the disk in their order.
+// a SyncDir of its folder. After a Sync that failed, what had been written is clean in the kernel's eyes: a later
+// Sync of the same file succeeds without making it durable, in the next process too, and it is read back until the
+// kernel lets it go, which is at once, at the end of the process, or never; of what is let go, the disk has what it
+// likes, by sectors. Changes of names reach the disk in their order. A bad block cannot be read until it is written.
 package faultdisk
 
 import (
@@ -22,8 +24,11 @@ import (
 // ErrCrashed is returned to a process that is dead and does not know it yet.
 var ErrCrashed = errors.New("the process that had the disk is gone")
 
-// SectorSize is what a disk writes whole or not at all.
-const SectorSize = 512
+// SectorSize is what a disk writes whole or not at all, BlockSize what a kernel reads at least.
+const (
+	SectorSize = 512
+	BlockSize  = 4096
+)
 
 // Disk is a disk. The zero value is not one; New is.
 type Disk struct {
@@ -37,6 +42,7 @@ type Disk struct {
 	operations, syncs, syncsAfterFailure int
 	crashAt                              int // the operation at which the process dies; 0: none
 	dead                                 bool
+	drawn                                uint64
 	struck                               string
 	faults                               Faults
 }
@@ -52,6 +58,8 @@ type Faults struct {
 	Tear error
 	// Broken fails everything that changes something.
 	Broken error
+	// FailReads makes so many reads of files fail, with EIO.
+	FailReads int
 }
 
 // node is a file or a folder.
@@ -61,9 +69,11 @@ type node struct {
 	// synced is what is durable, dirty what was written since. A truncation is a write without octets.
 	synced []byte
 	dirty  []write
-	// failed says that a Sync failed: its writes are in lost, and no Sync will make them durable.
-	failed bool
-	lost   []write
+	// failed says that a Sync failed in this process, stale that one failed ever: what it did not make durable is in
+	// content, and no Sync will.
+	failed, stale bool
+	// bad are blocks that cannot be read: how often yet, or -1 for good.
+	bad map[int64]int
 }
 
 type write struct {
@@ -161,9 +171,19 @@ func (d *Disk) end() {
 	d.process++
 	d.crashAt, d.dead, d.faults = 0, false, Faults{}
 	clear(d.locks)
-	for _, n := range d.names {
-		n.failed = false // the next process cannot know; what was lost stays so
+	for _, name := range sortedNames(d.names) {
+		n := d.names[name]
+		n.failed = false // the next process cannot know
+		if d.chance().IntN(2) == 0 {
+			n.evict()
+		}
 	}
+}
+
+// chance draws what nobody chose: it follows from what the disk has done.
+func (d *Disk) chance() *rand.Rand {
+	d.drawn++
+	return rand.New(rand.NewPCG(uint64(d.operations), d.drawn))
 }
 
 // PowerCut ends the process and leaves what the disk had taken: what was synced, and of the rest
@@ -187,9 +207,35 @@ func (d *Disk) PowerCut(random *rand.Rand) {
 
 // cut leaves of a file what a power cut does.
 func (n *node) cut(random *rand.Rand) {
-	content := slices.Clone(n.synced)
+	content := reach(n.synced, n.dirty, random)
+	n.content, n.synced, n.dirty, n.failed, n.stale = content, slices.Clone(content), nil, false, false
+}
+
+// evict lets what a failed sync has left go out of the kernel's memory: what is read is what the disk has.
+func (n *node) evict() {
+	if !n.stale {
+		return
+	}
+	size := int64(len(n.content))
+	n.content, n.stale = slices.Clone(n.synced), false
+	for _, w := range n.dirty {
+		n.content = w.applied(n.content)
+	}
+	n.content = resize(n.content, size) // the length is remembered elsewhere
+}
+
+func (w write) applied(content []byte) []byte {
+	if len(w.octets) == 0 {
+		return resize(content, w.size)
+	}
+	return put(content, w.offset, w.octets)
+}
+
+// reach returns a file's content after some of the writes have reached the disk: none, all, or whatever sectors.
+func reach(before []byte, writes []write, random *rand.Rand) []byte {
+	content := slices.Clone(before)
 	every := random.IntN(3) // 0: nothing reached the disk; 1: all did; 2: whatever
-	for _, w := range append(slices.Clone(n.lost), n.dirty...) {
+	for _, w := range writes {
 		switch {
 		case every == 0:
 		case len(w.octets) == 0:
@@ -206,7 +252,7 @@ func (n *node) cut(random *rand.Rand) {
 			}
 		}
 	}
-	n.content, n.synced, n.dirty, n.lost, n.failed = content, slices.Clone(content), nil, nil, false
+	return content
 }
 
 func put(content []byte, offset int64, octets []byte) []byte {
@@ -242,6 +288,19 @@ func (d *Disk) WriteFile(name string, content []byte) {
 	name = path.Clean(name)
 	n := &node{content: slices.Clone(content), synced: slices.Clone(content)}
 	d.names[name], d.stable[name] = n, n
+}
+
+// Spoil makes the blocks of a file that hold [from, to) unreadable: so many times, or for good where times is -1.
+func (d *Disk) Spoil(name string, from, to int64, times int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.names[path.Clean(name)]
+	if n.bad == nil {
+		n.bad = map[int64]int{}
+	}
+	for block := from / BlockSize; block*BlockSize < to && times != 0; block++ {
+		n.bad[block] = times
+	}
 }
 
 // Remove deletes a file, durably.

@@ -120,3 +120,74 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What a failed sync left is clean for the next process too: it reads it or not, and a sync of its own, which succeeds,
+// saves it in no case that matters.
+func TestFailedSyncOutlivesItsProcess(t *testing.T) {
+	seen := map[string]bool{}
+	for n := range 60 {
+		d := New()
+		m := d.Mount()
+		for range n {
+			_ = m.SyncDir("/")
+		}
+		f := create(t, m, "/a", "text")
+		_ = m.SyncDir("/")
+		d.Set(Faults{FailSync: unix.EIO})
+		_ = f.Sync()
+		d.Kill()
+		content, err := d.ReadFile("/a")
+		if err != nil || len(content) != 4 {
+			t.Fatalf("%q, %v: the length is known", content, err)
+		}
+		g, err := d.Mount().OpenWrite("/a")
+		if err == nil {
+			err = g.Sync()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.PowerCut(rand.New(rand.NewPCG(uint64(n), 0)))
+		after, _ := d.ReadFile("/a")
+		seen["read "+map[bool]string{true: "text", false: "nothing"}[string(content) == "text"]+
+			", kept "+map[bool]string{true: "text", false: "nothing"}[string(after) == "text"]] = true
+		if string(content) != "text" && string(after) == "text" {
+			t.Fatal("what was let go came back")
+		}
+	}
+	for _, want := range []string{"read text, kept text", "read text, kept nothing", "read nothing, kept nothing"} {
+		if !seen[want] {
+			t.Errorf("never seen: %s (%v)", want, seen)
+		}
+	}
+}
+
+// A bad block is not read, what is before and behind it is, and what is written over it is.
+func TestBadBlock(t *testing.T) {
+	d := New()
+	f := create(t, d.Mount(), "/a", string(make([]byte, 3*BlockSize)))
+	b := make([]byte, 3*BlockSize)
+	at := func(offset int64, want int, wantErr error) {
+		t.Helper()
+		if n, err := f.ReadAt(b[offset:], offset); n != want || !errors.Is(err, wantErr) {
+			t.Fatalf("at %d: %d octets, %v, want %d, %v", offset, n, err, want, wantErr)
+		}
+	}
+	d.Spoil("/a", BlockSize+5, BlockSize+6, -1)
+	for range 3 {
+		at(0, BlockSize, unix.EIO)
+		at(BlockSize+1, 0, unix.EIO)
+		at(2*BlockSize, BlockSize, nil)
+	}
+	if _, err := f.WriteAt(b[:BlockSize], BlockSize); err != nil {
+		t.Fatal(err)
+	}
+	at(0, 3*BlockSize, nil)
+	d.Spoil("/a", 0, 1, 2)
+	at(0, 0, unix.EIO)
+	at(0, 0, unix.EIO)
+	at(0, 3*BlockSize, nil)
+	d.Set(Faults{FailReads: 1})
+	at(0, 0, unix.EIO)
+	at(0, 3*BlockSize, nil)
+}

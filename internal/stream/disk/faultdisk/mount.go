@@ -249,14 +249,40 @@ func (f *file) ReadAt(b []byte, offset int64) (int, error) {
 		return 0, err
 	}
 	defer f.mount.disk.mu.Unlock()
+	if d := f.mount.disk; d.faults.FailReads > 0 {
+		d.faults.FailReads--
+		d.struck = "failed read"
+		return 0, unix.EIO
+	}
 	if offset >= int64(len(f.node.content)) {
 		return 0, io.EOF
 	}
-	n := copy(b, f.node.content[offset:])
-	if n < len(b) {
-		return n, io.EOF
+	good := f.node.readable(offset, min(offset+int64(len(b)), int64(len(f.node.content))))
+	n := copy(b, f.node.content[offset:good])
+	switch {
+	case n == len(b):
+		return n, nil
+	case good < int64(len(f.node.content)):
+		return n, unix.EIO
 	}
-	return n, nil
+	return n, io.EOF
+}
+
+// readable returns how far of [from, to) can be read.
+func (n *node) readable(from, to int64) int64 {
+	for block := from / BlockSize; block*BlockSize < to; block++ {
+		times, bad := n.bad[block]
+		if !bad {
+			continue
+		}
+		if times--; times == 0 {
+			delete(n.bad, block)
+		} else if times > 0 {
+			n.bad[block] = times
+		}
+		return max(from, block*BlockSize)
+	}
+	return to
 }
 
 func (f *file) WriteAt(b []byte, offset int64) (int, error) {
@@ -286,6 +312,9 @@ func (f *file) WriteAt(b []byte, offset int64) (int, error) {
 	if allowed > 0 {
 		f.node.content = put(f.node.content, offset, b[:allowed])
 		f.node.dirty = append(f.node.dirty, write{offset, slices.Clone(b[:allowed]), int64(len(f.node.content))})
+		for block := offset / BlockSize; block*BlockSize < offset+int64(allowed); block++ {
+			delete(f.node.bad, block)
+		}
 	}
 	return allowed, err
 }
@@ -306,17 +335,15 @@ func (f *file) Sync() error {
 	if d.faults.FailSync != nil {
 		defer func() { d.faults.FailSync = nil }()
 		d.struck = "failed fsync"
-		n.failed = true
-		n.lost = append(n.lost, n.dirty...) // the kernel takes these pages for clean now
-		n.dirty = nil
+		n.failed, n.stale = true, true
+		n.synced, n.dirty = reach(n.synced, n.dirty, d.chance()), nil // the kernel takes these pages for clean now
+		if d.chance().IntN(4) == 0 {
+			n.evict()
+		}
 		return d.faults.FailSync
 	}
 	for _, w := range n.dirty {
-		if len(w.octets) == 0 {
-			n.synced = resize(n.synced, w.size)
-		} else {
-			n.synced = put(n.synced, w.offset, w.octets)
-		}
+		n.synced = w.applied(n.synced)
 	}
 	n.dirty = nil
 	d.syncs++
