@@ -19,6 +19,7 @@ type Forwarder struct {
 
 	mu        sync.Mutex
 	confirmed stream.Watermarks
+	heard     time.Time // when the ledger was last seen to confirm something
 }
 
 // NewForwarder returns a forwarder that reads from as the consumer "forwarder", and confirms to it.
@@ -47,13 +48,13 @@ func (f *Forwarder) Run(ctx context.Context) error {
 
 // forward runs one session after the other.
 func (f *Forwarder) forward(ctx context.Context) error {
-	var passed time.Time // when a session last ended because retention had passed what it sent
+	var passed time.Time // when a session last ended because what it had sent was taken for gone
 	for {
 		err := f.session(ctx, passed)
 		if !errors.Is(err, errLost) {
 			return err
 		}
-		if errors.Is(err, errPassed) {
+		if errors.Is(err, errPassed) || errors.Is(err, errStalled) {
 			passed = f.to.deps.Clock.Now()
 		}
 		f.to.metrics.resends.Inc()
@@ -68,8 +69,16 @@ func (f *Forwarder) confirm(confirmed stream.Watermarks) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for key, index := range confirmed {
-		f.confirmed[key] = max(f.confirmed[key], index)
+		if index > f.confirmed[key] {
+			f.confirmed[key], f.heard = index, f.to.deps.Clock.Now()
+		}
 	}
+}
+
+func (f *Forwarder) heardAt() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.heard
 }
 
 // confirmedOf returns what the ledger is known to have of a key.

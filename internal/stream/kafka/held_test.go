@@ -368,7 +368,7 @@ func TestRepeatsAreBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &session{Forwarder: NewForwarder(g.source, g.log), topic: into, waited: newWaited(3)}
+		s := &session{Forwarder: NewForwarder(g.source, g.log), topic: into, waited: newWaited(3), stalls: stalls{}}
 		key, _ := g.log.KeyOf(1)
 		for index := range uint64(20) {
 			s.waited.acknowledged(1, int64(index), []message{{key: key, header: header{index: index + 1}}})
@@ -387,6 +387,12 @@ func TestRepeatsAreBounded(t *testing.T) {
 		f(time.Time{}, errPassed)
 		s.confirm(stream.Watermarks{key: 20})
 		f(time.Time{}, nil)
+		s.waited.acknowledged(1, 20, []message{{key: key, header: header{index: 21}}})
+		f(time.Time{}, nil)
+		s.stalls[key] = stall{confirmed: 20, since: time.Now().Add(-stallAfter)}
+		s.confirm(stream.Watermarks{stream.Key{Collector: "another"}: 1})
+		f(time.Now(), nil)
+		f(time.Time{}, errStalled)
 	})
 }
 

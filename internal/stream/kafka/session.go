@@ -29,9 +29,10 @@ type session struct {
 	// lost has, for a key of which the log on disk has lost batches, the index before them, until the next batch is sent.
 	lost   map[stream.Key]uint64
 	waited *waited
+	stalls stalls
 }
 
-// session runs one. passed is when retention last passed what one had sent.
+// session runs one. passed is when one last ended because what it had sent was taken for gone.
 func (f *Forwarder) session(ctx context.Context, passed time.Time) error {
 	into, err := f.to.untilReady(ctx, f.to.batchesTopic())
 	if err != nil {
@@ -50,7 +51,7 @@ func (f *Forwarder) session(ctx context.Context, passed time.Time) error {
 		return fmt.Errorf("forward to kafka: %w", err)
 	}
 	defer func() { _ = reader.Close() }()
-	s := &session{Forwarder: f, topic: into, sent: make(map[int]int64), lost: make(map[stream.Key]uint64), waited: newWaited(into.partitions)}
+	s := &session{Forwarder: f, topic: into, sent: make(map[int]int64), lost: make(map[stream.Key]uint64), waited: newWaited(into.partitions), stalls: stalls{}}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.forward(ctx, reader) })
 	group.Go(func() error {
@@ -70,16 +71,26 @@ func (s *session) look(ctx context.Context, found topic, passed time.Time) error
 	if err != nil {
 		return nil // not known yet
 	}
-	partition, gone := s.waited.gone(extents, s.confirmedNow())
-	if !gone || s.to.deps.Clock.Now().Sub(passed) < s.to.config.repeatEvery() {
+	now := s.to.deps.Clock.Now()
+	confirmed, heard := s.confirmedNow(), s.heardAt()
+	partition, gone := s.waited.gone(extents, confirmed)
+	key, stalled := s.stalls.look(now, s.waited.sentNow(), confirmed, heard)
+	switch {
+	case now.Sub(passed) < s.to.config.repeatEvery():
 		return nil
+	case gone:
+		return fmt.Errorf("partition %d: %w", partition, errPassed)
+	case stalled:
+		return fmt.Errorf("%s: %w", key, errStalled)
 	}
-	return fmt.Errorf("partition %d: %w", partition, errPassed)
+	return nil
 }
 
 var (
 	errAnew   = fmt.Errorf("the topic was deleted or made anew: %w", errLost)
 	errPassed = fmt.Errorf("the topic's retention has passed what waits for the ledger: %w", errLost)
+	// errStalled: a broker that lost its end may have been filled again by other collectors.
+	errStalled = fmt.Errorf("the ledger confirms others and not this: %w", errLost)
 )
 
 // forward sends what the log on disk has, and what it gets.

@@ -40,6 +40,13 @@ func (w *waited) acknowledged(partition int, base int64, messages []message) {
 	}
 }
 
+// sentNow returns what was acknowledged.
+func (w *waited) sentNow() stream.Watermarks {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.sent)
+}
+
 // gone says whether a partition may no longer hold all that was sent to it and waits for the ledger.
 func (w *waited) gone(extents []extent, confirmed stream.Watermarks) (partition int, gone bool) {
 	w.mu.Lock()
