@@ -213,6 +213,12 @@ func TestMaintainWaitsForTheLog(t *testing.T) {
 	if got := through(); got != 0 {
 		t.Fatalf("sealed through %s before anything was read", got)
 	}
+	if err := a.take(ctx, portion{behind: true}); err != nil { // it reads what it had booked before
+		t.Fatal(err)
+	}
+	if got := through(); got != 0 {
+		t.Fatalf("sealed through %s before the end of the log was reached", got)
+	}
 	for i, want := range []time.Duration{0, 25 * time.Hour, 48 * time.Hour} {
 		if err := a.take(ctx, portion{batches: source.batches[i : i+1]}); err != nil {
 			t.Fatal(err)

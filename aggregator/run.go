@@ -72,6 +72,8 @@ func (a *Aggregator) setRunning(running bool) {
 type portion struct {
 	batches []*schemas.Batch
 	gap     *stream.GapError
+	// behind says of nothing that the log may hold something all the same.
+	behind bool
 }
 
 // session reads and books from the ledger's watermarks on until an error. While one portion is booked,
@@ -114,12 +116,13 @@ func (a *Aggregator) session(ctx context.Context) (progress bool, err error) {
 func (a *Aggregator) read(ctx context.Context, reader stream.Reader, out chan<- portion) error {
 	for {
 		batches, err := a.gather(ctx, reader)
+		behind := errors.Is(err, stream.ErrBehind)
 		var gap *stream.GapError
-		if err != nil && !errors.As(err, &gap) {
+		if err != nil && !errors.As(err, &gap) && !behind {
 			return err
 		}
 		if len(batches) > 0 || gap == nil {
-			if err := send(ctx, out, portion{batches: batches}); err != nil {
+			if err := send(ctx, out, portion{batches: batches, behind: behind}); err != nil {
 				return err
 			}
 		}
@@ -141,7 +144,7 @@ func send(ctx context.Context, out chan<- portion, p portion) error {
 }
 
 // gather reads batches for one transaction: none where the log had none for CommitEvery. The batches are
-// good even where there is an error.
+// good even where there is an error; stream.ErrBehind is one where time was up.
 func (a *Aggregator) gather(ctx context.Context, reader stream.Reader) (batches []*schemas.Batch, err error) {
 	waiting, cancel := context.WithTimeout(ctx, a.cfg.CommitEvery)
 	defer cancel()
@@ -155,6 +158,9 @@ func (a *Aggregator) gather(ctx context.Context, reader stream.Reader) (batches 
 		switch {
 		case err == nil:
 		case waiting.Err() != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded):
+			if errors.Is(err, stream.ErrBehind) {
+				return batches, stream.ErrBehind
+			}
 			return batches, nil // time is up
 		default:
 			return batches, err
@@ -176,7 +182,9 @@ func (a *Aggregator) take(ctx context.Context, p portion) error {
 		return nil
 	}
 	if len(p.batches) == 0 {
-		a.note(time.Time{})
+		if !p.behind {
+			a.note(time.Time{})
+		}
 		return nil
 	}
 	if err := a.Process(ctx, p.batches); err != nil {

@@ -59,7 +59,7 @@ type Reader interface {
 	// goes on behind the gap at the next call.
 	//
 	// It tries again what the disk or the broker does not give. The batches are the caller's. Errors: ctx's,
-	// *GapError, that the log or the reader was closed.
+	// together with ErrBehind where the log may hold more, *GapError, that the log or the reader was closed.
 	Next(ctx context.Context, most int) ([]*schemas.Batch, error)
 	// Close may be called twice.
 	Close() error
@@ -74,6 +74,10 @@ type Source interface {
 	// confirmed and older than the log's minimum retention may be deleted.
 	Confirm(ctx context.Context, booked Watermarks) error
 }
+
+// ErrBehind says that nothing was read in time although the log holds, or may hold, something that was not looked at:
+// the reader passes over what was read before, or does not reach the log.
+var ErrBehind = errors.New("the end of the log is not reached")
 
 // GapError says that batches From to To of a sequence are gone before the consumer read them.
 type GapError struct {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -44,6 +45,39 @@ func wantComplete(t *testing.T, r *streamtest.Checked, last uint64) {
 		if index != last {
 			t.Fatalf("%s ends at %d, want %d", key, index, last)
 		}
+	}
+}
+
+// A reader that has nothing to give says whether it has seen the end of the topic: not while it passes over what was read
+// before, and not while the brokers do not answer.
+func TestTheEndIsKnown(t *testing.T) {
+	cluster := fake(t)
+	g := newRig(t, testConfig(t, cluster.ListenAddrs()[0]))
+	appendGroups(t, g, 1, 10)
+	first := open(t, g, nil)
+	first.Read(t, 4*10)
+	r := open(t, g, first.Last)
+	next := func(wait time.Duration) error {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		defer cancel()
+		batches, err := r.Next(ctx, 1)
+		if len(batches) != 0 || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("got %v, %v", batches, err)
+		}
+		return err
+	}
+	if err := next(0); !errors.Is(err, stream.ErrBehind) {
+		t.Errorf("before anything was read: %v", err)
+	}
+	for tries := 0; errors.Is(next(100*time.Millisecond), stream.ErrBehind); tries++ {
+		if tries == 300 {
+			t.Fatal("it does not come to the end")
+		}
+	}
+	cluster.Close()
+	if err := next(100 * time.Millisecond); !errors.Is(err, stream.ErrBehind) {
+		t.Errorf("without brokers: %v", err)
 	}
 }
 

@@ -160,12 +160,31 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 			r.change(found)
 		case <-ctx.Done():
 			stop()
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) && r.behind() {
+				return nil, fmt.Errorf("%w: %w", stream.ErrBehind, ctx.Err())
+			}
 			return nil, ctx.Err()
 		case <-r.ctx.Done():
 			stop()
 			return nil, errClosed
 		}
 	}
+}
+
+// behind says whether the topic holds, or may hold, messages that were not looked at.
+func (r *reader) behind() bool {
+	ctx, cancel := context.WithTimeout(r.ctx, requestTimeout)
+	defer cancel()
+	extents, err := r.source.extents(ctx, r.source.batchesTopic(), len(r.partitions))
+	if err != nil {
+		return true
+	}
+	for partition, has := range extents {
+		if has.first < has.end && r.partitions[partition].next < has.end {
+			return true
+		}
+	}
+	return false
 }
 
 // take appends the batch of a message if it is the next one of its key.
