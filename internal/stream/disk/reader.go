@@ -190,7 +190,7 @@ func (r *reader) advance() {
 		r.offset = s.size // it is opened when it grows
 	default:
 		r.expect(run, s.base)
-		r.offset = s.begin
+		r.offset, r.searching = s.begin, s.base == nil // where the header is damaged, nobody knows where it ends
 	}
 	_ = r.leave() // it was only read
 }
