@@ -81,6 +81,6 @@ func (d *Desk) Choose(ctx context.Context, c Chosen, w io.Writer) error {
 	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintf(w, "service %s: %s is recorded, and stands on the statement of the period from %s\n", r.Service, r.Outcome.Choice, r.PeriodFrom.Format(time.DateOnly))
+	_, err = fmt.Fprintf(w, "%s %s: %s is recorded, and stands on the statement of the period from %s\n", r.Subject, r.Service, r.Outcome.Choice, r.PeriodFrom.Format(time.DateOnly))
 	return err
 }
