@@ -3,6 +3,7 @@ package notice
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -38,32 +39,30 @@ func (n *Notices) Look(ctx context.Context) error {
 		}
 		due = append(due, dueOf(c, f, now)...)
 	}
-	slotted := n.slotted
-	if now.Sub(slotted) >= slottedEvery {
-		slots, err := n.lookAtSlots(ctx, snapshot, now)
-		if err != nil {
-			return err
-		}
-		due, slotted = append(due, slots...), now
-	}
-	n.log(append(problems, n.unrated...))
 	if err := n.keep(ctx, now, forecasts); err != nil {
 		return err
 	}
 	if err := n.tell(ctx, due); err != nil {
 		return fmt.Errorf("tell of open periods: %w", err)
 	}
-	n.slotted = slotted
+	if now.Sub(n.slotted) >= slottedEvery {
+		if err := n.lookAtSlots(ctx, snapshot, now); err != nil {
+			return fmt.Errorf("tell of percentiles: %w", err)
+		}
+		n.slotted = now
+	}
+	n.log(append(problems, n.unrated...))
 	return nil
 }
 
-// lookAtSlots returns what there is to tell of percentiles: of services, pools and resellers. There is no forecast of one.
-func (n *Notices) lookAtSlots(ctx context.Context, snapshot *inventory.Snapshot, now time.Time) (due []Notice, err error) {
+// lookAtSlots tells what there is to tell of percentiles: of services, pools and resellers. There is no forecast of one.
+func (n *Notices) lookAtSlots(ctx context.Context, snapshot *inventory.Snapshot, now time.Time) error {
 	list, problems, err := n.deps.Ledger.CurrentPercentiles(ctx, n.deps.Inventory, now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	n.unrated = problems
+	var due []Notice
 	for _, c := range list {
 		if c.Burst.IsKnown() {
 			due = append(due, dueOf(c, nil, now)...)
@@ -71,21 +70,21 @@ func (n *Notices) lookAtSlots(ctx context.Context, snapshot *inventory.Snapshot,
 	}
 	resellers, err := n.deps.Ledger.CurrentResellers(ctx, n.deps.Inventory, now)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	resellers = slices.DeleteFunc(resellers, func(r ledger.CurrentReseller) bool { return !r.Burst.IsKnown() })
+	for _, r := range resellers {
+		due = append(due, dueOfReseller(r, snapshot, now)...)
+	}
+	if err := n.tell(ctx, due); err != nil || n.deps.Alarm == nil {
+		return err
 	}
 	for _, r := range resellers {
-		if !r.Burst.IsKnown() {
-			continue
-		}
-		due = append(due, dueOfReseller(r, snapshot, now)...)
-		if n.deps.Alarm == nil {
-			continue
-		}
 		if err := n.deps.Alarm.Over(ctx, r, now); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return due, nil
+	return nil
 }
 
 // log names a problem when it is first met.

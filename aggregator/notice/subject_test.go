@@ -2,6 +2,7 @@ package notice
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -178,11 +179,35 @@ func TestAResellerIsToldOfItsSum(t *testing.T) {
 }
 
 // alarms counts what it is told.
-type alarms struct{ over []string }
+type alarms struct {
+	over   []string
+	broken error
+}
 
 func (a *alarms) Over(_ context.Context, r ledger.CurrentReseller, _ time.Time) error {
 	a.over = append(a.over, r.Reseller.Reseller+" "+r.Used.String())
-	return nil
+	return a.broken
+}
+
+// TestAnAlarmThatFailsHoldsNoNoticeBack tells all that there is to tell, and raises the alarm again at the next look.
+func TestAnAlarmThatFailsHoldsNoNoticeBack(t *testing.T) {
+	l := oneLab(t)
+	l.load(subjectsImport)
+	told := alarms{broken: errLost}
+	l.deps.Alarm = &told
+	l.use("s1", 5, 0)
+	l.percentile(300, 3000, 0)
+	l.reseller("1200", 3000, 500)
+	if err := l.Look(t.Context()); !errors.Is(err, errLost) {
+		t.Fatal(err)
+	}
+	l.want("threshold 50, threshold 50, threshold 100")
+	told.broken = nil
+	l.look()
+	l.look() // within the hour
+	if l.want("threshold 50, threshold 50, threshold 100"); len(told.over) != 2 {
+		t.Fatalf("%q", told.over)
+	}
 }
 
 func TestTheAlarmIsToldOfEachResellerThatIsKnown(t *testing.T) {
