@@ -9,6 +9,7 @@ import (
 
 	"hostmeter/detector"
 	"hostmeter/detector/incident"
+	"hostmeter/detector/rule"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
@@ -422,5 +423,26 @@ func TestResolvedByHandStaysResolvedWhileItHolds(t *testing.T) {
 	l.play(hours(9), hours(16), 2000)
 	if n := len(l.incidents()); n != 2 {
 		t.Fatalf("%d incidents, want a second one when the condition began anew", n)
+	}
+}
+
+// TestWhatTheLedgerOpenedIsLeftAlone restarts a detector, which resolves what no rule of its own watches, beside a reseller's incident.
+func TestWhatTheLedgerOpenedIsLeftAlone(t *testing.T) {
+	l := newLab(t, packetsRule)
+	incidents := incident.New(l.db)
+	for _, name := range []string{rule.ResellerRate, "taken away"} {
+		err := l.db.Update(t.Context(), func(tx *store.Tx) error {
+			_, err := incidents.OpenTx(t.Context(), tx, incident.Incident{Rule: name, Meter: "reseller:r1", Severity: "warning", Condition: "firing", BeganAt: begin})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.restart()
+	for _, i := range l.incidents() {
+		if open := i.State == incident.Open; open != (i.Rule == rule.ResellerRate) {
+			t.Errorf("%s is %s", i.Rule, i.State)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"hostmeter/detector/incident"
+	"hostmeter/detector/rule"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 )
@@ -121,7 +122,7 @@ func (d *Detector) resolveOrphans(ctx context.Context, tx *store.Tx) error {
 }
 
 func openIDs(ctx context.Context, tx *store.Tx) (map[string]bool, error) {
-	rows, err := tx.Query(ctx, `SELECT id FROM incident WHERE resolved_at IS NULL ORDER BY id`)
+	rows, err := tx.Query(ctx, `SELECT id FROM incident WHERE resolved_at IS NULL AND rule <> ? ORDER BY id`, rule.ResellerRate)
 	if err != nil {
 		return nil, err
 	}

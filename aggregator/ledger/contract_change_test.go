@@ -55,11 +55,11 @@ func TestChangeDuringAClosing(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := closing{owners: owners, now: w.now}
-		if err := w.ledger.db.View(t.Context(), func(tx *store.Tx) error { return c.compute(t.Context(), tx) }); err != nil {
+		if err := w.ledger.db.View(t.Context(), func(tx *store.Tx) error { return c.gather(t.Context(), tx) }); err != nil {
 			t.Fatal(err)
 		}
 		w.importText(`changes: [{service: london, at: 2026-09-30T23:00:00Z, quota: 9 GB}]`)
-		err = w.ledger.db.Update(context.Background(), func(tx *store.Tx) error { return c.write(t.Context(), tx) })
+		err = w.ledger.db.Update(context.Background(), func(tx *store.Tx) error { return c.write(t.Context(), tx, true, c.bodies()) })
 		if !errors.Is(err, errClosedMeanwhile) {
 			t.Fatalf("got %v, want errClosedMeanwhile", err)
 		}

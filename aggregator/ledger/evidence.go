@@ -17,8 +17,8 @@ import (
 // ledger's store. The evidence of one service and period is in memory at a time.
 //
 // A closed row's usage is read again up to the last late entry that its statement read, under the
-// ownership that is known now; what the two differ by is the evidence's Difference. Errors: ErrMonth,
-// and f's own.
+// ownership that is known now; what the two differ by is the evidence's Difference. Its witnesses are read up to
+// the same entry, and their coverage up to the same observation. Errors: ErrMonth, and f's own.
 func (l *Ledger) Evidence(ctx context.Context, inv *inventory.Inventory, month string, now time.Time,
 	f func(report statements.Report, evidence func(keep func(statements.Row) bool) statements.Evidences) error) error {
 	owners, err := inv.Snapshot(ctx)
@@ -33,7 +33,11 @@ func (l *Ledger) Evidence(ctx context.Context, inv *inventory.Inventory, month s
 		if err := r.compute(ctx, tx); err != nil {
 			return fmt.Errorf("report of %s: %w", month, err)
 		}
-		reader := evidenceReader{tx: tx, owners: owners, now: now}
+		compare, err := newComparing(ctx, tx, r.reconcile, owners, newCoverages(nil))
+		if err != nil {
+			return fmt.Errorf("evidence of %s: %w", month, err)
+		}
+		reader := evidenceReader{tx: tx, owners: owners, now: now, compare: compare, known: map[Observation]*coverages{}, owned: ownedBy(owners)}
 		return f(r.report, func(keep func(statements.Row) bool) statements.Evidences {
 			return func(yield func(statements.Evidence, error) bool) { reader.each(ctx, r.report.Rows, keep, yield) }
 		})
@@ -45,6 +49,11 @@ type evidenceReader struct {
 	tx     *store.Tx
 	owners *inventory.Snapshot
 	now    time.Time
+	// compare judges days by their witnesses, with the coverage that is known by an observation, and owned are the ownerships
+	// of each service.
+	compare *comparing
+	known   map[Observation]*coverages
+	owned   map[string][]inventory.Ownership
 
 	meters    map[string][]schemas.MeterID // that were a service's at any time of the report; nil until read
 	exporters map[string]exporterEvidence
@@ -143,8 +152,10 @@ func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (stateme
 		evidence.CustomerName = customer.Name
 	}
 	u := newUsageEvidence(r.owners, t, earlier(t.period.To, r.now))
+	seen := newWitnesses(t, r.owned[t.contract.Service])
+	u.split.witness = seen.add
 	for _, meter := range r.meters[t.contract.Service] {
-		if string(meter.Kind()) != t.contract.Bills.Value {
+		if string(meter.Kind()) != t.contract.Bills.Value && !seen.wants(meter) {
 			continue
 		}
 		if err := u.read(ctx, r.tx, meter, through); err != nil {
@@ -152,9 +163,27 @@ func (r *evidenceReader) of(ctx context.Context, rows []statements.Row) (stateme
 		}
 	}
 	u.fill(&evidence)
+	days, err := r.comparing(observed).judge(ctx, r.tx, seen)
+	if err != nil {
+		return evidence, err
+	}
+	evidence.Reconciliation = t.reconciled(days)
 	in, out := evidence.Sum()
 	evidence.Difference = statements.Difference{InOctets: u.in - in, OutOctets: u.out - out}
 	return evidence, r.cover(ctx, t, observed, &evidence)
+}
+
+// comparing judges days by what was observed up to an observation; nil is all that is known.
+func (r *evidenceReader) comparing(observed *Observation) *comparing {
+	if observed == nil {
+		return r.compare
+	}
+	if r.known[*observed] == nil {
+		r.known[*observed] = newCoverages(observed)
+	}
+	then := *r.compare
+	then.known = r.known[*observed]
+	return &then
 }
 
 // target returns the period with the contract that the rows were rated by, and the last late entry and observation that

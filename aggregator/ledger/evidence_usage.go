@@ -49,11 +49,13 @@ func newUsageEvidence(owners *inventory.Snapshot, t *target, until time.Time) *u
 	return u
 }
 
-// read adds what a meter used while it was the service's.
+// read adds what a meter used while it was the service's: one that bills, or a witness.
 func (u *usageEvidence) read(ctx context.Context, tx *store.Tx, meter schemas.MeterID, through *Booking) error {
 	q := Query{From: u.target.period.From.UTC().Truncate(time.Hour), To: u.target.period.To.UTC(), Meter: meter, Through: through}
 	s := segmenter{attribution: &u.split, from: q.From, to: q.To.Add(time.Hour - 1).Truncate(time.Hour)}
-	u.own(meter, meter)
+	if string(meter.Kind()) == u.target.contract.Bills.Value {
+		u.own(meter, meter)
+	}
 	return s.giveHours(ctx, tx, q)
 }
 

@@ -37,7 +37,7 @@ func (l *Ledger) Reconciliation(ctx context.Context, inv *inventory.Inventory, m
 			return err
 		}
 		for _, a := range found.accounts {
-			rows = append(rows, a.reconciled()...)
+			rows = append(rows, a.reconciled(a.compared)...)
 		}
 		return nil
 	})
@@ -69,18 +69,18 @@ func (r *reporting) targets(ctx context.Context, tx *store.Tx) ([]*target, error
 }
 
 // reconciled writes down the days that were compared.
-func (a *account) reconciled() []statements.Reconciled {
+func (t *target) reconciled(days []comparedDay) []statements.Reconciled {
 	released := ""
-	for _, d := range a.contract.AllDecisions() {
-		if d.Kind == rating.DecideRelease && a.period.Contains(d.From) {
+	for _, d := range t.contract.AllDecisions() {
+		if d.Kind == rating.DecideRelease && t.period.Contains(d.From) {
 			released = d.ID + ", by " + d.By + ": " + d.Reason
 		}
 	}
-	rows := make([]statements.Reconciled, len(a.compared))
-	for i, d := range a.compared {
+	rows := make([]statements.Reconciled, len(days))
+	for i, d := range days {
 		row := statements.NewReconciled(d.day, d.Day, d.Result)
-		row.Customer, row.Service, row.Released = a.contract.Customer, a.contract.Service, released
-		row.PeriodFrom = a.period.From.In(a.contract.Schedule.Zone)
+		row.Customer, row.Service, row.Released = t.contract.Customer, t.contract.Service, released
+		row.PeriodFrom = t.period.From.In(t.contract.Schedule.Zone)
 		rows[i] = row
 	}
 	return rows

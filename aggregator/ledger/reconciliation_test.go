@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -187,6 +188,62 @@ func TestOutsideIsHeldUntilItIsReleased(t *testing.T) {
 		if _, err := w.ledger.VerifyStatements(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// TestTheEvidenceHasTheReconciliation holds what the evidence of a period says of its days to the month's comparison, and
+// to its own usage: all that the addresses counted is in either. A closed period's is what its statement had read.
+func TestTheEvidenceHasTheReconciliation(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		w.ownAll()
+		w.own("address:10.1.0.2", ownedTime{"middle", 0, farMinute}) // has no witness
+		w.now = start.Add(32 * 24 * time.Hour)
+		w.observe(0, 24*31, "192.0.2.250")
+		w.count(three(minutes(2, 12, 0), schemas.ClassExternal, 1_000_000_000, 4_000_000_000)...)
+		w.count(three(minutes(2, 13, 0), schemas.ClassInternal, 2_000_000_000, 3_000_000_000)...) // not charged, and compared
+		w.count(three(minutes(3, 23, 30), schemas.ClassExternal, 0, 5_000_000_000)...)            // the next day in London
+		w.count(counter{port, schemas.ClassExternal, minutes(3, 12, 0), 0, 7_000_000, 0})         // of strange sources
+		w.count(counter{host, schemas.ClassExternal, minutes(5, 12, 0), 0, 3_000_000_000, 0})
+		w.count(three(minutes(5, 12, 0), schemas.ClassExternal, 0, 4_000_000_000)[1:]...) // outside
+		w.seal(8 * 24 * time.Hour)
+		same := func(service string, want bool) {
+			t.Helper()
+			_, list := w.evidence("2026-10")
+			e := evidenceOf(t, list, service)
+			days := slices.DeleteFunc(w.reconciliation("2026-10"), func(r statements.Reconciled) bool {
+				return r.Service != service || !r.PeriodFrom.Equal(e.Rows[0].PeriodFrom)
+			})
+			got, _ := json.Marshal(e.Reconciliation)
+			month, _ := json.Marshal(days)
+			if bytes.Equal(got, month) != want || len(days) < 20 {
+				t.Errorf("%s: the evidence has\n%s\nthe month\n%s", service, got, month)
+			}
+			var in, out int64
+			for _, r := range e.Reconciliation {
+				if r.In.Address != nil {
+					in, out = in+*r.In.Address, out+*r.Out.Address
+				}
+			}
+			for _, d := range e.Days {
+				in, out = in-d.InOctets, out-d.OutOctets
+			}
+			if service == "london" && (in != 0 || out != 0) {
+				t.Errorf("the days that were compared have %d octets in and %d out more than the days of usage", in, out)
+			}
+		}
+		same("london", true)
+		same("middle", true)
+		w.importText(`decisions: [{id: d1, service: london, decision: release, from: 2026-10-15T00:00:00Z, by: Jane, reason: the backup VLAN has no exporter}]`)
+		if closed := w.close(); closed.Statements == 0 || len(closed.Problems) != 0 {
+			t.Fatalf("closed %+v", closed)
+		}
+		same("london", true)
+		w.count(counter{host, schemas.ClassExternal, minutes(5, 12, 30), 0, 1_000_000_000, 0})
+		same("london", false) // the month's comparison knows what came late
+		if closed := w.close(); closed.Adjustments != 1 {
+			t.Fatalf("closed %+v", closed)
+		}
+		same("london", true)
 	})
 }
 

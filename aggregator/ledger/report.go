@@ -161,7 +161,7 @@ func (r *reporting) open(ctx context.Context, tx *store.Tx) error {
 		return err
 	}
 	r.report.Provisional = len(targets) > 0 || r.now.Before(month.To)
-	for _, rated := range rate(found.accounts, func(*account) []rating.Price { return r.owners.Prices() }) {
+	for rated := range rate(found.accounts, func(*account) []rating.Price { return r.owners.Prices() }) {
 		if rated.err != nil {
 			r.report.Problems = append(r.report.Problems, statements.Problem{Service: rated.subject(), Text: rated.err.Error()})
 		}

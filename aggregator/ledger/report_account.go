@@ -26,6 +26,7 @@ type account struct {
 	err      error
 	disputed string // by the witnesses of what bills
 	compared []comparedDay
+	burst    rating.Burst // where it was asked for, and the contract counts slots
 	coverage float64
 	missing  []string
 }
@@ -33,9 +34,12 @@ type account struct {
 func (a *account) open(now time.Time) { a.sums = rating.NewAccount(a.contract, a.period, now) }
 
 // finish closes an account that is whole, which its pool's has in it from then on.
-func (a *account) finish(of pools, now time.Time) {
-	of.merge(a, now)
+func (a *account) finish(of pools, g gathering) {
+	of.merge(a, g.now)
 	a.usage, a.err = a.sums.Usage()
+	if p := a.usage.Percentile; g.burst && p != nil {
+		a.burst = a.sums.Burst(p.Side, a.contract.Limit(a.period))
+	}
 	a.sums = nil
 }
 
@@ -67,6 +71,8 @@ type gathering struct {
 	// reconcile, where it is set, asks for the comparison with witnesses, and listed for its days.
 	reconcile *ReconcileConfig
 	listed    bool
+	// burst asks for the slots above the limit of contracts that count slots.
+	burst bool
 }
 
 // gathered has one account for each target, in their order.
@@ -134,7 +140,7 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 			if err := coverage.cover(ctx, tx, account); err != nil {
 				return gathered{}, err
 			}
-			account.finish(of, g.now)
+			account.finish(of, g)
 		}
 	}
 	if err := gatherSlots(ctx, tx, g, slotted, coverage, of); err != nil {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -96,18 +97,20 @@ func together(accounts []*account) [][]*account {
 	return groups
 }
 
-// rate rates accounts; all members of a pool's period must be among them. prices are those for the first of
-// the accounts that are charged together.
-func rate(accounts []*account, prices func(*account) []rating.Price) []rated {
-	var out []rated
-	for _, group := range together(accounts) {
-		r := rated{accounts: group}
-		if r.lines, r.err = rateTogether(group, prices(group[0])); r.err != nil {
-			r.lines = nil
+// rate rates accounts, one after the other; all members of a pool's period must be among them. prices are those for
+// the first of the accounts that are charged together.
+func rate(accounts []*account, prices func(*account) []rating.Price) iter.Seq[rated] {
+	return func(yield func(rated) bool) {
+		for _, group := range together(accounts) {
+			r := rated{accounts: group}
+			if r.lines, r.err = rateTogether(group, prices(group[0])); r.err != nil {
+				r.lines = nil
+			}
+			if !yield(r) {
+				return
+			}
 		}
-		out = append(out, r)
 	}
-	return out
 }
 
 func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) {
@@ -123,19 +126,7 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 		}
 		return []ratedLine{{account: first, row: first.row(charge, usage), usage: usage}}, nil
 	}
-	used, err := first.pool.Usage()
-	if err != nil {
-		return nil, err
-	}
-	used.Disputed = disputes(group)
-	members := make([]rating.Member, len(group))
-	for i, a := range group {
-		members[i].Contract = a.contract
-		if members[i].Usage, err = a.disputedUsage(); err != nil {
-			return nil, err
-		}
-	}
-	pool, err := rating.RatePool(first.period, used, members, prices)
+	pool, used, members, err := ratePool(group, prices)
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +135,23 @@ func rateTogether(group []*account, prices []rating.Price) ([]ratedLine, error) 
 		lines = append(lines, ratedLine{account: a, row: a.row(pool.Shares[i], members[i].Usage), usage: members[i].Usage, poolUsage: &used})
 	}
 	return lines, nil
+}
+
+// ratePool rates the accounts of all that are in a pool in one of its periods. used is what they used together.
+func ratePool(group []*account, prices []rating.Price) (pool rating.PoolCharge, used rating.Usage, members []rating.Member, err error) {
+	if used, err = group[0].pool.Usage(); err != nil {
+		return pool, used, nil, err
+	}
+	used.Disputed = disputes(group)
+	members = make([]rating.Member, len(group))
+	for i, a := range group {
+		members[i].Contract = a.contract
+		if members[i].Usage, err = a.disputedUsage(); err != nil {
+			return pool, used, nil, err
+		}
+	}
+	pool, err = rating.RatePool(group[0].period, used, members, prices)
+	return pool, used, members, err
 }
 
 // disputedUsage returns what was added up, and what witnesses contradict in it.

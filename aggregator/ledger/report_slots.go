@@ -64,7 +64,7 @@ func gatherSlots(ctx context.Context, tx *store.Tx, g gathering, accounts map[*t
 			if err := coverage.cover(ctx, tx, account.account); err != nil {
 				return err
 			}
-			account.finish(of, g.now)
+			account.finish(of, g)
 		}
 	}
 	return nil

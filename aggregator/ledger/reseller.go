@@ -65,12 +65,8 @@ func rollUp(ctx context.Context, tx *store.Tx, report *reporting) (statements.Re
 		return out, err
 	}
 	out.Provisional = sealed.Before(month.To)
-	r := &rolling{owners: report.owners, now: report.now, month: month, sums: map[string]*rating.Account{}, above: map[string][]string{},
-		targets: map[string][]*target{}, usage: map[string]*statements.ResoldService{}}
-	if err := r.prepare(zone); err != nil {
-		return out, err
-	}
-	if err := r.add(ctx, tx); err != nil {
+	r, err := newRolling(ctx, tx, report.owners, month, report.now)
+	if err != nil {
 		return out, err
 	}
 	for _, row := range report.report.Rows {
@@ -88,6 +84,77 @@ func rollUp(ctx context.Context, tx *store.Tx, report *reporting) (statements.Re
 		}
 	}
 	return out, nil
+}
+
+// newRolling adds up the resellers of a month as far as it is over.
+func newRolling(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, month rating.Period, now time.Time) (*rolling, error) {
+	r := &rolling{owners: owners, now: now, month: month, sums: map[string]*rating.Account{}, above: map[string][]string{},
+		targets: map[string][]*target{}, usage: map[string]*statements.ResoldService{}}
+	if err := r.prepare(month.From.Location()); err != nil {
+		return nil, err
+	}
+	return r, r.add(ctx, tx)
+}
+
+// CurrentReseller is a reseller that has bought a rate, in a month that is not over, or was not 24 hours ago: the 95th percentile
+// of all that its customers used until now, of the slots that were observed.
+type CurrentReseller struct {
+	statements.Reseller
+	Month    rating.Period
+	TimeZone string // the provider's
+	Bought   rating.Quantity
+	Burst    rating.Burst // against the rate bought
+}
+
+// CurrentResellers returns those that have bought a rate, by month and id. It reads every hour of the month.
+func (l *Ledger) CurrentResellers(ctx context.Context, inv *inventory.Inventory, now time.Time) (list []CurrentReseller, err error) {
+	owners, err := inv.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(owners.Customers(), func(c inventory.Customer) bool { return c.RateBought.Unit != "" }) {
+		return nil, nil
+	}
+	zone, err := loadZone(zoneOf(owners))
+	if err != nil {
+		return nil, err
+	}
+	months := rating.Schedule{Kind: rating.Calendar, Zone: zone}
+	err = l.db.View(ctx, func(tx *store.Tx) error {
+		list = nil
+		month := months.PeriodAt(now.Add(-afterEnd))
+		for ; !month.From.After(now); month = months.PeriodAt(month.To) {
+			some, err := currentResellers(ctx, tx, owners, rating.Period{From: month.From.In(zone), To: month.To.In(zone)}, now)
+			if err != nil {
+				return err
+			}
+			list = append(list, some...)
+		}
+		return nil
+	})
+	if err != nil {
+		err = fmt.Errorf("read the resellers' month: %w", err)
+	}
+	return list, err
+}
+
+func currentResellers(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, month rating.Period, now time.Time) (list []CurrentReseller, err error) {
+	r, err := newRolling(ctx, tx, owners, month, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, customer := range owners.Customers() {
+		sum, bought := r.sums[customer.ID], customer.RateBought
+		if sum == nil || bought.Unit == "" {
+			continue
+		}
+		one, err := r.reseller(customer, sum)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, CurrentReseller{Reseller: one, Month: month, TimeZone: zoneOf(owners), Bought: bought, Burst: sum.Burst(one.Percentile.Side, bought.Size())})
+	}
+	return list, nil
 }
 
 // prepare finds out who is above whom, and makes a sum for each reseller.

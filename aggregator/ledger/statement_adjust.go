@@ -20,24 +20,18 @@ import (
 // told is all that has been said about one closed period.
 type told struct {
 	target
-	first    StatementBody
-	last     StatementBody
-	sum      statements.Row // the sums of all revisions, in the fields that adjustments differ in
-	revision int
+	// statement, price and amount are of the first revision.
+	statement string
+	price     *rating.Price
+	amount    decimal.Decimal
+	last      StatementBody
+	sum       statements.Row // the sums of all revisions, in the fields that adjustments differ in
+	revision  int
 }
 
-// adjust adds a revision to each closed period whose usage is no longer what was told. What cannot be
-// computed waits.
-func (c *closing) adjust(ctx context.Context, tx *store.Tx) error {
-	spans, err := c.changedSpans(ctx, tx)
-	if err != nil {
-		return err
-	}
-	return c.adjustIn(ctx, tx, spans)
-}
-
-// adjustIn is adjust for the periods that share an instant with any of the spans.
-func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpan) error {
+// gatherTold reads what was told of the closed periods that share an instant with any of the spans, and what was used in
+// them as far as it is known now.
+func (c *closing) gatherTold(ctx context.Context, tx *store.Tx, spans []changedSpan) error {
 	if len(spans) == 0 {
 		return nil
 	}
@@ -45,32 +39,33 @@ func (c *closing) adjustIn(ctx context.Context, tx *store.Tx, spans []changedSpa
 	if err != nil {
 		return err
 	}
-	touched, err := toldOf(ctx, tx, c.owners, spans, state.slotsPruned)
-	if err != nil || len(touched) == 0 {
+	c.told, err = toldOf(ctx, tx, c.owners, spans, state.slotsPruned)
+	if err != nil || len(c.told) == 0 {
 		return err
 	}
-	targets := make([]*target, len(touched))
-	for i, t := range touched {
+	targets := make([]*target, len(c.told))
+	for i, t := range c.told {
 		targets[i] = &t.target
 	}
-	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking, reconcile: &c.reconcile})
-	if err != nil {
-		return err
-	}
-	c.revise(touched, found.accounts, func(group []*account, first *told, err error) {
+	c.again, err = c.usage(ctx, tx, targets)
+	return err
+}
+
+// adjust yields a revision of each closed period whose usage is no longer what was told. What cannot be
+// computed waits.
+func (c *closing) adjust(yield func(StatementBody) bool) {
+	c.revise(c.told, c.again, yield, func(group []*account, first *told, err error) {
 		for _, account := range group {
 			c.waits = append(c.waits, waitingOf(account.target))
 		}
 		c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated{accounts: group}.subject(),
-			Text: fmt.Sprintf("adjustment of statement %s: %v", first.first.Row.Statement, err)})
+			Text: fmt.Sprintf("adjustment of statement %s: %v", first.statement, err)})
 	})
-	return nil
 }
 
-// revise adds the revisions of what was told, whose accounts are in the same order. failed is called with what is charged
+// revise yields the revisions of what was told, whose accounts are in the same order. failed is called with what is charged
 // together and has to wait, and with what was told about the first of it.
-func (c *closing) revise(list []*told, accounts []*account, failed func(group []*account, first *told, err error)) {
+func (c *closing) revise(list []*told, accounts []*account, yield func(StatementBody) bool, failed func(group []*account, first *told, err error)) {
 	of := make(map[*account]*told, len(list))
 	for i, account := range accounts {
 		of[account] = list[i]
@@ -81,16 +76,20 @@ func (c *closing) revise(list []*told, accounts []*account, failed func(group []
 		}
 		first := of[group[0]]
 		prices := c.owners.Prices()
-		if first.first.Price != nil {
-			prices = []rating.Price{*first.first.Price}
+		if first.price != nil {
+			prices = []rating.Price{*first.price}
 		}
 		bodies, err := c.adjustTogether(group, of, prices)
 		if err != nil {
 			failed(group, first, err)
 			continue
 		}
-		c.bodies = append(c.bodies, bodies...)
 		c.closed.Adjustments += len(bodies)
+		for _, body := range bodies {
+			if !yield(body) {
+				return
+			}
+		}
 	}
 }
 
@@ -176,7 +175,7 @@ func isCredit(lines []ratedLine, of map[*account]*told) bool {
 		t := of[line.account]
 		now = now.Add(line.row.AmountExVAT)
 		known = known.Add(t.sum.AmountExVAT)
-		first = first.Add(t.first.Row.AmountExVAT)
+		first = first.Add(t.amount)
 	}
 	return now.LessThan(decimal.Min(known, first))
 }
@@ -196,7 +195,7 @@ func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, cred
 	if err != nil || !differs(row) {
 		return nil, err
 	}
-	row.Statement, row.Revision, row.Kind = t.first.Row.Statement, t.revision+1, rating.KindAdjustment
+	row.Statement, row.Revision, row.Kind = t.statement, t.revision+1, rating.KindAdjustment
 	line.row = row
 	body := c.body(line, prices)
 	body.Uncredited = uncredited
@@ -356,7 +355,7 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 			if err != nil {
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
-			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, first: s.Body}
+			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, statement: s.Body.Row.Statement, price: s.Body.Price, amount: s.Body.Row.AmountExVAT}
 			touched[t.group()] = touched[t.group()] || concerned
 			by[key] = t
 			list = append(list, t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -51,15 +52,24 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 		return Closed{}, err
 	}
 	c := closing{owners: owners, now: now, reconcile: l.cfg.Reconcile}
-	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
+	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.gather(ctx, tx) }); err != nil {
 		return Closed{}, fmt.Errorf("close periods: %w", err)
 	}
-	if len(c.bodies) > 0 || c.read().beyond(c.head.extent) || !slices.Equal(c.waited, c.waits) {
-		if len(c.bodies) > 0 {
+	next, stop := iter.Pull(c.bodies())
+	defer stop()
+	first, found := next()
+	if found || c.read().beyond(c.head.extent) || !slices.Equal(c.waited, c.waits) {
+		if found {
 			failpoint.Hit(failpoint.LedgerClosing)
 		}
-		err = l.db.Update(ctx, func(tx *store.Tx) error { return c.write(ctx, tx) })
-		if len(c.bodies) > 0 {
+		err = l.db.Update(ctx, func(tx *store.Tx) error {
+			closes := found && first.Row.Revision == 1 // what closes comes before the adjustments
+			return c.write(ctx, tx, closes, func(yield func(StatementBody) bool) {
+				for body, more := first, found; more && yield(body); body, more = next() {
+				}
+			})
+		})
+		if found {
 			failpoint.Hit(failpoint.LedgerClosed)
 		}
 	}
@@ -69,7 +79,8 @@ func (l *Ledger) closeDue(ctx context.Context, inv *inventory.Inventory, now tim
 	return c.closed, nil
 }
 
-// closing computes, on one snapshot of the store, what is to be written.
+// closing gathers usage on one snapshot of the store, and rates it one statement after the other while these are
+// written: of a month it holds what was used, never the statements.
 type closing struct {
 	owners *inventory.Snapshot
 	now    time.Time
@@ -82,7 +93,9 @@ type closing struct {
 	// observation is the last late observation.
 	observation Observation
 
-	bodies  []StatementBody
+	ending  []*account // to close
+	told    []*told    // to look at again
+	again   []*account // of told, in its order
 	closed  Closed
 	credits []Credit
 	// changes are of ownership that is asked for and not stored, and decided of decisions.
@@ -93,9 +106,10 @@ type closing struct {
 }
 
 // write moves the head past all that was looked at, so what could not be adjusted is kept with it. A period
-// closes only with the contract of now: a change that is ordered for a closed one is refused.
-func (c *closing) write(ctx context.Context, tx *store.Tx) error {
-	if c.closed.Statements > 0 {
+// closes only with the contract of now: a change that is ordered for a closed one is refused. closes says that one of
+// the bodies closes a period.
+func (c *closing) write(ctx context.Context, tx *store.Tx, closes bool, bodies iter.Seq[StatementBody]) error {
+	if closes {
 		held, err := inventory.HoldVersion(ctx, tx, c.owners.Version)
 		if err == nil && !held {
 			err = errClosedMeanwhile
@@ -104,13 +118,14 @@ func (c *closing) write(ctx context.Context, tx *store.Tx) error {
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.read(), c.bodies, approvalRequired(c.owners)); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.read(), bodies, approvalRequired(c.owners)); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)
 }
 
-func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {
+// gather reads all that rating needs.
+func (c *closing) gather(ctx context.Context, tx *store.Tx) (err error) {
 	if c.head, err = readHead(ctx, tx); err != nil {
 		return err
 	}
@@ -121,10 +136,31 @@ func (c *closing) compute(ctx context.Context, tx *store.Tx) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.close(ctx, tx, due); err != nil {
+	if c.ending, err = c.usage(ctx, tx, due); err != nil {
 		return err
 	}
-	return c.adjust(ctx, tx)
+	spans, err := c.changedSpans(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return c.gatherTold(ctx, tx, spans)
+}
+
+// usage adds up targets as a closing sees them.
+func (c *closing) usage(ctx context.Context, tx *store.Tx, targets []*target) ([]*account, error) {
+	booking := c.booking
+	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: targets, now: c.now, through: &booking, reconcile: &c.reconcile})
+	return found.accounts, err
+}
+
+// bodies rates what was gathered and yields one statement after the other: those that close a period, and behind them the
+// adjustments. When it was gone through, which it can be once, c.closed, c.waits and c.credits are whole.
+func (c *closing) bodies() iter.Seq[StatementBody] {
+	return func(yield func(StatementBody) bool) {
+		if c.close(yield) {
+			c.adjust(yield)
+		}
+	}
 }
 
 // readBooks finds out how far the books go.
@@ -161,14 +197,10 @@ func (c *closing) due(ctx context.Context, tx *store.Tx) ([]*target, error) {
 	return due, nil
 }
 
-func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error {
-	booking := c.booking
-	found, err := gather(ctx, tx, gathering{owners: c.owners, targets: due, now: c.now, through: &booking, reconcile: &c.reconcile})
-	if err != nil {
-		return err
-	}
+// close yields the statements of what ends, and says whether more are wanted.
+func (c *closing) close(yield func(StatementBody) bool) bool {
 	stopped := map[string]bool{} // periods of a service close in order, and those of a pool together
-	for _, rated := range rate(found.accounts, func(*account) []rating.Price { return c.owners.Prices() }) {
+	for rated := range rate(c.ending, func(*account) []rating.Price { return c.owners.Prices() }) {
 		err := errors.Join(rated.err, rated.held())
 		waits := ""
 		for _, account := range rated.accounts {
@@ -191,15 +223,17 @@ func (c *closing) close(ctx context.Context, tx *store.Tx, due []*target) error 
 		default:
 			for _, line := range rated.lines {
 				line.row.Statement, line.row.Revision = statementID(line.account.target), 1
-				c.bodies = append(c.bodies, c.body(line, c.owners.Prices()))
 				c.closed.Statements++
 				if line.account.earlier {
 					c.closed.Earlier = append(c.closed.Earlier, line.row.Statement)
 				}
+				if !yield(c.body(line, c.owners.Prices())) {
+					return false
+				}
 			}
 		}
 	}
-	return nil
+	return true
 }
 
 func (c *closing) body(line ratedLine, prices []rating.Price) StatementBody {

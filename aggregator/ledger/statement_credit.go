@@ -31,7 +31,7 @@ func (c *closing) credit(t *told, row statements.Row) (_ statements.Row, uncredi
 	}
 	ends, ok := claim.Ends(t.period, zone)
 	c.credits = append(c.credits, Credit{
-		Statement: t.first.Row.Statement, Customer: row.Customer, Service: row.Service, PeriodFrom: t.period.From.In(zone), PeriodTo: t.period.To.In(zone),
+		Statement: t.statement, Customer: row.Customer, Service: row.Service, PeriodFrom: t.period.From.In(zone), PeriodTo: t.period.To.In(zone),
 		Amount: statements.Money(amount, row.Currency), Currency: row.Currency, Until: ends,
 	})
 	text := fmt.Sprintf("a credit of %s %s comes more than %s after its period (provider: credit_window): decide `credit` with a reason to give it",

@@ -37,10 +37,10 @@ func (l *Ledger) PreviewChange(ctx context.Context, before, asked *inventory.Sna
 
 func (l *Ledger) preview(ctx context.Context, c *closing) (Preview, error) {
 	p := Preview{Statements: []statements.Row{}, Adjustments: []statements.Row{}, Problems: []statements.Problem{}, Credits: []Credit{}}
-	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.compute(ctx, tx) }); err != nil {
+	if err := l.db.View(ctx, func(tx *store.Tx) error { return c.gather(ctx, tx) }); err != nil {
 		return p, fmt.Errorf("preview a closing: %w", err)
 	}
-	for _, body := range c.bodies {
+	for body := range c.bodies() {
 		if body.Row.Revision == 1 {
 			p.Statements = append(p.Statements, body.Row)
 		} else {
@@ -68,10 +68,11 @@ func (l *Ledger) Credits(ctx context.Context, inv *inventory.Inventory, now time
 		if err != nil {
 			return err
 		}
-		return c.adjustIn(ctx, tx, spans)
+		return c.gatherTold(ctx, tx, spans)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("look for credits: %w", err)
 	}
+	c.adjust(func(StatementBody) bool { return true })
 	return c.credits, nil
 }

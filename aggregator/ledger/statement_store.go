@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -215,7 +216,7 @@ func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
 // appendStatements chains bodies behind the last statement and moves the head. h is the head as it was
 // when the bodies were computed: somebody else's closing in between makes it a conflict. With approval, amounts wait for a person before
 // they are handed over.
-func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read extent, bodies []StatementBody, approval bool) error {
+func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read extent, bodies iter.Seq[StatementBody], approval bool) error {
 	number, hash := h.number, h.hash
 	insert, err := tx.Prepare(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
 		body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -223,7 +224,7 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read e
 		return fmt.Errorf("write statements: %w", err)
 	}
 	defer insert.Close()
-	for _, body := range bodies {
+	for body := range bodies {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)

@@ -200,13 +200,13 @@ func (v *ownedVerifier) periods(ctx context.Context, tx *store.Tx) (err error) {
 	if err != nil {
 		return err
 	}
-	c.revise(list, found.accounts, func(_ []*account, first *told, err error) {
-		v.find("periods", "statement %s cannot be computed again: %s", first.first.Row.Statement, err)
-	})
-	for _, body := range c.bodies {
+	c.revise(list, found.accounts, func(body StatementBody) bool {
 		v.find("periods", "statement %s: its hours have %+d octets in, %+d out, and %s %s more than it says (revisions included)",
 			body.Row.Statement, body.Row.InOctets, body.Row.OutOctets, body.Row.AmountExVAT, body.Row.Currency)
-	}
+		return true
+	}, func(_ []*account, first *told, err error) {
+		v.find("periods", "statement %s cannot be computed again: %s", first.statement, err)
+	})
 	return nil
 }
 

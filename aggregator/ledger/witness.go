@@ -121,6 +121,11 @@ func addAmount(into *reconcile.Amount, u Usage) {
 	into.VarianceKiB2 += u.VarianceKiB2
 }
 
+// wants says whether a meter has a part in what is compared.
+func (w *witnesses) wants(meter schemas.MeterID) bool {
+	return w.days != nil && slices.Contains(comparedKinds, meter.Kind())
+}
+
 // comparing is what judging days needs beside what was counted.
 type comparing struct {
 	cfg    ReconcileConfig

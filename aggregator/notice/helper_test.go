@@ -53,10 +53,23 @@ type lab struct {
 	*Notices
 }
 
-type books struct{ list []ledger.Current }
+type books struct {
+	list, slots []ledger.Current
+	resellers   []ledger.CurrentReseller
+	slotReads   int
+}
 
 func (b *books) Current(context.Context, *inventory.Inventory, time.Time) ([]ledger.Current, []statement.Problem, error) {
 	return b.list, nil, nil
+}
+
+func (b *books) CurrentPercentiles(context.Context, *inventory.Inventory, time.Time) ([]ledger.Current, []statement.Problem, error) {
+	b.slotReads++
+	return b.slots, nil, nil
+}
+
+func (b *books) CurrentResellers(context.Context, *inventory.Inventory, time.Time) ([]ledger.CurrentReseller, error) {
+	return b.resellers, nil
 }
 
 // post is a mail server that answers as told.
@@ -143,15 +156,7 @@ func (l *lab) use(service string, usedTB, dayTB float64) *ledger.Current {
 	}
 	p := contract.Schedule.PeriodAt(now)
 	used := uint64(usedTB * 1e12)
-	charge, err := rating.Rate(contract, p, rating.Usage{InOctets: used}, snapshot.Prices())
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	c := ledger.Current{Contract: contract, Period: p, Row: statement.Row{
-		Customer: contract.Customer, Service: service, Plan: contract.Plan, PeriodFrom: p.From.In(contract.Schedule.Zone), PeriodTo: p.To.In(contract.Schedule.Zone),
-		TimeZone: contract.Zone.Value, Direction: charge.Direction, InOctets: int64(used), BillableOctets: int64(used), Quota: charge.Quota, Unit: charge.Unit, Used: charge.Used,
-		Grace: charge.Grace, Currency: charge.Currency, AmountExVAT: charge.AmountExVAT, Provisional: true,
-	}}
+	c := l.current(contract, p, rating.Usage{InOctets: used}, snapshot.Prices())
 	if dayTB > 0 {
 		for i := range 28 { // a little more and less from day to day
 			c.Days = append(c.Days, ledger.DayUsage{In: uint64(dayTB * 1e12 * (1 + 0.05*float64(i%3-1)))})
@@ -165,6 +170,20 @@ func (l *lab) use(service string, usedTB, dayTB float64) *ledger.Current {
 	}
 	l.books.list = append(l.books.list, c)
 	return &l.books.list[len(l.books.list)-1]
+}
+
+// current rates what was used.
+func (l *lab) current(contract rating.Contract, p rating.Period, usage rating.Usage, prices []rating.Price) ledger.Current {
+	l.t.Helper()
+	charge, err := rating.Rate(contract, p, usage, prices)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return ledger.Current{Contract: contract, Period: p, Row: statement.Row{
+		Customer: contract.Customer, Service: contract.Service, Plan: contract.Plan, PeriodFrom: p.From.In(contract.Schedule.Zone), PeriodTo: p.To.In(contract.Schedule.Zone),
+		TimeZone: contract.Zone.Value, Direction: charge.Direction, InOctets: int64(usage.InOctets), BillableOctets: charge.BillableOctets, Quota: charge.Quota, Unit: charge.Unit, Used: charge.Used,
+		Grace: charge.Grace, Currency: charge.Currency, AmountExVAT: charge.AmountExVAT, Provisional: true,
+	}}
 }
 
 func (l *lab) look() {

@@ -40,14 +40,27 @@ const (
 	KindDecision  Kind = "decision_made"      // what the customer chose; no answer is "nothing"
 )
 
+// Subject is what a notice is about.
+type Subject string
+
+// The subjects. Of notices that were told before there were others, all are services.
+const (
+	SubjectService  Subject = "service"
+	SubjectPool     Subject = "pool"     // its owner is told, and none of its members
+	SubjectReseller Subject = "reseller" // what all of its customers use together, against the rate that it has bought
+)
+
 // Notice is one thing that was told. It never changes.
 type Notice struct {
 	Number   int64     `json:"number"` // 1, 2, 3 ... in the order in which they were told
 	At       time.Time `json:"at"`
 	Kind     Kind      `json:"kind"`
 	Customer string    `json:"customer"`
-	Service  string    `json:"service"`
-	Plan     string    `json:"plan"`
+	// Subject is what it is about. Service is the id of the service or the pool, and empty for a reseller's sum.
+	Subject Subject `json:"subject"`
+	Service string  `json:"service"`
+	Members int     `json:"members,omitempty"` // services in the pool
+	Plan    string  `json:"plan"`
 	// The period, in TimeZone, and how it stood.
 	PeriodFrom  time.Time        `json:"period_from"`
 	PeriodTo    time.Time        `json:"period_to"`
@@ -64,7 +77,9 @@ type Notice struct {
 	// not told apart.
 	Threshold int   `json:"threshold,omitempty"`
 	Passed    []int `json:"passed,omitempty"`
-	// Forecast is nil where it was not known.
+	// Burst is of percentiles: then Used is that of the slots that were observed until then.
+	Burst *rating.Burst `json:"burst,omitempty"`
+	// Forecast is nil where it was not known, and of percentiles.
 	Forecast *Forecast `json:"forecast,omitempty"`
 	Spike    *Spike    `json:"spike,omitempty"`
 	// Deadline is of a request; Request is the number of the one that a decision answers.
@@ -103,6 +118,15 @@ var (
 // Ledger is what notices are about.
 type Ledger interface {
 	Current(ctx context.Context, inv *inventory.Inventory, now time.Time) ([]ledger.Current, []statement.Problem, error)
+	CurrentPercentiles(ctx context.Context, inv *inventory.Inventory, now time.Time) ([]ledger.Current, []statement.Problem, error)
+	CurrentResellers(ctx context.Context, inv *inventory.Inventory, now time.Time) ([]ledger.CurrentReseller, error)
+}
+
+// Alarm tells the provider's people of resellers.
+type Alarm interface {
+	// Over is called with each reseller whose month is looked at and known well enough, each time. What it does has to be
+	// done once a month and reseller.
+	Over(ctx context.Context, r ledger.CurrentReseller, now time.Time) error
 }
 
 // Mailer sends mail.
@@ -113,6 +137,7 @@ type Mailer interface {
 
 // Deps are what notices need. DB, Ledger, Inventory and Mail are required.
 type Deps struct {
+	Alarm     Alarm // optional
 	DB        *store.DB
 	Ledger    Ledger
 	Inventory *inventory.Inventory
@@ -129,6 +154,9 @@ type Notices struct {
 	told  *prometheus.CounterVec
 	step  func(point string) // for tests that kill it
 	met   map[statement.Problem]bool
+	// slotted is when percentiles were last looked at, and unrated what could not be rated then.
+	slotted time.Time
+	unrated []statement.Problem
 }
 
 // New returns notices that have touched nothing yet.

@@ -41,7 +41,7 @@ type toldKey struct {
 type told map[toldKey]int
 
 func (n Notice) toldKey() toldKey {
-	return toldKey{PeriodKey{n.Service, n.PeriodFrom.UnixNano()}, n.Kind}
+	return toldKey{PeriodKey{n.key(), n.PeriodFrom.UnixNano()}, n.Kind}
 }
 
 // fresh returns what was not told. Of thresholds only what is higher than all that were told is new.
@@ -142,10 +142,10 @@ func (n *Notices) appendAll(ctx context.Context, tx *store.Tx, list []Notice) er
 		}
 		next := chainHash(previous, string(body))
 		_, err = tx.Exec(ctx, `INSERT INTO notice (number, kind, customer, service, period_from, period_to, mark, told_at, body, previous_hash, hash)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, number, string(notice.Kind), notice.Customer, notice.Service,
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, number, string(notice.Kind), notice.Customer, notice.key(),
 			notice.PeriodFrom.UnixNano(), notice.PeriodTo.UnixNano(), notice.mark(), tx.Now.UnixNano(), string(body), previous, next)
 		if err != nil {
-			return fmt.Errorf("write notice %d of %s: %w", number, notice.Service, err)
+			return fmt.Errorf("write notice %d of %s: %w", number, notice.key(), err)
 		}
 		if err := n.enqueue(ctx, tx, notice); err != nil {
 			return err
@@ -202,6 +202,9 @@ func readNotices(ctx context.Context, tx *store.Tx, f func(notice Notice, previo
 			return fmt.Errorf("read notices: %w", err)
 		}
 		notice.Hash = hash
+		if notice.Subject == "" {
+			notice.Subject = SubjectService
+		}
 		if zone, err := time.LoadLocation(notice.TimeZone); err == nil {
 			notice.PeriodFrom, notice.PeriodTo = notice.PeriodFrom.In(zone), notice.PeriodTo.In(zone)
 		}

@@ -82,6 +82,71 @@ func (l letter) time(at time.Time) string {
 
 // The methods that templates use.
 
+// Title names what it is about in a subject line.
+func (l letter) Title() string {
+	switch l.Subject {
+	case SubjectPool:
+		return "Pool " + l.Service
+	case SubjectReseller:
+		return "Your customers' traffic"
+	}
+	return l.Service
+}
+
+// What names what it is about.
+func (l letter) What() string {
+	what := "your service " + l.Service
+	switch l.Subject {
+	case SubjectReseller:
+		return "all services of yours and of your customers together"
+	case SubjectPool:
+		what = fmt.Sprintf("your pool %s of %d services", l.Service, l.Members)
+		if l.Members == 1 {
+			what = "your pool " + l.Service + " of one service"
+		}
+	}
+	if l.Plan != "" {
+		what += " (" + l.Plan + ")"
+	}
+	return what
+}
+
+// Subjects are what a choice does something to.
+func (l letter) Subjects() string {
+	if l.OfPool() {
+		return "the services"
+	}
+	return "the service"
+}
+
+// OfPool and OfReseller tell the subjects apart.
+func (l letter) OfPool() bool { return l.Subject == SubjectPool }
+
+// OfReseller says that it is about a reseller's sum.
+func (l letter) OfReseller() bool { return l.Subject == SubjectReseller }
+
+// Limit is what may be used, as its contract calls it; LimitShort the same, said again.
+func (l letter) Limit() string {
+	switch {
+	case l.OfReseller():
+		return "rate that you have bought"
+	case l.Burst != nil:
+		return "included rate"
+	}
+	return "transfer quota"
+}
+
+// LimitShort is the limit where it was named before.
+func (l letter) LimitShort() string {
+	if l.Burst != nil {
+		return "rate"
+	}
+	return "quota"
+}
+
+// Percentile begins a sentence about one.
+func (l letter) Percentile() string { return "the 95th percentile until now" }
+
 // Period names the first and last day of the period.
 func (l letter) Period() string { return statement.SpanWords(l.PeriodFrom, l.PeriodTo) }
 

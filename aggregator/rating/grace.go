@@ -51,6 +51,13 @@ func (g Grace) String() string {
 // of returns the grace of a quota, exactly.
 func (g Grace) of(quota decimal.Decimal) decimal.Decimal { return quota.Mul(g.Percent).Shift(-2) }
 
+// Limit returns the octets, or bit/s, that a period may use before anything is charged: quota and grace. It has no meaning where
+// the quota has no limit.
+func (c Contract) Limit(p Period) decimal.Decimal {
+	quota := c.Allowance(p).Size()
+	return quota.Add(c.Grace.Value.of(quota))
+}
+
 // MarshalJSON writes the text of String.
 func (g Grace) MarshalJSON() ([]byte, error) { return json.Marshal(g.String()) }
 

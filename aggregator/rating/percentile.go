@@ -85,7 +85,7 @@ func percentileOf(list []Slot, side Direction, policy MissingPolicy) Percentile 
 	p := Percentile{Side: side}
 	octets := make([]uint64, 0, len(list))
 	for _, slot := range list {
-		if slot.InExcluded && side != Out || slot.OutExcluded && side != In {
+		if slot.excluded(side) {
 			continue
 		}
 		p.Slots++
@@ -104,9 +104,18 @@ func percentileOf(list []Slot, side Direction, policy MissingPolicy) Percentile 
 	slices.Sort(octets)
 	p.Rank = (p.Counted*95 + 99) / 100
 	p.Octets = octets[p.Rank-1]
-	p.BitsPerSecond = int64(p.Octets / 75 * 2) // 8 / 300 is 2 / 75: in two steps, so that nothing overflows
-	p.BitsPerSecond += int64(p.Octets % 75 * 2 / 75)
+	p.BitsPerSecond = bitsPerSecond(p.Octets)
 	return p
+}
+
+// bitsPerSecond is the rate of a slot, rounded down.
+func bitsPerSecond(octets uint64) int64 {
+	return int64(octets/75*2) + int64(octets%75*2/75) // 8 / 300 is 2 / 75: in two steps, so that nothing overflows
+}
+
+// excluded says whether a decision has taken a side out of the account.
+func (s Slot) excluded(side Direction) bool {
+	return s.InExcluded && side != Out || s.OutExcluded && side != In
 }
 
 func (s Slot) octets(side Direction) uint64 {

@@ -89,8 +89,10 @@ type Member struct {
 
 // PoolCharge is the charge of a pool for one of its periods, and its shares, in the order of the members.
 type PoolCharge struct {
-	Charge Charge
-	Shares []Charge
+	// Contract is the pool's, with the quota that it was rated by.
+	Contract Contract
+	Charge   Charge
+	Shares   []Charge
 }
 
 // sharePlaces is how many places behind the point a shared quantity has at least: an octet of a TB.
@@ -129,7 +131,7 @@ func RatePool(p Period, used Usage, members []Member, prices []Price) (PoolCharg
 	if err != nil {
 		return PoolCharge{}, fmt.Errorf("pool %s: %w", pool.Service, err)
 	}
-	out := PoolCharge{Charge: whole, Shares: make([]Charge, len(members))}
+	out := PoolCharge{Contract: pool, Charge: whole, Shares: make([]Charge, len(members))}
 	for i, at := range order {
 		out.Shares[at] = shares[i]
 	}

@@ -38,6 +38,9 @@ type Evidence struct {
 	Exporters []Exporter `json:"exporters"`
 	// Difference is usage that is known by now, and is in no row yet: an adjustment will hold it.
 	Difference Difference `json:"difference"`
+	// Reconciliation has the UTC days of the period whose hours are sealed: what the service's meters of each kind counted,
+	// the band of its witnesses and the verdict, from the same late entries as Days.
+	Reconciliation []Reconciled `json:"reconciliation"`
 }
 
 // Closing says when a row was closed, and from what.
@@ -229,7 +232,7 @@ func WriteEvidenceJSON(w io.Writer, evidence Evidences) error {
 func (e Evidence) withoutNulls() Evidence {
 	e.Rows = Report{Rows: e.Rows}.withoutNulls().Rows
 	e.Closings, e.Owned, e.Days, e.Hours = list(e.Closings), list(e.Owned), list(e.Days), list(e.Hours)
-	e.Slots.Gaps = list(e.Slots.Gaps)
+	e.Slots.Gaps, e.Reconciliation = list(e.Slots.Gaps), list(e.Reconciliation)
 	e.Exporters = slices.Clone(list(e.Exporters))
 	for i := range e.Exporters {
 		e.Exporters[i].Lost, e.Exporters[i].Dropped = list(e.Exporters[i].Lost), list(e.Exporters[i].Dropped)

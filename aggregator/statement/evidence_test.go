@@ -13,7 +13,9 @@ import (
 	"github.com/shopspring/decimal"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/aggregator/reconcile"
 	"hostmeter/aggregator/statement"
+	"hostmeter/schemas"
 )
 
 // evidenceOf makes up evidence for each service and period of a report: every day the same usage, in
@@ -80,12 +82,37 @@ func madeUp(rows []statement.Row, hours bool) statement.Evidence {
 	e.Slots = statement.Slots{Expected: days * 288, Present: days*288 - 12, Missing: 12, Gaps: []statement.Gap{gap}}
 	e.Exporters = []statement.Exporter{{Exporter: "192.0.2.250", MinutesExpected: days * 1440, MinutesObserved: days*1440 - 60, Datagrams: 12345, Records: 370350,
 		ReportedOctets: 1 << 40, Octets: 1000 << 40, Lost: []statement.Count{{Unit: "datagrams", Count: 7}}, Dropped: []statement.Count{{Unit: "records", Reason: "no_template", Count: 3}}, LostOctets: 7_000_000}}
+	e.Reconciliation = reconciledDays(row, days, in, out)
 	for _, r := range rows {
 		if !r.Provisional {
 			e.Closings = append(e.Closings, statement.Closing{Revision: r.Revision, Number: int64(r.Revision), Hash: strings.Repeat("0f", 32), ClosedAt: row.PeriodTo.Add(25 * time.Hour), RatingVersion: 1})
 		}
 	}
 	return e
+}
+
+// reconciledDays makes up what a service's other meters said: a switch port from the third day on, which is outside on
+// the fourth.
+func reconciledDays(row statement.Row, days, in, out int64) []statement.Reconciled {
+	var list []statement.Reconciled
+	for day := range days {
+		figures := []reconcile.Figure{{Kind: schemas.KindAddress, In: reconcile.Amount{Octets: uint64(in / days)}, Out: reconcile.Amount{Octets: uint64(out / days)}}}
+		missing := []reconcile.Missing{{Kind: schemas.KindVNIC, Reason: "none is the service's"}}
+		result := reconcile.Result{Verdict: reconcile.NotCompared}
+		if day >= 2 {
+			figures = append(figures, reconcile.Figure{Kind: schemas.KindPort, In: figures[0].In, Out: figures[0].Out})
+			result = reconcile.Result{Verdict: reconcile.Agrees, In: reconcile.Band{Low: in/days - 9, High: in/days + 9}, Out: reconcile.Band{Low: out/days - 9, High: out/days + 9}}
+		} else {
+			missing = append(missing, reconcile.Missing{Kind: schemas.KindPort, Reason: "nothing was read of it"})
+		}
+		if day == 3 {
+			result.Verdict, result.Reason = reconcile.Outside, "=out: address has 1 octets, its witnesses allow 2 to 3"
+		}
+		r := statement.NewReconciled(time.Date(2026, 10, 1+int(day), 0, 0, 0, 0, time.UTC), reconcile.Day{Bills: schemas.KindAddress, Figures: figures, Missing: missing}, result)
+		r.Customer, r.Service, r.PeriodFrom, r.Released = row.Customer, row.Service, row.PeriodFrom, "d1, by Jane: seen on the switch"
+		list = append(list, r)
+	}
+	return list
 }
 
 func TestEvidenceAsJSON(t *testing.T) {
@@ -105,15 +132,21 @@ func TestEvidenceAsJSON(t *testing.T) {
 			Service string
 			Amount  string `json:"amount_ex_vat"`
 		}
-		Hours     []map[string]any
-		Price     map[string]any
-		Exporters []map[string]any
+		Hours          []map[string]any
+		Reconciliation []map[string]any
+		Price          map[string]any
+		Exporters      []map[string]any
 	}
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
 		t.Fatal(err)
 	}
 	if len(list) != 2 || len(list[1].Rows) != 2 || list[1].Rows[1].Amount != "-60.00" || len(list[1].Hours) != 31*24 || list[1].Price["noticed"] != "2025-12-01" {
 		t.Fatalf("read back %+v", list)
+	}
+	days := list[1].Reconciliation
+	if len(days) != 31 || days[0]["day"] != "2026-10-01" || days[0]["verdict"] != "not_compared" || days[3]["verdict"] != "outside" || days[3]["in"].(map[string]any)["band"] == nil ||
+		days[3]["in"].(map[string]any)["vnic_octets"] != nil || days[3]["released"] != "d1, by Jane: seen on the switch" {
+		t.Fatalf("reconciliation %v", days)
 	}
 	if strings.Contains(text, "null") && !strings.Contains(strings.ReplaceAll(text, `"price": null`, ""), "null") {
 		t.Log("null stands for a price that was not needed")

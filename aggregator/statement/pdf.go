@@ -10,6 +10,7 @@ import (
 	"github.com/shopspring/decimal"
 
 	"hostmeter/aggregator/rating"
+	"hostmeter/aggregator/reconcile"
 )
 
 // ErrEmpty is returned for a customer without a row: there is nothing to send.
@@ -466,10 +467,35 @@ func (e Evidence) measured() []pair {
 	if text := e.losses(); text != "" {
 		list = append(list, pair{"Losses", text})
 	}
+	if text := e.crossCheck(); text != "" {
+		list = append(list, pair{"Cross-check", text})
+	}
 	if !e.Difference.IsZero() {
 		list = append(list, pair{"Not yet adjusted", fmt.Sprintf("%s in and %s out are known by now, and will be on an adjustment", octetWords(e.Difference.InOctets), octetWords(e.Difference.OutOctets))})
 	}
 	return list
+}
+
+// crossCheck says what the comparison with the service's other meters came to; empty where there was none.
+func (e Evidence) crossCheck() string {
+	compared, outside := 0, 0
+	for _, r := range e.Reconciliation {
+		switch r.Verdict {
+		case reconcile.NotCompared:
+			continue
+		case reconcile.Outside:
+			outside++
+		}
+		compared++
+	}
+	if compared == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("on %d of %d days the figure was held against the service's other meters; it lay ", compared, len(e.Reconciliation))
+	if outside == 0 {
+		return text + "within what they allow on each of them"
+	}
+	return text + fmt.Sprintf("outside what they allow on %d of them", outside)
 }
 
 // gaps names the first n gaps.

@@ -70,6 +70,9 @@ func TestLibreOfficeReadsEqualCells(t *testing.T) {
 	for _, report := range []statement.Report{sample(t), month(500)} {
 		sheets := inLibreOffice(t, workbookOf(t, report), false)
 		compareWithCSV(t, csvOf(t, report), sheets["Report"])
+		if len(report.Rows) <= 10 { // workbookOf has evidence of these
+			compareWithCSV(t, reconciledCSV(t, report), sheets["Reconciliation"])
+		}
 		totals := map[string]string{}
 		for _, row := range sheets["Summary"] {
 			if len(row) > 1 {
@@ -142,7 +145,8 @@ func TestPDFsAreSound(t *testing.T) {
 		switch name {
 		case "plain":
 			has("Łódź & Söhne GmbH, Αθήνα, Москва", "12.345 TB", "GBP 180.00", "GBP −60.00", "GBP 120.00", "Page 4 of 4", "11.945 TB used of a quota of 10 TB: 1.945 TB over, billed as 2 TB at GBP 60.00 = GBP 120.00",
-				"in force since 1 January 2026", "announced on 1 December 2025", "8,916 of 8,928 five-minute slots were observed", "standard error of 30.100 GB", "between 11.886 TB and 12.004 TB", "7 datagrams lost", "4,118,270,551,232")
+				"in force since 1 January 2026", "announced on 1 December 2025", "8,916 of 8,928 five-minute slots were observed", "standard error of 30.100 GB", "between 11.886 TB and 12.004 TB", "7 datagrams lost", "4,118,270,551,232",
+				"on 29 of 31 days the figure was held against the service's other meters; it lay outside what they allow on 1 of them")
 		case "many services":
 			has("s119", "GBP")
 		case "provisional":

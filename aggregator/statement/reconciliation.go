@@ -71,13 +71,15 @@ func (c *Compared) put(kind schemas.MeterKind, octets uint64) {
 	}
 }
 
+// plainReconciled is a Reconciled without its methods.
+type plainReconciled Reconciled
+
 // MarshalJSON writes the day as a date.
 func (r Reconciled) MarshalJSON() ([]byte, error) {
-	type plain Reconciled
 	return json.Marshal(struct {
-		plain
+		plainReconciled
 		Day string `json:"day"`
-	}{plain(r), r.Day.Format(time.DateOnly)})
+	}{plainReconciled(r), r.Day.Format(time.DateOnly)})
 }
 
 // reconciledColumns are those of the CSV. Others read them by name and by place: add at the end.

@@ -14,12 +14,12 @@ import (
 
 // WriteXLSX writes the report as a workbook: a summary whose totals are formulas over the rows, the rows
 // under the names that the CSV's columns have, and for the evidence that is given a sheet each of
-// facts, days, hours, ownership, exporters and gaps. Traffic that nobody owned and the exporters' completeness
+// facts, days, hours, ownership, exporters, gaps and reconciliation. Traffic that nobody owned and the exporters' completeness
 // have a sheet each, also where there is nothing in it.
 //
 // Cells have types: numbers, local times, texts; a text is never a formula. The file goes to w as it is
-// made: memory grows with the rows of the report, not with the days and hours behind them. evidence is
-// gone through twice; nil leaves those sheets out.
+// made: memory grows with the rows of the report, not with the days and hours behind them, but for the days of the
+// reconciliation, which are held compressed. evidence is gone through twice; nil leaves those sheets out.
 func WriteXLSX(w io.Writer, report Report, evidence Evidences) error {
 	return writeXLSX(newWorkbook(w, "Usage report of "+report.Month, report.Provider, report.end()), report, evidence)
 }

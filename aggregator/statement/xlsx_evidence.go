@@ -27,13 +27,17 @@ var dayColumns = []column{
 // straight to their sheets; what is small is kept between them.
 func (b *workbook) evidence(evidence Evidences) error {
 	var kept []Evidence
+	reconciled := newReconciledSpool()
 	b.sheet("Days", dayColumns)
 	for e, err := range evidence {
 		if err = cmp.Or(err, b.err); err != nil {
 			return err
 		}
 		b.usage(e, e.Days)
-		e.Days, e.Hours = nil, nil
+		if err := reconciled.add(e.Reconciliation); err != nil {
+			return err
+		}
+		e.Days, e.Hours, e.Reconciliation = nil, nil, nil
 		kept = append(kept, e)
 	}
 	b.sheet("Evidence", factColumns)
@@ -60,6 +64,10 @@ func (b *workbook) evidence(evidence Evidences) error {
 		}
 	}
 	kept = nil
+	if err := b.reconciliation(reconciled); err != nil {
+		return err
+	}
+	reconciled = nil
 	b.sheet("Hours", dayColumns)
 	for e, err := range evidence {
 		if err = cmp.Or(err, b.err); err != nil {

@@ -69,6 +69,9 @@ func sameCell(inCSV, inSheet string) bool {
 		local := time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC)
 		return err == nil && math.Abs(serial*86400-float64(local.Unix()+25569*86400)) < 1
 	}
+	if day, err := time.Parse(time.DateOnly, inCSV); err == nil && inSheet != inCSV {
+		return inSheet == strconv.FormatInt(day.Unix()/86400+25569, 10)
+	}
 	if want, ok := new(big.Float).SetString(inCSV); ok {
 		got, ok := new(big.Float).SetString(inSheet)
 		return ok && want.Text('g', 15) == got.Text('g', 15)
@@ -206,6 +209,47 @@ func TestEvidenceSheetsAddUp(t *testing.T) {
 		if got := sum(sheet, "s1", "in_octets", "out_octets"); got.Cmp(want) != 0 || got.Sign() == 0 {
 			t.Errorf("%s adds up to %s, the report to %s", sheet, got, want)
 		}
+	}
+}
+
+// reconciledCSV writes the days of all evidence as the reconciliation's own CSV does.
+func reconciledCSV(t testing.TB, report statement.Report) [][]string {
+	t.Helper()
+	var days []statement.Reconciled
+	for e, err := range evidenceOf(t, report) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		days = append(days, e.Reconciliation...)
+	}
+	var b bytes.Buffer
+	if err := statement.WriteReconciledCSV(&b, days); err != nil {
+		t.Fatal(err)
+	}
+	records, err := csv.NewReader(&b).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func TestTheReconciliationIsASheet(t *testing.T) {
+	report := sample(t)
+	f := open(t, workbookOf(t, report))
+	got, err := f.GetRows("Reconciliation", excelize.Options{RawCellValue: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareWithCSV(t, reconciledCSV(t, report), got)
+	const number = excelize.CellTypeUnset
+	for cell, want := range map[string]excelize.CellType{"C2": number, "D2": number, "F2": number, "H5": number, "I5": number, "P2": excelize.CellTypeInlineString, "Q5": excelize.CellTypeInlineString} {
+		if got, err := f.GetCellType("Reconciliation", cell); err != nil || got != want {
+			text, _ := f.GetCellValue("Reconciliation", cell)
+			t.Errorf("%s (%q) has type %v, want %v (%v)", cell, text, got, want, err)
+		}
+	}
+	if shown, err := f.GetCellValue("Reconciliation", "D2"); err != nil || shown != "2026-10-01" {
+		t.Errorf("the day is shown as %q, %v", shown, err)
 	}
 }
 

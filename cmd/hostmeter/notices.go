@@ -13,7 +13,10 @@ func newNotices() *cobra.Command {
 		Long: `"run" and "aggregate" look at the open periods every ten minutes. A customer is told once at 50, 75, 90 and 100 % of the
 quota, and asked what to do where it is exceeded or will be: upgrade, throttle, disconnect or nothing, within 48 hours; no answer means
 that what goes beyond the quota is charged. The choice stands on the period's statement. Contracts set all of it
-(notice_at, notice_forecast, notice_spike, decide_within).`,
+(notice_at, notice_forecast, notice_spike, decide_within).
+
+Of a pool its owner is told, and no member. Of a percentile, each hour, that of the slots until now, when a week of them is known or
+nothing can change it any more. A reseller is told how far the rate that it has bought is used.`,
 	}
 	path := configFlag(cmd)
 	cmd.AddCommand(newNoticesList(path), newNoticesDecisions(path), newNoticesChoose(path))

@@ -19,6 +19,10 @@ var ErrRules = errors.New("rules file is wrong")
 
 const maxText = 1 << 20
 
+// ResellerRate is the rule of incidents that no detector watches: they are about a reseller's month, and opened and resolved by who
+// reads the ledger.
+const ResellerRate = "reseller_rate"
+
 var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // Parse reads a rules file: YAML with the key `rules`, a list of rules.
@@ -174,6 +178,9 @@ func (r *Rule) readName(node ast.Node, path string) (err error) {
 	r.Name, err = scalar(node, path)
 	if err == nil && !namePattern.MatchString(r.Name) {
 		err = at(node, path, "%q: want at most 64 letters, digits, '.', '_' and '-'", r.Name)
+	}
+	if err == nil && r.Name == ResellerRate {
+		err = at(node, path, "%q is that of the incidents about resellers: want another name", r.Name)
 	}
 	return err
 }

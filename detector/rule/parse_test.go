@@ -92,6 +92,7 @@ func TestParseNamesLineAndKey(t *testing.T) {
 	}
 	f("", "rules", "missing")
 	f("rules: 3", "line 1", "rules", "list")
+	f(change("name: r", "name: reseller_rate"), "rules[0].name", "reseller_rate", "resellers")
 	f("rule: []", "line 1", "rule", "unknown key")
 	f(change("above: 2", "above: 2\n    at_lest: 1"), "line 5", "rules[0].at_lest", "unknown key")
 	f(change("above: 2", "above: two"), "line 4", "rules[0].above", "two")

@@ -109,7 +109,7 @@ func (d noticeDesk) requestToAPI(r notice.Request) httpapi.DecisionRequest {
 
 func noticeToAPI(n notice.Notice, m notice.Mail) httpapi.Notice {
 	out := httpapi.Notice{
-		Number: n.Number, At: n.At, Kind: string(n.Kind), Customer: n.Customer, Service: n.Service, Plan: n.Plan,
+		Number: n.Number, At: n.At, Kind: string(n.Kind), Customer: n.Customer, Subject: string(n.Subject), Service: n.Service, Members: n.Members, Plan: n.Plan,
 		PeriodFrom: n.PeriodFrom.UTC(), PeriodTo: n.PeriodTo.UTC(), TimeZone: n.TimeZone, Direction: string(n.Direction), Unit: string(n.Unit),
 		Used: n.Used, Quota: n.Quota, Grace: n.Grace, Currency: n.Currency, AmountExVAT: n.AmountExVAT,
 		Passed: append([]int{}, n.Passed...), Deadline: optionalTime(n.Deadline), Hash: n.Hash,
@@ -120,6 +120,9 @@ func noticeToAPI(n notice.Notice, m notice.Mail) httpapi.Notice {
 	}
 	if f := n.Forecast; f != nil {
 		out.Forecast = &httpapi.Forecast{MadeAt: f.MadeAt, Expected: f.Expected, Low: f.Low, High: f.High, Probability: f.Probability, ExpectedAmount: f.ExpectedAmount, Days: f.Days}
+	}
+	if b := n.Burst; b != nil {
+		out.Burst = &httpapi.Burst{Slots: b.Slots, Missing: b.Missing, Above: b.Above, Allowed: b.Allowed}
 	}
 	if s := n.Spike; s != nil {
 		out.Spike = &httpapi.Spike{Day: s.Day, Minutes: s.Minutes, Percent: s.Percent, AverageBitsPerSecond: s.AverageBitsPerSecond, PeakBitsPerSecond: s.PeakBitsPerSecond}

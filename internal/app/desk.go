@@ -102,7 +102,8 @@ func bringUpToDate(ctx context.Context, db *store.DB) error {
 func (d *Desk) openNotices() error {
 	sender, err := mail.New(d.config.Mail)
 	if err == nil {
-		d.notices, err = notice.New(d.config.Notices, notice.Deps{DB: d.db, Ledger: d.ledger, Inventory: d.inventory, Mail: sender, Clock: d.clock})
+		d.notices, err = notice.New(d.config.Notices, notice.Deps{DB: d.db, Ledger: d.ledger, Inventory: d.inventory, Mail: sender, Clock: d.clock,
+			Alarm: resellerAlarm{d.db, d.incidents}})
 	}
 	if err != nil {
 		return wrong(err, "correct the key in the configuration")

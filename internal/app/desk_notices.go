@@ -27,7 +27,7 @@ func (d *Desk) ListNotices(ctx context.Context, limit int, asJSON bool, w io.Wri
 		if n.Mail.Repeated {
 			mail += " (repeated)"
 		}
-		rows = append(rows, []string{strconv.FormatInt(n.Number, 10), n.At.Format(time.RFC3339), n.Customer, n.Service, n.Kind, n.What(), n.UsedOfQuota(), mail})
+		rows = append(rows, []string{strconv.FormatInt(n.Number, 10), n.At.Format(time.RFC3339), n.Customer, n.About(), n.Kind, n.What(), n.UsedOfQuota(), mail})
 	}
 	return printTable(w, rows)
 }
@@ -47,7 +47,7 @@ func (d *Desk) ListDecisions(ctx context.Context, all, asJSON bool, w io.Writer)
 		if r.Outcome != nil {
 			choice, by = r.Outcome.Choice, r.Outcome.By
 		}
-		rows = append(rows, []string{strconv.FormatInt(r.Number, 10), r.Customer, r.Service, r.UsedOfQuota(), r.Deadline.Format(time.RFC3339), r.Mail.State, choice, by})
+		rows = append(rows, []string{strconv.FormatInt(r.Number, 10), r.Customer, r.About(), r.UsedOfQuota(), r.Deadline.Format(time.RFC3339), r.Mail.State, choice, by})
 	}
 	return printTable(w, rows)
 }
@@ -81,6 +81,6 @@ func (d *Desk) Choose(ctx context.Context, c Chosen, w io.Writer) error {
 	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintf(w, "service %s: %s is recorded, and stands on the statement of the period from %s\n", r.Service, r.Outcome.Choice, r.PeriodFrom.Format(time.DateOnly))
+	_, err = fmt.Fprintf(w, "%s %s: %s is recorded, and stands on the statement of the period from %s\n", r.Subject, r.Service, r.Outcome.Choice, r.PeriodFrom.Format(time.DateOnly))
 	return err
 }

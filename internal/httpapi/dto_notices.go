@@ -12,7 +12,9 @@ type Notice struct {
 	At          time.Time       `json:"at"`
 	Kind        string          `json:"kind"` // threshold, forecast, spike, decision_requested, decision_made
 	Customer    string          `json:"customer"`
-	Service     string          `json:"service"`
+	Subject     string          `json:"subject"` // service, pool, reseller
+	Service     string          `json:"service"` // or the pool's id; empty of a reseller's sum
+	Members     int             `json:"members"` // services in the pool, else 0
 	Plan        string          `json:"plan"`
 	PeriodFrom  time.Time       `json:"period_from"`
 	PeriodTo    time.Time       `json:"period_to"`
@@ -26,6 +28,7 @@ type Notice struct {
 	AmountExVAT decimal.Decimal `json:"amount_ex_vat"` // for what was used until then
 	Threshold   *int            `json:"threshold"`     // per cent
 	Passed      []int           `json:"passed"`        // lower ones that were reached at the same look, and not told apart
+	Burst       *Burst          `json:"burst"`         // of percentiles
 	Forecast    *Forecast       `json:"forecast"`
 	Spike       *Spike          `json:"spike"`
 	Deadline    *time.Time      `json:"deadline"`
@@ -33,6 +36,14 @@ type Notice struct {
 	Choice      *Choice         `json:"choice"`
 	Hash        string          `json:"hash"`
 	Mail        NoticeMail      `json:"mail"`
+}
+
+// Burst is how much of the time above a rate is used up that a percentile leaves out, in slots of five minutes.
+type Burst struct {
+	Slots   int `json:"slots"`         // observed until then
+	Missing int `json:"slots_missing"` // not observed
+	Above   int `json:"slots_above"`   // of slots, above the rate
+	Allowed int `json:"slots_allowed"` // of the whole period that may be above it
 }
 
 // Forecast is what a period comes to. Low and High bound it in 9 of 10 cases.

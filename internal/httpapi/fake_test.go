@@ -353,7 +353,7 @@ func (f *fake) summaryOf(i int, s Service, month Month, now time.Time, random *r
 // fakeNotices are one of each kind; 4 is an open request, and 5 answers another.
 func (f *fake) fakeNotices() []Notice {
 	d := decimal.RequireFromString
-	base := Notice{At: f.now.Add(-time.Hour), Customer: "c01", Service: "s101", Plan: "virtual-2", PeriodFrom: f.now.Add(-20 * day), PeriodTo: f.now.Add(10 * day), TimeZone: "Europe/London",
+	base := Notice{At: f.now.Add(-time.Hour), Customer: "c01", Subject: "service", Service: "s101", Plan: "virtual-2", PeriodFrom: f.now.Add(-20 * day), PeriodTo: f.now.Add(10 * day), TimeZone: "Europe/London",
 		Direction: "sum", Unit: "TB", Used: d("1.85"), Quota: d("2"), Currency: "GBP", Passed: []int{}, Hash: "abc", Mail: NoticeMail{State: "sent", Attempts: 1, SettledAt: ptr(f.now)}}
 	list := make([]Notice, 5)
 	for i, kind := range []string{"threshold", "forecast", "spike", "decision_requested", "decision_made"} {
@@ -366,7 +366,12 @@ func (f *fake) fakeNotices() []Notice {
 	list[3].Forecast, list[3].Deadline = list[1].Forecast, ptr(f.now.Add(47*time.Hour))
 	list[4].Request, list[4].Choice = ptr(int64(3)), &Choice{Choice: "throttle", At: f.now, By: "customer c01", How: "by the link"}
 	list[4].Mail = NoticeMail{State: "unsure", Repeated: true, Attempts: 2, Error: "no answer"}
-	return list
+	pool, reseller := list[0], list[0]
+	pool.Number, pool.Subject, pool.Service, pool.Members, pool.Plan = 6, "pool", "p1", 3, ""
+	reseller.Number, reseller.Subject, reseller.Service, reseller.Plan = 7, "reseller", "", ""
+	reseller.Direction, reseller.Unit, reseller.Used, reseller.Quota = "p95", "Mbit/s", d("934.5"), d("1000")
+	reseller.Burst = &Burst{Slots: 5000, Missing: 12, Above: 120, Allowed: 446}
+	return append(list, pool, reseller)
 }
 
 func (f *fake) Notices(_ context.Context, after int64, limit int) ([]Notice, error) {

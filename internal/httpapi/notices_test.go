@@ -77,7 +77,8 @@ func TestNoticesPage(t *testing.T) {
 	r := httptest.NewRequest("GET", "/notices", nil)
 	r.AddCookie(s.login(auth.Finance))
 	w := s.do(r)
-	for _, want := range []string{"90\u00a0% of the quota used", "will be exceeded", "peaks on 2026-10-20 for 95\u00a0minutes", "asked to choose", "chose throttle", "mail-unsure", "Ada Ltd", "Waiting for a choice"} {
+	for _, want := range []string{"90\u00a0% of the quota used", "will be exceeded", "peaks on 2026-10-20 for 95\u00a0minutes", "asked to choose", "chose throttle", "mail-unsure", "Ada Ltd", "Waiting for a choice",
+		"pool p1", "all that c01 resells", "90\u00a0% of the rate bought reached", "934.5"} {
 		if !strings.Contains(w.Body.String(), want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -53,7 +53,7 @@ func (s *Server) pageNotices(w http.ResponseWriter, r *http.Request, who auth.Id
 func (n Notice) What() string {
 	switch n.Kind {
 	case "threshold":
-		return strconv.Itoa(*n.Threshold) + nbsp + "% of the quota used"
+		return strconv.Itoa(*n.Threshold) + nbsp + "% of the " + n.Limit() + n.state()
 	case "forecast":
 		return "will be exceeded"
 	case "spike":
@@ -64,6 +64,35 @@ func (n Notice) What() string {
 		return "chose " + n.Choice.Choice
 	}
 	return n.Kind
+}
+
+// About names what it is about: a service, a pool, or a reseller's sum.
+func (n Notice) About() string {
+	switch n.Subject {
+	case "pool":
+		return "pool " + n.Service
+	case "reseller":
+		return "all that " + n.Customer + " resells"
+	}
+	return n.Service
+}
+
+// Limit is what may be used, as its contract calls it.
+func (n Notice) Limit() string {
+	switch {
+	case n.Subject == "reseller":
+		return "rate bought"
+	case n.Burst != nil:
+		return "included rate"
+	}
+	return "quota"
+}
+
+func (n Notice) state() string {
+	if n.Burst != nil {
+		return " reached"
+	}
+	return " used"
 }
 
 // UsedOfQuota is what was used then.
@@ -105,9 +134,9 @@ type choiceOption struct{ Name, Title, Text string }
 
 var choiceOptions = []choiceOption{
 	{"upgrade", "Upgrade", "to a larger plan; we contact you about it"},
-	{"throttle", "Throttle", "limit the speed of the service until the end of the period"},
-	{"disconnect", "Disconnect", "disconnect the service until the end of the period"},
-	{"nothing", "Nothing", "change nothing: what goes beyond the quota is charged"},
+	{"throttle", "Throttle", "limit the speed until the end of the period"},
+	{"disconnect", "Disconnect", "disconnect until the end of the period"},
+	{"nothing", "Nothing", "change nothing: what goes beyond is charged"},
 }
 
 // Title names what was chosen.
@@ -118,6 +147,21 @@ func (v choiceView) Title() string {
 		}
 	}
 	return ""
+}
+
+// Whole names the service, or the pool, at the beginning of a sentence.
+func (v choiceView) Whole() string {
+	whole := "Service " + v.Service
+	if v.Subject == "pool" {
+		whole = "Pool " + v.Service + " of " + strconv.Itoa(v.Members) + " services"
+		if v.Members == 1 {
+			whole = "Pool " + v.Service + " of one service"
+		}
+	}
+	if v.Plan != "" {
+		whole += " (" + v.Plan + ")"
+	}
+	return whole
 }
 
 // pageDecide shows what is asked. It changes nothing: programs that look through mail open links.

@@ -51,6 +51,11 @@ func resolve(provider Provider, plan Plan, service Service, zones map[string]*ti
 	return contract, nil
 }
 
+// NoticeAt returns the shares of an allowance that are told where no contract says anything: the provider's.
+func (s *Snapshot) NoticeAt() rating.Thresholds {
+	return strongest(rating.Thresholds{}, rating.Thresholds{}, s.Provider.NoticeAt, defaultNoticeAt).Value
+}
+
 func strongest[T comparable](own, planned, standard, fallback T) rating.Setting[T] {
 	var none T
 	switch {

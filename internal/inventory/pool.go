@@ -35,7 +35,7 @@ type PoolMember struct {
 
 // poolRules are the settings that a pool has.
 var poolRules = slices.DeleteFunc(slices.Clone(ruleColumns), func(column string) bool {
-	return slices.Contains([]string{"bills", "partial", "notice_at", "notice_forecast", "notice_spike", "decide_within"}, column)
+	return slices.Contains([]string{"bills", "partial"}, column)
 })
 
 var (

@@ -8,6 +8,7 @@
 package cloudevents
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -77,14 +78,15 @@ func OfStatement(source string, s ledger.Statement) Event {
 	return event(source, TypeStatement, id, line.Service, s.ClosedAt, s.Number, data)
 }
 
-// OfNotice returns the event of a notice: its data is the notice.
+// OfNotice returns the event of a notice: its data is the notice. Its subject is the service or the pool; of a reseller's sum the
+// customer.
 func OfNotice(source string, n notice.Notice) Event {
 	day := ""
 	if n.Spike != nil {
 		day = n.Spike.Day
 	}
 	id := idOf(string(n.Kind), n.Customer, n.Service, instant(n.PeriodFrom), instant(n.PeriodTo), count(int64(n.Threshold)), day, instant(n.Deadline), string(n.Choice), instant(n.DecidedAt))
-	return event(source, TypeNotice, id, n.Service, n.At, n.Number, n)
+	return event(source, TypeNotice, id, cmp.Or(n.Service, n.Customer), n.At, n.Number, n)
 }
 
 // idOf is the SHA-256 over what an event says, in hexadecimal.

@@ -37,7 +37,7 @@ func samples() map[string]cloudevents.Event {
 		Used: number("10.000000000001"), Excess: number("0.000000000001"), BilledQuantity: number("1"), PriceUnit: rating.TB, UnitPrice: number("60"),
 		Currency: "GBP", AmountExVAT: number("60"), Kind: rating.KindOverage, RuleFrom: rating.FromPlan, Statement: "s1/2026-10-01", Revision: 1}
 	amount := number("60")
-	asked := notice.Notice{Number: 4, At: from.AddDate(0, 0, 20), Kind: notice.KindRequest, Customer: "c1", Service: "s1", Plan: "dedicated-10", PeriodFrom: from, PeriodTo: to,
+	asked := notice.Notice{Number: 4, At: from.AddDate(0, 0, 20), Kind: notice.KindRequest, Customer: "c1", Subject: notice.SubjectService, Service: "s1", Plan: "dedicated-10", PeriodFrom: from, PeriodTo: to,
 		TimeZone: "UTC", Direction: rating.Sum, Unit: rating.TB, Used: number("8"), Quota: number("10"), Currency: "GBP", Deadline: from.AddDate(0, 0, 22),
 		Forecast: &notice.Forecast{MadeAt: from.AddDate(0, 0, 20), Expected: number("10.9"), Low: number("10.1"), High: number("11.7"), Probability: 0.968, ExpectedAmount: &amount, Days: 56},
 		Hash:     "d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35"}
