@@ -60,6 +60,9 @@ func (r *reader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
 	for {
 		select {
 		case <-ctx.Done():
+			if r.trouble.tries > 0 {
+				return nil, fmt.Errorf("%w: %w", stream.ErrBehind, ctx.Err())
+			}
 			return nil, ctx.Err()
 		case <-r.closed:
 			return nil, ErrClosed

@@ -229,6 +229,11 @@ func TestDiskThatIsAwayLosesNothing(t *testing.T) {
 			r.(*reader).endure(err)
 		}
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), 0)
+	defer cancel()
+	if _, err := r.Next(ctx, 7); !errors.Is(err, stream.ErrBehind) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v while the disk is away", err)
+	}
 	for back := range readTries - 2 { // it takes a write before it gives what is read
 		s.disk.Set(faultdisk.Faults{FailReads: 1})
 		if _, err := r.(*reader).read(7); err == nil {
