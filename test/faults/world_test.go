@@ -56,6 +56,7 @@ type setting struct {
 	begin time.Duration
 	// commit is for how long batches are gathered for a booking; 0 is 100 ms.
 	commit time.Duration
+	influx string // URL of InfluxDB; empty is no series
 }
 
 // newWorld writes the configuration and the inventory and binds the exporters. Nothing runs yet.
@@ -101,6 +102,9 @@ aggregator: {commit_every: %s, maintain_every: 200ms}
 detector: {checkpoint: 1s, lease: 3s}
 http: {listen: "%s"}
 `, dir, w.flows, &exporters, log, w.ledger, cmp.Or(s.commit, 100*time.Millisecond), w.listen)
+	if s.influx != "" {
+		text += fmt.Sprintf("series: {influxdb: {url: %q, bucket: lab, token: t}}\n", s.influx)
+	}
 	err = errors.Join(os.WriteFile(w.config, []byte(text), 0o600),
 		os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory), 0o600), w.stepClock(s.begin))
 	return w, err
