@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"hostmeter/detector/incident"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 )
@@ -146,8 +147,10 @@ func (d *Detector) save(ctx context.Context, tx *store.Tx) (open map[string]bool
 			return nil, err
 		}
 	}
-	if err := d.apply(ctx, tx); err != nil {
-		return nil, err
+	if !failpoint.Fault(failpoint.ForgetIncidents) {
+		if err := d.apply(ctx, tx); err != nil {
+			return nil, err
+		}
 	}
 	return openIDs(ctx, tx)
 }
