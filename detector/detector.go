@@ -12,7 +12,6 @@ package detector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -28,6 +27,7 @@ import (
 	"hostmeter/detector/rules"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/failpoint"
+	"hostmeter/internal/lease"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -70,7 +70,10 @@ func (c Config) Validate() error {
 }
 
 // ErrSuperseded is returned when another detector has taken over: this one has written nothing since.
-var ErrSuperseded = errors.New("another detector has taken over")
+var ErrSuperseded = lease.ErrSuperseded
+
+// Owner tells who owned a meter at a time, and who sold to that customer; empty where nobody did.
+type Owner func(meter schemas.MeterID, at time.Time) (service, customer, reseller string)
 
 // Deps are what a detector needs.
 type Deps struct {
@@ -79,12 +82,10 @@ type Deps struct {
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
-	// Owner tells who owned a meter at a time; empty where nobody did. Optional.
-	Owner func(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string)
-	// Reseller tells a customer's reseller. Optional.
-	Reseller func(ctx context.Context, customer string) string
-	// Standby has Run wait until no other detector is active, and again when one has taken over. Without it Run takes
-	// over at once, as is right for the only one there can be.
+	// Owners reads who owns what, as it is now. While it cannot, nothing is processed. Optional.
+	Owners func(ctx context.Context) (Owner, error)
+	// Standby has Run wait until no other detector is active. Without it Run takes over at once, as is right for the
+	// only one there should be.
 	Standby bool
 	// Home is a folder of this detector's own on its machine, for Standby: one that is killed and started again there
 	// goes on at once, where it would wait for its own lease to run out. Empty: it waits.
@@ -100,8 +101,7 @@ type Deps struct {
 type Detector struct {
 	cfg       Config
 	deps      Deps
-	holder    string // this process
-	before    string // one that is surely dead; empty where none is
+	lease     *lease.Lease
 	rules     []rule.Rule
 	incidents *incident.Store
 	metrics   *metrics
@@ -111,22 +111,20 @@ type Detector struct {
 	finest      int64 // shortest cell of an event lane
 	finestShort int64 // of a receive lane; 0 where there is none
 
-	opened     bool
-	generation int64
-	expect     *int64    // the generation that Open takes over from; nil is any
-	renewedAt  time.Time // the lease
-	progress   *progress
-	position   stream.Watermarks // processed
-	bySubject  map[string]*subject
-	byShard    map[uint32]map[string]*subject // with receive lanes
-	owners     map[string]owner
-	lastFront  []int64
-	shortAt    map[uint32]int64
-	actions    []action
-	openSites  map[string]site
-	removed    []string
-	savedAt    time.Time
-	tickedAt   time.Time
+	opened    bool
+	progress  *progress
+	position  stream.Watermarks // processed
+	bySubject map[string]*subject
+	byShard   map[uint32]map[string]*subject // with receive lanes
+	owner     Owner                          // nil where Deps.Owners is
+	owners    map[string]owner               // asked before
+	lastFront []int64
+	shortAt   map[uint32]int64
+	actions   []action
+	openSites map[string]site
+	removed   []string
+	savedAt   time.Time
+	tickedAt  time.Time
 
 	readTo  atomic.Int64
 	mu      sync.Mutex
@@ -154,7 +152,8 @@ func New(cfg Config, deps Deps) (*Detector, error) {
 		deps.Clock = clock.Real{}
 	}
 	d := &Detector{
-		cfg: cfg, deps: deps, holder: newHolder(), rules: parsed,
+		cfg: cfg, deps: deps, rules: parsed,
+		lease:     lease.New(lease.Config{Table: "detector_lease", What: "detector", Age: cfg.Lease, Home: deps.Home}, deps.DB, deps.Clock, deps.Logger),
 		incidents: incident.New(deps.DB, deps.Receivers...), metrics: newMetrics(deps.Metrics),
 		wake: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
@@ -209,7 +208,7 @@ func (d *Detector) Open(ctx context.Context) error {
 		return fmt.Errorf("open detector: %w", err)
 	}
 	d.opened = true
-	d.savedAt, d.tickedAt, d.renewedAt = d.deps.Clock.Now(), d.deps.Clock.Now(), d.deps.Clock.Now()
+	d.savedAt, d.tickedAt = d.deps.Clock.Now(), d.deps.Clock.Now()
 	d.showIncidents(ctx)
 	return nil
 }
@@ -236,9 +235,13 @@ func (d *Detector) remove(s *subject) {
 // sequence is declared, and its time is unknown.
 //
 // It checkpoints when an incident changed, and when the time for it has come. Errors: ErrSuperseded,
-// those of the store; the batches are then taken, and the next call tries to checkpoint again.
+// those of the store, with which none of the batches is taken or all are: the caller processes the same again, until
+// there is no error.
 func (d *Detector) Process(ctx context.Context, batches []*schemas.Batch) error {
 	if err := d.Open(ctx); err != nil {
+		return err
+	}
+	if err := d.readOwners(ctx); err != nil {
 		return err
 	}
 	for _, b := range batches {
@@ -274,8 +277,11 @@ func (d *Detector) gap(gap *stream.GapError) {
 const tickMost = time.Minute
 
 // Tick is called when nothing was read for a while: it lets collectors that say nothing for longer than
-// the silence no longer hold event time back, and checkpoints when it is time.
+// the silence no longer hold event time back, and checkpoints when it is time. Errors: those of Process.
 func (d *Detector) Tick(ctx context.Context) error {
+	if err := d.readOwners(ctx); err != nil {
+		return err
+	}
 	now := d.deps.Clock.Now()
 	d.progress.waited(min(now.Sub(d.tickedAt), tickMost), d.cfg.Silence)
 	d.tickedAt = now
@@ -306,7 +312,7 @@ func (d *Detector) ReadTo() time.Time {
 func (d *Detector) Checkpoint(ctx context.Context) error {
 	began := time.Now()
 	var open map[string]bool
-	err := d.deps.DB.Update(ctx, func(tx *store.Tx) (err error) {
+	err := d.lease.Update(ctx, func(tx *store.Tx) (err error) {
 		open, err = d.save(ctx, tx)
 		return err
 	})
@@ -326,7 +332,6 @@ func (d *Detector) Checkpoint(ctx context.Context) error {
 	close(d.changed)
 	d.changed = make(chan struct{})
 	d.mu.Unlock()
-	d.renewedAt = d.savedAt
 	d.metrics.checkpoint.Observe(time.Since(began).Seconds())
 	d.metrics.subjects.Set(float64(len(d.bySubject)))
 	if changed {

@@ -72,16 +72,19 @@ func TestOnEveryStore(t *testing.T) {
 	})
 }
 
+// ownerOfTwo says that two addresses are of one service.
+func ownerOfTwo(meter schemas.MeterID, _ time.Time) (service, customer, reseller string) {
+	if meter == "address:192.0.2.8" || meter == address {
+		return "s1", "c1", "r1"
+	}
+	return "", "", ""
+}
+
 // restart begins a new detector on the same store, without closing the old one: as after a kill.
 func (l *lab) restart() {
 	l.t.Helper()
 	d, err := detector.New(l.cfg, detector.Deps{DB: l.db, Clock: l.clock, Receivers: []string{"sink"},
-		Owner: func(_ context.Context, meter schemas.MeterID, _ time.Time) (string, string) {
-			if meter == "address:192.0.2.8" || meter == address {
-				return "s1", "c1"
-			}
-			return "", ""
-		}})
+		Owners: func(context.Context) (detector.Owner, error) { return ownerOfTwo, nil }})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (d *Detector) build(ctx context.Context, s *subject, ls *laneState, k int) 
 		Rule: r.Name, Meter: s.id, Severity: r.Severity, Condition: c.Machine.State.String(), BeganAt: c.Machine.Began,
 		Late: l.receive && d.deps.Clock.Now().Sub(at) > lateIncident,
 	}
-	i.Service, i.Customer = d.ownerOf(ctx, s, at)
+	i.Service, i.Customer = d.ownerOf(s, at)
 	e := &i.Evidence
 	e.RuleText, e.Metric, e.Threshold = r.YAML(), string(r.Metric), ls.threshold(k, at)
 	e.WindowFrom, e.WindowTo = at.Add(-main.Length), at
@@ -86,16 +86,17 @@ func (d *Detector) build(ctx context.Context, s *subject, ls *laneState, k int) 
 	return i
 }
 
-func (d *Detector) ownerOf(ctx context.Context, s *subject, at time.Time) (service, customer string) {
+func (d *Detector) ownerOf(s *subject, at time.Time) (service, customer string) {
 	switch {
 	case s.each == rule.EachService:
 		return s.id[len("service:"):], ""
 	case s.each == rule.EachCustomer, s.each == rule.EachReseller:
 		return "", s.id[len(s.each)+1:]
-	case d.deps.Owner == nil:
+	case d.owner == nil:
 		return "", ""
 	}
-	return d.deps.Owner(ctx, schemas.MeterID(s.id), at)
+	service, customer, _ = d.owner(schemas.MeterID(s.id), at)
+	return service, customer
 }
 
 func (ls *laneState) threshold(k int, at time.Time) float64 {

@@ -21,27 +21,33 @@ const (
 )
 
 // Run opens, reads the log until ctx is done, and checkpoints. With Deps.Standby it stands by while another detector
-// is active, and begins again where that one stopped.
+// is active; without, only once another has taken over. It begins again where that one stopped.
 //
-// Errors: ErrSuperseded (not with Standby), those of the log. A store that does not answer is tried again.
+// Errors: those of the log and of opening; Run may be called again then. A store that does not answer later is asked
+// again.
 func (d *Detector) Run(ctx context.Context) error {
 	if d.deps.Standby {
-		defer d.settle()()
+		defer d.lease.Settle()()
 	}
-	for {
-		if d.deps.Standby {
-			if err := d.standBy(ctx); err != nil {
+	for standby := d.deps.Standby; ; standby = true {
+		if standby {
+			if err := d.lease.StandBy(ctx, d.reopen); err != nil {
 				return ended(ctx, err)
 			}
-			d.deps.Logger.Info("this detector is the active one", "generation", d.generation)
 		}
 		err := d.runActive(ctx)
-		if !d.deps.Standby || !errors.Is(err, ErrSuperseded) {
+		if !errors.Is(err, ErrSuperseded) {
 			return err
 		}
 		d.opened = false // nothing of what is in memory is this one's any more
 		d.deps.Logger.Warn("another detector has taken over; this one stands by")
 	}
+}
+
+// reopen reads anew what is in the store, whatever is in memory.
+func (d *Detector) reopen(ctx context.Context) error {
+	d.opened = false
+	return d.Open(ctx)
 }
 
 // ended turns the end of ctx into no error.
@@ -97,7 +103,7 @@ func (d *Detector) read(ctx context.Context) error {
 	if errors.Is(err, ErrSuperseded) {
 		return err
 	}
-	return errors.Join(err, d.Checkpoint(closing), d.release(closing))
+	return errors.Join(err, d.Checkpoint(closing), d.lease.Release(closing))
 }
 
 type reading struct {
@@ -132,7 +138,7 @@ func (d *Detector) tickAll(ctx context.Context, out chan<- struct{}) {
 
 func (d *Detector) loop(ctx context.Context, read <-chan reading, ticks <-chan struct{}) error {
 	for {
-		var err error
+		var step func(context.Context) error
 		select {
 		case <-ctx.Done():
 			return nil
@@ -146,24 +152,34 @@ func (d *Detector) loop(ctx context.Context, read <-chan reading, ticks <-chan s
 			case r.err != nil:
 				return fmt.Errorf("detector: read the log: %w", r.err)
 			}
-			err = d.Process(ctx, r.batches)
+			step = func(ctx context.Context) error { return d.Process(ctx, r.batches) }
 		case <-ticks:
-			err = d.Tick(ctx)
+			step = d.Tick
 		case <-d.wake:
-			err = d.checkpointIfDue(ctx)
+			step = d.checkpointIfDue
 		}
+		if err := d.insist(ctx, step); err != nil {
+			return err
+		}
+	}
+}
+
+// insist does a step again and again until the store takes it, or ctx is done. Errors: ErrSuperseded.
+func (d *Detector) insist(ctx context.Context, step func(context.Context) error) error {
+	for {
+		err := step(ctx)
 		if err == nil {
-			err = d.renew(ctx)
+			err = d.lease.Renew(ctx)
 		}
 		switch {
 		case err == nil || ctx.Err() != nil:
+			return nil
 		case errors.Is(err, ErrSuperseded):
 			return err
-		default:
-			d.deps.Logger.Error("the detector cannot write; it tries again", "err", err)
-			if d.deps.Clock.Sleep(ctx, patienceMin) != nil {
-				return nil
-			}
+		}
+		d.deps.Logger.Error("the detector cannot read or write the store; it tries again", "err", err)
+		if d.deps.Clock.Sleep(ctx, patienceMin) != nil {
+			return nil
 		}
 	}
 }

@@ -3,11 +3,11 @@ package detector
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 
 	"hostmeter/detector/incident"
 	"hostmeter/detector/rule"
+	"hostmeter/internal/failpoint"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 )
@@ -15,24 +15,11 @@ import (
 // load takes over from any other detector and reads state and position.
 func (d *Detector) load(ctx context.Context) error {
 	return d.deps.DB.Update(ctx, func(tx *store.Tx) error {
-		var exporters []byte
-		err := tx.QueryRow(ctx, `SELECT generation, exporters FROM detector_lease WHERE id = 1`).Scan(&d.generation, &exporters)
-		if errors.Is(err, sql.ErrNoRows) {
-			if d.expect != nil && *d.expect != 0 {
-				return errHeld
-			}
-			d.generation = 1
-			_, err = tx.Exec(ctx, `INSERT INTO detector_lease (id, generation, holder, renewed_at, exporters) VALUES (1, 1, ?, ?, ?)`,
-				d.holder, tx.Now.UnixNano(), []byte{})
-		} else if err == nil {
-			if d.expect != nil && *d.expect != d.generation {
-				return errHeld
-			}
-			d.generation++
-			_, err = tx.Exec(ctx, `UPDATE detector_lease SET generation = ?, holder = ?, renewed_at = ? WHERE id = 1`,
-				d.generation, d.holder, tx.Now.UnixNano())
+		if err := d.lease.Take(ctx, tx); err != nil {
+			return err
 		}
-		if err != nil {
+		var exporters []byte
+		if err := tx.QueryRow(ctx, `SELECT exporters FROM detector_lease WHERE id = 1`).Scan(&exporters); err != nil {
 			return err
 		}
 		if err := d.progress.decode(exporters); err != nil {
@@ -138,19 +125,14 @@ func openIDs(ctx context.Context, tx *store.Tx) (map[string]bool, error) {
 	return out, rows.Err()
 }
 
-// save writes everything that changed, in one transaction.
+// save writes everything that changed, in a transaction of the lease's holder.
 func (d *Detector) save(ctx context.Context, tx *store.Tx) (open map[string]bool, err error) {
 	exporters, err := d.progress.encode()
 	if err != nil {
 		return nil, err
 	}
-	n, err := tx.Exec(ctx, `UPDATE detector_lease SET renewed_at = ?, exporters = ? WHERE id = 1 AND generation = ?`,
-		tx.Now.UnixNano(), exporters, d.generation)
-	if err != nil {
+	if _, err := tx.Exec(ctx, `UPDATE detector_lease SET exporters = ? WHERE id = 1`, exporters); err != nil {
 		return nil, err
-	}
-	if n != 1 {
-		return nil, ErrSuperseded
 	}
 	if err := d.saveSubjects(ctx, tx); err != nil {
 		return nil, err
@@ -166,8 +148,10 @@ func (d *Detector) save(ctx context.Context, tx *store.Tx) (open map[string]bool
 			return nil, err
 		}
 	}
-	if err := d.apply(ctx, tx); err != nil {
-		return nil, err
+	if !failpoint.Fault(failpoint.ForgetIncidents) {
+		if err := d.apply(ctx, tx); err != nil {
+			return nil, err
+		}
 	}
 	return openIDs(ctx, tx)
 }

@@ -2,6 +2,7 @@ package detector
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -41,10 +42,10 @@ func (d *Detector) subjects(ctx context.Context, view *batchView, meter string, 
 	if lanes := d.lanes[rule.Each(kind)]; len(lanes) > 0 {
 		f(d.subject(meter, rule.Each(kind), view.shards, lanes))
 	}
-	if !d.owned || d.deps.Owner == nil || kind != string(rule.EachAddress) && kind != string(rule.EachGuest) {
+	if !d.owned || d.owner == nil || kind != string(rule.EachAddress) && kind != string(rule.EachGuest) {
 		return // ports and vNICs see again what the addresses count
 	}
-	service, customer, reseller := d.ownerAt(ctx, meter, at)
+	service, customer, reseller := d.ownerAt(meter, at)
 	for _, o := range []struct {
 		each rule.Each
 		id   string
@@ -65,8 +66,20 @@ func (d *Detector) subject(id string, each rule.Each, shards uint32, lanes []*la
 	return s
 }
 
+// readOwners reads who owns what, before anything is attributed: what cannot be read now is asked for again, and
+// never taken for nobody's.
+func (d *Detector) readOwners(ctx context.Context) (err error) {
+	if d.deps.Owners == nil {
+		return nil
+	}
+	if d.owner, err = d.deps.Owners(ctx); err != nil {
+		return fmt.Errorf("read who owns the meters: %w", err)
+	}
+	return nil
+}
+
 // ownerAt asks for a meter's owner once per slot.
-func (d *Detector) ownerAt(ctx context.Context, meter string, at int64) (service, customer, reseller string) {
+func (d *Detector) ownerAt(meter string, at int64) (service, customer, reseller string) {
 	slot := at / int64(max(d.cfg.Slot, time.Minute))
 	if o, known := d.owners[meter]; known && o.slot == slot {
 		return o.service, o.customer, o.reseller
@@ -74,10 +87,7 @@ func (d *Detector) ownerAt(ctx context.Context, meter string, at int64) (service
 	if len(d.owners) > 1<<18 {
 		clear(d.owners)
 	}
-	service, customer = d.deps.Owner(ctx, schemas.MeterID(meter), time.Unix(0, at).UTC())
-	if d.deps.Reseller != nil && customer != "" && len(d.lanes[rule.EachReseller]) > 0 {
-		reseller = d.deps.Reseller(ctx, customer)
-	}
+	service, customer, reseller = d.owner(schemas.MeterID(meter), time.Unix(0, at).UTC())
 	d.owners[meter] = owner{slot, service, customer, reseller}
 	return service, customer, reseller
 }

@@ -1,7 +1,6 @@
 package series
 
 import (
-	"context"
 	"maps"
 	"math"
 	"math/bits"
@@ -77,8 +76,6 @@ type window struct {
 	seen watermarks
 }
 
-type ownerFunc func(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string)
-
 // newMinutes goes on from what an earlier run saved, by collector.
 func newMinutes(states map[string]saved) *minutes {
 	m := &minutes{sums: map[key]*values{}, dirty: map[key]bool{}, windows: map[string]*window{}}
@@ -114,12 +111,12 @@ func (m *minutes) positions() stream.Watermarks {
 func (m *minutes) skip(gap *stream.GapError) { m.window(gap.Key.Collector).position[gap.Key] = gap.To }
 
 // add adds one batch to its minutes. A batch that was added before changes nothing.
-func (m *minutes) add(ctx context.Context, b *schemas.Batch, owner ownerFunc) {
+func (m *minutes) add(b *schemas.Batch, owner Owner) {
 	id, w := stream.KeyOf(b), m.window(b.GetCollector())
 	if b.GetIndex() <= w.position[id] {
 		return
 	}
-	a := adder{ctx: ctx, minutes: m, window: w, batch: b, id: id, owner: owner}
+	a := adder{minutes: m, window: w, batch: b, id: id, owner: owner}
 	for _, t := range b.GetTallies() {
 		a.tally(t)
 	}
@@ -133,12 +130,11 @@ func (m *minutes) add(ctx context.Context, b *schemas.Batch, owner ownerFunc) {
 
 // adder adds one batch.
 type adder struct {
-	ctx     context.Context
 	minutes *minutes
 	window  *window
 	batch   *schemas.Batch
 	id      stream.Key
-	owner   ownerFunc
+	owner   Owner
 }
 
 // owned begins the key of what a meter had in a minute.
@@ -147,7 +143,7 @@ func (a *adder) owned(t *table, meter schemas.MeterID, minute int64) key {
 	if a.owner == nil {
 		return k
 	}
-	if service, customer := a.owner(a.ctx, meter, time.Unix(60*minute, 0).UTC()); service != "" {
+	if service, customer := a.owner(meter, time.Unix(60*minute, 0).UTC()); service != "" {
 		k.service, k.customer = service, customer
 	}
 	return k

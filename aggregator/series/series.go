@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	influxdb2 "github.com/influxdata/influxdb-client-go/v2"
@@ -21,6 +22,7 @@ import (
 
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
+	"hostmeter/internal/lease"
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -64,16 +66,27 @@ type Deps struct {
 	Clock   clock.Clock
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
-	// Owner tells who owned a meter at a time; empty where nobody did.
-	Owner func(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string)
+	// Owners reads who owns what, as it is now. While it cannot, nothing is drawn. Optional.
+	Owners func(ctx context.Context) (Owner, error)
+	// Standby has Run wait until no other sink draws. Without it Run takes over at once, as is right for the only one
+	// there should be.
+	Standby bool
+	// Home is a folder of this sink's own on its machine, for Standby: one that is killed and started again there goes
+	// on at once. Empty: it waits until its own lease has run out.
+	Home string
 }
 
-// Sink writes the series. Run is called once.
+// Owner tells who owned a meter at a time; empty where nobody did.
+type Owner func(meter schemas.MeterID, at time.Time) (service, customer string)
+
+// Sink writes the series.
 type Sink struct {
 	deps    Deps
 	client  influxdb2.Client
 	write   func(ctx context.Context, points ...*write.Point) error
+	lease   *lease.Lease
 	minutes *minutes
+	active  prometheus.Gauge
 	written prometheus.Counter
 	failed  prometheus.Counter
 	refused prometheus.Counter
@@ -95,12 +108,14 @@ func New(cfg Config, deps Deps) (*Sink, error) {
 	s := &Sink{
 		deps:    deps,
 		minutes: newMinutes(nil), gatherFor: gatherFor,
+		lease:   lease.New(lease.Config{Table: "series_lease", What: "series sink", Age: leaseAge, Home: deps.Home}, deps.DB, deps.Clock, deps.Logger),
+		active:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "hostmeter_series_active", Help: "1 where this process writes the series, 0 where it stands by."}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_refused_points_total", Help: "Points that InfluxDB will never take, and that were left out."}),
 		written: prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_points_total", Help: "Points that InfluxDB has taken."}),
 		failed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "hostmeter_series_failed_writes_total", Help: "Writes that InfluxDB refused or did not answer; they are repeated."}),
 	}
 	if deps.Metrics != nil {
-		if err := errors.Join(deps.Metrics.Register(s.written), deps.Metrics.Register(s.failed), deps.Metrics.Register(s.refused)); err != nil {
+		if err := errors.Join(deps.Metrics.Register(s.written), deps.Metrics.Register(s.failed), deps.Metrics.Register(s.refused), deps.Metrics.Register(s.active)); err != nil {
 			return nil, fmt.Errorf("register the series' metrics: %w", err)
 		}
 	}
@@ -117,14 +132,89 @@ const (
 	pointsAtOnce  = 5000
 )
 
-// Run reads the log and writes until ctx is done.
+// leaseAge is how long the sink that draws may not be heard of before one that stands by takes over, and releaseMost
+// how long giving the lease back may take.
+const (
+	leaseAge    = 30 * time.Second
+	releaseMost = 5 * time.Second
+)
+
+// Run reads the log and writes until ctx is done. One sink draws, others on the same store stand by; whoever takes
+// over goes on from the position in the store, as after a restart.
+//
+// Errors: those of the store and the log. Run may be called again then, and reads again what had not been written.
 func (s *Sink) Run(ctx context.Context) error {
-	defer s.client.Close()
-	position, err := readSaved(ctx, s.deps.DB)
+	defer s.client.Close() // its idle connections
+	if s.deps.Standby {
+		defer s.lease.Settle()()
+	}
+	for standby := s.deps.Standby; ; standby = true {
+		open := s.open
+		if standby {
+			open = func(ctx context.Context) error { return s.lease.StandBy(ctx, s.open) }
+		}
+		if err := open(ctx); err != nil {
+			return err
+		}
+		err := s.draw(ctx)
+		if !errors.Is(err, lease.ErrSuperseded) {
+			return err
+		}
+		s.deps.Logger.Warn("another process draws the series; this one stands by")
+	}
+}
+
+// open takes the lease and reads the position.
+func (s *Sink) open(ctx context.Context) error {
+	var states map[string]saved
+	err := s.deps.DB.Update(ctx, func(tx *store.Tx) (err error) {
+		if err = s.lease.Take(ctx, tx); err == nil {
+			states, err = readSaved(ctx, tx)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("read the series' position: %w", err)
 	}
-	s.minutes = newMinutes(position)
+	s.minutes = newMinutes(states)
+	return nil
+}
+
+// draw reads and writes until ctx is done or another sink has taken over, which it finds out beside: it may have
+// to wait for the log or for InfluxDB.
+func (s *Sink) draw(ctx context.Context) error {
+	s.active.Set(1)
+	defer s.active.Set(0)
+	drawing, stop := context.WithCancelCause(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() {
+		for s.deps.Clock.Sleep(drawing, leaseAge/6) == nil {
+			switch err := s.lease.Renew(drawing); {
+			case errors.Is(err, lease.ErrSuperseded):
+				stop(err)
+			case err != nil && drawing.Err() == nil:
+				s.deps.Logger.Warn("the series' lease cannot be renewed; it will be tried again", "err", err)
+			}
+		}
+	})
+	err := s.read(drawing)
+	if cause := context.Cause(drawing); errors.Is(cause, lease.ErrSuperseded) {
+		err = cause
+	}
+	stop(nil)
+	beside.Wait()
+	if errors.Is(err, lease.ErrSuperseded) {
+		return err
+	}
+	releasing, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseMost)
+	defer cancel()
+	if err := s.lease.Release(releasing); err != nil {
+		s.deps.Logger.Warn("the series' lease was not given back: the next one waits for it to grow old", "err", err)
+	}
+	return err
+}
+
+func (s *Sink) read(ctx context.Context) error {
 	reader, err := s.deps.Source.OpenReader(ctx, "series", s.minutes.positions())
 	if err != nil {
 		return fmt.Errorf("open the log for the series: %w", err)
@@ -171,12 +261,13 @@ func (s *Sink) gather(ctx context.Context, reader stream.Reader) ([]*schemas.Bat
 	return batches, nil
 }
 
-// take adds batches to their minutes, writes what has changed, and then moves the position.
+// take adds batches to their minutes, writes what has changed, and then moves the position. With an error the minutes
+// may be ahead of the store: they are made anew from it.
 func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
-	for _, b := range batches {
-		s.minutes.add(ctx, b, s.deps.Owner)
+	if err := s.add(ctx, batches); err != nil {
+		return err
 	}
-	if err := writeSeen(ctx, s.deps.DB, s.minutes.read()); err != nil {
+	if err := s.save(ctx, s.minutes.read(), writeSeen); err != nil {
 		return fmt.Errorf("write how far the series have read: %w", err)
 	}
 	points := s.minutes.changed()
@@ -187,10 +278,33 @@ func (s *Sink) take(ctx context.Context, batches []*schemas.Batch) error {
 		}
 		points = points[n:]
 	}
-	if err := writeClosed(ctx, s.deps.DB, s.minutes.close()); err != nil {
+	if err := s.save(ctx, s.minutes.close(), writeClosed); err != nil {
 		return fmt.Errorf("write the series' position: %w", err)
 	}
 	return nil
+}
+
+// add adds batches to their minutes. Who owns what is read before: what cannot be read is never taken for nobody's.
+func (s *Sink) add(ctx context.Context, batches []*schemas.Batch) error {
+	var owner Owner
+	if s.deps.Owners != nil {
+		var err error
+		if owner, err = s.deps.Owners(ctx); err != nil {
+			return fmt.Errorf("read who owns the meters: %w", err)
+		}
+	}
+	for _, b := range batches {
+		s.minutes.add(b, owner)
+	}
+	return nil
+}
+
+// save writes states by one of writeSeen and writeClosed, if this is the sink that draws.
+func (s *Sink) save(ctx context.Context, states map[string]saved, query string) error {
+	if len(states) == 0 {
+		return nil
+	}
+	return s.lease.Update(ctx, func(tx *store.Tx) error { return writeEach(ctx, tx, states, query) })
 }
 
 // Waits between repeats of a write.
@@ -200,9 +314,13 @@ const (
 )
 
 // deliver writes points, again and again until they are taken or ctx is done. A request that is
-// refused for what is in it is halved, until what cannot be written stands alone and is left out.
+// refused for what is in it is halved, until what cannot be written stands alone and is left out. Before each
+// request the store is asked who draws: what one that was paused would write may be older than what stands there.
 func (s *Sink) deliver(ctx context.Context, points []*write.Point) error {
 	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
+		if err := s.lease.Confirm(ctx); err != nil {
+			return err
+		}
 		err := s.write(ctx, points...)
 		if err == nil {
 			s.written.Add(float64(len(points)))

@@ -19,6 +19,7 @@ import (
 
 	"hostmeter/internal/clock"
 	"hostmeter/internal/config"
+	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
 	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk"
@@ -78,12 +79,28 @@ func newSink(t *testing.T, influx *fakeInflux) *Sink {
 	t.Helper()
 	db := storetest.SQLite(t, clock.Real{})
 	cfg := Config{InfluxDB: &InfluxConfig{URL: "http://127.0.0.1:1", Bucket: "b", Token: config.NewSecret("t")}}
-	s, err := New(cfg, Deps{DB: db, Clock: clock.Real{}, Owner: func(context.Context, schemas.MeterID, time.Time) (string, string) { return "s1", "c1" }})
+	s, err := New(cfg, Deps{DB: db, Clock: clock.Real{}, Owners: owned("s1")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.write = influx.write
 	return s
+}
+
+// owned says that all is of one service.
+func owned(service string) func(context.Context) (Owner, error) {
+	return func(context.Context) (Owner, error) {
+		return func(schemas.MeterID, time.Time) (string, string) { return service, "c1" }, nil
+	}
+}
+
+// reopen reads the position anew, as a sink that starts does.
+func (s *Sink) reopen(ctx context.Context) error {
+	return s.deps.DB.View(ctx, func(tx *store.Tx) error {
+		states, err := readSaved(ctx, tx)
+		s.minutes = newMinutes(states)
+		return err
+	})
 }
 
 const firstMinute = 29_600_000
@@ -103,11 +120,9 @@ func TestRepeatsAndRestartsChangeNothing(t *testing.T) {
 	}
 	for i := 0; i < len(all); i += 7 {
 		// A sink that starts anew reads from its saved position, which lies before what it has taken.
-		position, err := readSaved(t.Context(), sink.deps.DB)
-		if err != nil {
+		if err := sink.reopen(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		sink.minutes = newMinutes(position)
 		if err := sink.take(t.Context(), all[:min(i+7, len(all))]); err != nil {
 			t.Fatal(err)
 		}
@@ -207,11 +222,9 @@ func TestShardsAreRepeatedAtDifferentPaces(t *testing.T) {
 			}
 		}
 		for range rapid.IntRange(1, 4).Draw(rt, "restarts") {
-			states, err := readSaved(t.Context(), sink.deps.DB)
-			if err != nil {
+			if err := sink.reopen(t.Context()); err != nil {
 				rt.Fatal(err)
 			}
-			sink.minutes = newMinutes(states)
 			position := sink.minutes.positions()
 			var next [shards]int
 			for shard := range next {
@@ -230,11 +243,9 @@ func TestShardsAreRepeatedAtDifferentPaces(t *testing.T) {
 				next[shard] += n
 			}
 		}
-		states, err := readSaved(t.Context(), sink.deps.DB)
-		if err != nil {
+		if err := sink.reopen(t.Context()); err != nil {
 			rt.Fatal(err)
 		}
-		sink.minutes = newMinutes(states)
 		position := sink.minutes.positions()
 		for shard := range queues {
 			rest := queues[shard][position[stream.KeyOf(queues[shard][0])]:]
@@ -280,10 +291,10 @@ func (s *Sink) takeUntil(t *testing.T, batches []*schemas.Batch, killed bool) er
 	if !killed {
 		return s.take(t.Context(), batches)
 	}
-	for _, b := range batches {
-		s.minutes.add(t.Context(), b, s.deps.Owner)
+	if err := s.add(t.Context(), batches); err != nil {
+		return err
 	}
-	if err := writeSeen(t.Context(), s.deps.DB, s.minutes.read()); err != nil {
+	if err := s.save(t.Context(), s.minutes.read(), writeSeen); err != nil {
 		return err
 	}
 	return s.deliver(t.Context(), s.minutes.changed())
@@ -348,7 +359,7 @@ func TestRealInfluxDBHoldsTheSum(t *testing.T) {
 	}
 	defer log.Close()
 	sink, err := New(Config{InfluxDB: &InfluxConfig{URL: url, Org: org, Bucket: bucket, Token: config.NewSecret(token)}},
-		Deps{DB: storetest.SQLite(t, clock.Real{}), Source: stream.Source(log), Owner: func(context.Context, schemas.MeterID, time.Time) (string, string) { return service, "c1" }})
+		Deps{DB: storetest.SQLite(t, clock.Real{}), Source: stream.Source(log), Owners: owned(service)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,6 +57,7 @@ type App struct {
 	clock    clock.Clock
 	logger   *slog.Logger
 	registry *prometheus.Registry
+	restarts *prometheus.CounterVec
 
 	desk       *Desk // nil where only Collect runs
 	log        *disk.Log
@@ -79,7 +81,8 @@ type App struct {
 
 // New returns a process that has touched nothing yet.
 func New(cfg Config, parts Parts, c clock.Clock, logger *slog.Logger) *App {
-	return &App{cfg: cfg, parts: parts, clock: c, logger: logger, registry: telemetry.NewRegistry()}
+	registry := telemetry.NewRegistry()
+	return &App{cfg: cfg, parts: parts, clock: c, logger: logger, registry: registry, restarts: newRestarts(registry)}
 }
 
 // Open opens the store, the log and the components, in the order in which they need each other.
@@ -143,7 +146,10 @@ func (a *App) openCollector(ctx context.Context) error {
 		return err
 	}
 	if err := a.collector.Open(ctx); err != nil {
-		return &HintError{Err: err, Hint: "is another program on this port? `ss -lunp` lists them"}
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = &HintError{Err: err, Hint: "is another program on this port? `ss -lunp` lists them"}
+		}
+		return err
 	}
 	return nil
 }
@@ -151,25 +157,20 @@ func (a *App) openCollector(ctx context.Context) error {
 // collectorDir is where a collector keeps what a restart needs.
 func collectorDir(cfg Config) string { return filepath.Join(cfg.Data, "collector") }
 
-// Run runs the parts until ctx is done or one of them fails for good. The collector stops first, and
-// what stands behind the log has drainMax to take what it flushed last.
+// Run runs the parts until ctx is done or the collector fails for good; of the others, one that fails begins again. The
+// collector stops first, and what stands behind the log has drainMax to take what it flushed last.
 func (a *App) Run(ctx context.Context) error {
 	rest, stopRest := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopRest()
-	front, stopFront := context.WithCancel(ctx)
-	defer stopFront()
-	behind, rest := errgroup.WithContext(rest)
-	for _, run := range a.behindTheLog() {
-		behind.Go(func() error {
-			defer stopFront() // one that fails stops all
-			return quiet(run(rest))
-		})
+	var behind errgroup.Group
+	for _, p := range a.behindTheLog() {
+		behind.Go(func() error { return a.keep(rest, p) })
 	}
 	var first error
 	if a.collector != nil {
-		first = quiet(a.collector.Run(front))
+		first = quiet(a.collector.Run(ctx))
 	} else {
-		<-front.Done()
+		<-ctx.Done()
 	}
 	if first == nil {
 		a.drain(rest)
@@ -179,34 +180,32 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // behindTheLog lists what runs beside and behind the collector.
-func (a *App) behindTheLog() []func(context.Context) error {
-	runs := []func(context.Context) error{
-		func(ctx context.Context) error {
-			return telemetry.ServePrivate(ctx, a.cfg.HTTP.PrivateListen, a.registry, a.healthHandler())
-		},
-	}
+func (a *App) behindTheLog() []part {
+	parts := []part{{"private", func(ctx context.Context) error {
+		return telemetry.ServePrivate(ctx, a.cfg.HTTP.PrivateListen, a.registry, a.healthHandler())
+	}}}
 	if a.forwarder != nil {
-		runs = append(runs, a.forwarder.Run)
+		parts = append(parts, part{"forwarder", a.forwarder.Run})
 	}
 	if a.aggregator != nil {
-		runs = append(runs, a.aggregator.Run)
+		parts = append(parts, part{"aggregator", a.aggregator.Run})
 	}
 	if a.parts.Aggregate {
-		runs = append(runs, a.desk.notices.Run)
+		parts = append(parts, part{"notices", a.desk.notices.Run})
 	}
 	if a.handover != nil {
-		runs = append(runs, a.handover.Run)
+		parts = append(parts, part{"handover", a.handover.Run})
 	}
 	if a.series != nil {
-		runs = append(runs, a.series.Run)
+		parts = append(parts, part{"series", a.series.Run})
 	}
 	if a.detector != nil {
-		runs = append(runs, a.detector.Run)
+		parts = append(parts, part{"detector", a.detector.Run})
 	}
 	if a.server != nil {
-		runs = append(runs, a.server.Run)
+		parts = append(parts, part{"http", a.server.Run})
 	}
-	return runs
+	return parts
 }
 
 // drain waits until what the collector appended last has been booked and looked at.

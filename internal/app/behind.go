@@ -43,7 +43,8 @@ func (a *App) openAggregator(ctx context.Context) error {
 		return nil
 	}
 	a.series, err = series.New(a.cfg.Series, series.Deps{
-		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry, Owner: a.desk.owner,
+		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry, Owners: a.desk.drawnOwners,
+		Standby: a.parts != All, Home: filepath.Join(a.cfg.Data, "series"), // as for the detector
 	})
 	return err
 }
@@ -84,23 +85,28 @@ func (d *Desk) afterSeal(ctx context.Context) (ledger.Closed, error) {
 	return closed, nil
 }
 
-// owner tells who owned a meter at a time; empty where nobody did.
-func (d *Desk) owner(ctx context.Context, meter schemas.MeterID, at time.Time) (service, customer string) {
+// owners reads who owns what, and who sold to whom, as it is now.
+func (d *Desk) owners(ctx context.Context) (detector.Owner, error) {
 	snapshot, err := d.inventory.Snapshot(ctx)
 	if err != nil {
-		return "", ""
+		return nil, err
 	}
-	return ownerOf(snapshot, meter, at)
+	return func(meter schemas.MeterID, at time.Time) (service, customer, reseller string) {
+		service, customer = ownerOf(snapshot, meter, at)
+		c, _ := snapshot.CustomerByID(customer)
+		return service, customer, c.Reseller
+	}, nil
 }
 
-// reseller tells who sold to a customer; empty where nobody did.
-func (d *Desk) reseller(ctx context.Context, customer string) string {
+// drawnOwners is owners for the series, which know no resellers.
+func (d *Desk) drawnOwners(ctx context.Context) (series.Owner, error) {
 	snapshot, err := d.inventory.Snapshot(ctx)
 	if err != nil {
-		return ""
+		return nil, err
 	}
-	c, _ := snapshot.CustomerByID(customer)
-	return c.Reseller
+	return func(meter schemas.MeterID, at time.Time) (service, customer string) {
+		return ownerOf(snapshot, meter, at)
+	}, nil
 }
 
 func (a *App) openDetector(context.Context) error {
@@ -112,7 +118,7 @@ func (a *App) openDetector(context.Context) error {
 	}
 	a.detector, err = detector.New(a.cfg.Detector, detector.Deps{
 		DB: a.desk.db, Source: a.source, Clock: a.clock, Logger: a.logger, Metrics: a.registry,
-		Owner: a.desk.owner, Reseller: a.desk.reseller, Receivers: a.cfg.Notify.Receivers(),
+		Owners: a.desk.owners, Receivers: a.cfg.Notify.Receivers(),
 		// In one process with the collector there can be no other. Who is not active sends nothing.
 		Standby: a.parts != All, Home: filepath.Join(a.cfg.Data, "detector"), WhileActive: a.sender.Run,
 	})

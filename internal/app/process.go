@@ -11,10 +11,12 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 
 	"hostmeter/collector"
 	"hostmeter/collector/udp"
 	"hostmeter/internal/failpoint"
+	"hostmeter/internal/store"
 )
 
 // process runs one configuration after the other: it begins anew with what the file says then when
@@ -57,11 +59,23 @@ func (p *process) run(ctx context.Context, cfg Config) error {
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	var before *Config
+	pause := roomFirst
 	for {
 		opened, err := p.runOne(ctx, cfg, hangups)
+		if opened {
+			pause = roomFirst
+		}
 		if err != nil && !opened && before != nil {
 			slog.New(slog.NewTextHandler(p.out, nil)).Error("the new configuration does not start; the one before goes on", "err", err)
 			cfg, before = *before, nil
+			continue
+		}
+		if isFull(err) && p.waitForRoom(ctx, cfg, hangups, pause, err) {
+			pause = min(2*pause, roomLast)
+			select {
+			case cfg = <-p.next:
+			default:
+			}
 			continue
 		}
 		if err != nil || ctx.Err() != nil {
@@ -75,6 +89,37 @@ func (p *process) run(ctx context.Context, cfg Config) error {
 			return nil
 		}
 	}
+}
+
+// The pauses between starts on a full disk.
+const (
+	roomFirst = time.Second
+	roomLast  = 5 * time.Second
+)
+
+// isFull says that a disk, of the log, of the ledger or of what the collector keeps, has no room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || store.IsFull(err)
+}
+
+// waitForRoom waits before a start is tried again that the disk had no room for: nothing was changed by it, and a
+// process that is there begins to receive as soon as somebody has made room. False says that it is to end.
+func (p *process) waitForRoom(ctx context.Context, cfg Config, hangups <-chan os.Signal, pause time.Duration, err error) bool {
+	logger, wrong := cfg.Telemetry.NewLogger(p.out)
+	if wrong != nil || ctx.Err() != nil {
+		return false
+	}
+	logger.Error("the disk is full; the start waits until there is room, and nothing is received before", "pause", pause, "err", err)
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-hangups:
+		_ = p.reload(logger, func() {}) // it is in the log
+	case <-timer.C:
+	}
+	return true
 }
 
 // runOne runs one configuration until ctx is done or another waits in next. opened says that it got

@@ -62,7 +62,11 @@ func TestVirtualizorIntoTheInventory(t *testing.T) {
 	if err := desk.Import(t.Context(), []string{prices, file}, false, false, io.Discard); err != nil {
 		t.Fatalf("%v\n%s", err, &text)
 	}
-	service, customer := desk.owner(t.Context(), "address:192.0.2.9", desk.clock.Now())
+	owner, err := desk.owners(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, customer, _ := owner("address:192.0.2.9", desk.clock.Now())
 	if service != "vz-37" || customer != "vz-u55" {
 		t.Fatalf("192.0.2.9 belongs to %q of %q", service, customer)
 	}

@@ -43,5 +43,6 @@ const (
 const (
 	ForgetWatermark   Point = "wrong.forget-watermark"   // a booking does not move the watermark
 	ForgetPositions   Point = "wrong.forget-positions"   // a collector does not know where the last run ended
+	ForgetIncidents   Point = "wrong.forget-incidents"   // a checkpoint moves the detector's position and opens no incident
 	DeleteUnconfirmed Point = "wrong.delete-unconfirmed" // the log lets go of what is not booked
 )

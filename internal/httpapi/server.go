@@ -8,6 +8,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"html/template"
@@ -102,6 +103,11 @@ func (s *Server) Open(ctx context.Context) error {
 	if s.listener != nil {
 		return nil
 	}
+	if s.config.TLS.Certificate != "" { // as Run reads it again: one that cannot work is told now
+		if _, err := tls.LoadX509KeyPair(s.config.TLS.Certificate, s.config.TLS.Key); err != nil {
+			return fmt.Errorf("http.tls: %w", err)
+		}
+	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.config.Listen)
 	if err != nil {
 		return fmt.Errorf("http.listen: %w", err)
@@ -142,7 +148,7 @@ func (s *Server) URL() string {
 	return scheme + addr.String() + "/"
 }
 
-// Run serves until ctx is done; requests under way then have 10 seconds to end.
+// Run serves until ctx is done; requests under way then have 10 seconds to end. After an error it may be called again.
 func (s *Server) Run(ctx context.Context) error {
 	if err := s.Open(ctx); err != nil {
 		return err
@@ -158,6 +164,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}()
 	select {
 	case err := <-done:
+		_ = s.Close() // the next Run listens anew
+		s.mu.Lock()
+		s.listener = nil
+		s.mu.Unlock()
 		return fmt.Errorf("serve http: %w", err)
 	case <-ctx.Done():
 	}

@@ -31,6 +31,20 @@ func IsDuplicate(err error) bool {
 	return lite.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || lite.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY
 }
 
+// IsFull says that the disk of the store has no room.
+func IsFull(err error) bool {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code == "53100" // disk_full
+	}
+	var lite *sqlite.Error
+	if !errors.As(err, &lite) {
+		return false
+	}
+	// The file of the WAL's index is made when a ledger is opened, and nothing else is said of that.
+	return lite.Code()&0xff == sqlite3.SQLITE_FULL || lite.Code() == sqlite3.SQLITE_IOERR_SHMSIZE
+}
+
 // isNotDatabase says that a file is not SQLite's, or is damaged.
 func isNotDatabase(err error) bool {
 	var lite *sqlite.Error

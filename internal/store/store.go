@@ -204,6 +204,14 @@ func (db *DB) View(ctx context.Context, f func(tx *Tx) error) error {
 	return db.run(ctx, db.views, &sql.TxOptions{Isolation: db.isolation(), ReadOnly: true}, f, nil)
 }
 
+// Answers says why the store, which is migrated, cannot be read, by reading one row.
+func (db *DB) Answers(ctx context.Context) error {
+	return db.View(ctx, func(tx *Tx) error {
+		var name string
+		return tx.QueryRow(ctx, `SELECT name FROM migration ORDER BY name LIMIT 1`).Scan(&name)
+	})
+}
+
 func (db *DB) isolation() sql.IsolationLevel {
 	if db.dialect == PostgreSQL {
 		return sql.LevelRepeatableRead

@@ -17,14 +17,14 @@ import (
 )
 
 var distributed = []fault{
-	{"SIGKILL of collect, aggregate, detect, serve at random points", nil, 1},
+	{"SIGKILL of collect, aggregate, detect, serve at random points", nil, 1, true},
 	{"SIGKILL of collect around sending to Kafka", []window{
 		{point: failpoint.KafkaProduced, component: "collect", hits: 6}, {point: failpoint.CollectorAppended, component: "collect", hits: 6},
-		{point: failpoint.DiskSynced, component: "collect", hits: 6}, {point: failpoint.DiskDeleting, component: "collect", hits: 2}}, 1},
+		{point: failpoint.DiskSynced, component: "collect", hits: 6}, {point: failpoint.DiskDeleting, component: "collect", hits: 2}}, 1, false},
 	{"SIGKILL of aggregate around a booking in PostgreSQL", []window{
 		{point: failpoint.StoreCommitting, hits: 8}, {point: failpoint.StoreCommitted, hits: 8}, {point: failpoint.LedgerBooked, hits: 4},
-		{point: failpoint.KafkaPublished, hits: 4}, {point: failpoint.LedgerConfirmed, hits: 4}}, 1},
-	{"SIGKILL of detect around a checkpoint", []window{{point: failpoint.DetectorSaved, component: "detect", hits: 2}}, 1},
+		{point: failpoint.KafkaPublished, hits: 4}, {point: failpoint.LedgerConfirmed, hits: 4}}, 1, false},
+	{"SIGKILL of detect around a checkpoint", []window{{point: failpoint.DetectorSaved, component: "detect", hits: 4}, {point: failpoint.DetectorSaved, component: "detect", hits: 4}}, 1, true},
 }
 
 // TestComponentsAreKilled kills the components apart, on real Kafka and PostgreSQL.
@@ -34,7 +34,7 @@ func TestComponentsAreKilled(t *testing.T) {
 	for i, f := range distributed {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			f.run(t, f.histories, func(dir string, random *rand.Rand) (int, error) {
-				w, err := newWorld(dir, random, setting{kafka: broker, store: storetest.Database(t, server)})
+				w, err := newWorld(dir, random, setting{kafka: broker, store: storetest.Database(t, server), incidents: f.incidents})
 				if err != nil {
 					return 0, err
 				}
@@ -173,28 +173,29 @@ func TestServersFail(t *testing.T) {
 	base := startServer(t, "pg-up.sh")
 	dsn := "postgres://meter:meter@" + base.between.address() + "/meter?sslmode=disable"
 	faults := []struct {
-		name   string
-		happen func(w *world) error
+		name      string
+		incidents bool
+		happen    func(w *world) error
 	}{
-		{"PostgreSQL killed and started again", func(w *world) error {
+		{"PostgreSQL killed and started again", true, func(w *world) error {
 			return w.while(base.kill, base.start)
 		}},
-		{"connections to PostgreSQL cut", func(w *world) error {
+		{"connections to PostgreSQL cut", true, func(w *world) error {
 			return w.while(func() error { base.between.pull(); return nil }, func() error { base.between.plug(); return nil })
 		}},
-		{"connections to Kafka cut", func(w *world) error {
+		{"connections to Kafka cut", false, func(w *world) error {
 			return w.while(func() error { broker.between.pull(); return nil }, func() error { broker.between.plug(); return nil })
 		}},
-		{"Kafka killed and started again", func(w *world) error {
+		{"Kafka killed and started again", false, func(w *world) error {
 			return w.while(broker.kill, broker.start)
 		}},
-		{"disk of PostgreSQL full, then free", func(w *world) error {
+		{"disk of PostgreSQL full, then free", true, func(w *world) error {
 			return w.while(base.fillDisk, base.freeDisk)
 		}},
-		{"disk of Kafka full, then free", func(w *world) error {
+		{"disk of Kafka full, then free", false, func(w *world) error {
 			return w.while(broker.fillDisk, broker.freeDisk)
 		}},
-		{"Kafka killed, its data wiped, and started again", func(w *world) error {
+		{"Kafka killed, its data wiped, and started again", false, func(w *world) error {
 			return w.while(func() error {
 				if err := broker.kill(); err != nil {
 					return err
@@ -209,7 +210,7 @@ func TestServersFail(t *testing.T) {
 				t.Skip("NOT TESTED: a file system of its own takes root")
 			}
 			fault{name: f.name}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
-				w, err := newWorld(dir, random, setting{kafka: broker.between.address(), store: storetest.Database(t, dsn)})
+				w, err := newWorld(dir, random, setting{kafka: broker.between.address(), store: storetest.Database(t, dsn), incidents: f.incidents})
 				if err != nil {
 					return 0, err
 				}

@@ -126,7 +126,7 @@ func (b *books) laws(exporters []*exporter) error {
 // finish shows the last gap, stops everything, closes the books and checks all laws.
 func (w *world) finish() error {
 	w.sendSome(4 * len(w.exporters))
-	if len(w.components) > 1 { // nobody tells when all is booked: the laws do
+	if len(w.components) > 1 || w.incidents { // nobody tells when all is booked: the laws do
 		err := processtest.Await(120*time.Second, func() error {
 			b, err := w.readBooks()
 			if err != nil {
@@ -135,6 +135,11 @@ func (w *world) finish() error {
 			return b.laws(w.exporters)
 		})
 		if err != nil {
+			return err
+		}
+	}
+	if w.incidents { // they need a second or two more
+		if err := processtest.Await(60*time.Second, w.detected); err != nil {
 			return err
 		}
 	}
@@ -154,6 +159,11 @@ func (w *world) check() error {
 	}
 	if err := b.laws(w.exporters); err != nil {
 		return err
+	}
+	if w.incidents {
+		if err := w.checkIncidents(b); err != nil {
+			return err
+		}
 	}
 	// Two months on, everything is sealed, told and closed.
 	if err := w.stepClock(w.furthest - w.step + 62*24*time.Hour); err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,9 +101,9 @@ func (w *world) steps() (steps int, err error) {
 	return steps, w.finish()
 }
 
-// TestTheDiskIsFull fills the disk under a running process, once under all its data and once under the log
-// alone; the process is killed then, or goes on. When there is room again nothing is missing but what the
-// kill cost.
+// TestTheDiskIsFull fills the disk under a running process, which draws series too, once under all its data and
+// once under the log alone; the process goes on, or is killed then and started again, before there is room or after.
+// When there is room again nothing is missing but what the kill cost, and nobody had to start it once more.
 func TestTheDiskIsFull(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -111,10 +113,13 @@ func TestTheDiskIsFull(t *testing.T) {
 		name string
 		of   string // below the world's folder
 		kill bool
+		full bool // it is started again before there is room
 	}{
-		{"disk of log and ledger full, then free", "data", false},
-		{"disk of log and ledger full, SIGKILL, then free", "data", true},
-		{"disk of the log full, then free", "data/log", false},
+		{"disk of log and ledger full, then free", "data", false, false},
+		{"disk of log and ledger full, SIGKILL, then free", "data", true, false},
+		{"disk of log and ledger full, SIGKILL, start, then free", "data", true, true},
+		{"disk of the log full, then free", "data/log", false, false},
+		{"disk of the log full, SIGKILL, start, then free", "data/log", true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			fault{name: c.name}.run(t, 1, func(dir string, random *rand.Rand) (int, error) {
@@ -122,22 +127,24 @@ func TestTheDiskIsFull(t *testing.T) {
 				if err := os.MkdirAll(path, 0o750); err != nil {
 					return 0, err
 				}
-				if err := unix.Mount("tmpfs", path, "tmpfs", 0, "size=16m"); err != nil {
+				if err := unix.Mount("tmpfs", path, "tmpfs", 0, "size=64m"); err != nil {
 					return 0, fmt.Errorf("mount a file system: %w", err)
 				}
 				defer func() { _ = unix.Unmount(path, unix.MNT_DETACH) }()
-				w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random)})
+				influx := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+				defer influx.Close()
+				w, err := newWorld(dir, random, setting{begin: beforeMonthEnd(random), influx: influx.URL})
 				if err != nil {
 					return 0, err
 				}
 				defer w.close()
-				return told(w)(w.fills(path, c.kill))
+				return told(w)(w.fills(path, c.kill, c.full))
 			})
 		})
 	}
 }
 
-func (w *world) fills(path string, kill bool) (int, error) {
+func (w *world) fills(path string, kill, startFull bool) (int, error) {
 	if err := w.begin(); err != nil {
 		return 0, err
 	}
@@ -154,21 +161,56 @@ func (w *world) fills(path string, kill bool) (int, error) {
 		return 0, errors.New("the log took everything: the disk was not full")
 	}
 	w.sendSome(200)
+	w.sendWhile(5_000, func() bool { return w.running["run"].Over() }) // the series write each few seconds
+	if w.running["run"].Over() {
+		return 0, errors.New("the process ended: its exporters' datagrams are lost")
+	}
 	if kill {
 		if err := w.killAtRandom("run"); err != nil {
+			return 1, err
+		}
+	}
+	if startFull {
+		if err := w.startOnFullDisk(filler); err != nil {
 			return 1, err
 		}
 	}
 	if err := os.Remove(filler); err != nil {
 		return 1, err
 	}
-	if kill {
+	switch {
+	case startFull:
+		if err := w.awaitReady(); err != nil {
+			return 1, err
+		}
+	case kill:
 		if err := w.again("run"); err != nil {
 			return 1, err
 		}
 	}
 	w.sendSome(200)
+	if w.running["run"].Over() {
+		return 1, errors.New("the process ended")
+	}
 	return 1, w.finishWithout(!kill)
+}
+
+// startOnFullDisk starts what was killed while the disk is still full, and waits until it says so.
+func (w *world) startOnFullDisk(filler string) error {
+	if err := fill(filler); err != nil {
+		return err
+	}
+	if err := w.start("run"); err != nil {
+		return err
+	}
+	p := w.running["run"]
+	waits := func() bool { return strings.Contains(p.Said.String(), "the disk is full; the start waits") }
+	w.sendWhile(10_000, func() bool { return waits() || p.Over() })
+	if p.Over() || !waits() {
+		return fmt.Errorf("the start does not wait for room; it is over: %v", p.Over())
+	}
+	w.sendSome(200)
+	return nil
 }
 
 // finishWithout is finish; where nothing was killed, nothing may be lost either.
@@ -190,7 +232,7 @@ func (w *world) finishWithout(loss bool) error {
 
 // fill writes a file until the disk has no octet left.
 func fill(path string) error {
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

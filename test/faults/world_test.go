@@ -29,6 +29,7 @@ type world struct {
 	turn                  int
 	wrong                 []string // failure points of every start
 	activated             *os.File // the flows' socket, where the suite holds it
+	incidents             bool     // are looked at
 }
 
 // hosts numbers the worlds of a run: their exporters send from 127.0.N.x.
@@ -56,21 +57,29 @@ type setting struct {
 	begin time.Duration
 	// commit is for how long batches are gathered for a booking; 0 is 100 ms.
 	commit time.Duration
+	influx string // URL of InfluxDB; empty is no series
+	// incidents has the detector open one for each address that it hears of, and finish look at them. The log keeps
+	// what the detector has yet to read again.
+	incidents bool
 }
 
 // newWorld writes the configuration and the inventory and binds the exporters. Nothing runs yet.
 func newWorld(dir string, random *rand.Rand, s setting) (*world, error) {
-	w := &world{dir: dir, random: random, running: map[string]*process{}, components: []string{"run"}}
+	w := &world{dir: dir, random: random, incidents: s.incidents, running: map[string]*process{}, components: []string{"run"}}
 	var err1, err2 error
 	w.listen, err1 = freePort()
 	w.flows, err2 = freePort()
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	log := "{segment_size: 4KiB, retain: 0s}"
+	retain := "0s"
+	if s.incidents {
+		retain = "1h"
+	}
+	log := fmt.Sprintf("{segment_size: 4KiB, retain: %s}", retain)
 	if s.kafka != "" {
 		w.components = []string{"collect", "aggregate", "detect", "serve"}
-		log = fmt.Sprintf(`{segment_size: 4KiB, retain: 0s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d."}}`, s.kafka, time.Now().UnixNano())
+		log = fmt.Sprintf(`{segment_size: 4KiB, retain: %s, kafka: {brokers: ["%s"], partitions: 3, topic_prefix: "faults%d."}}`, retain, s.kafka, time.Now().UnixNano())
 	}
 	w.ledger = s.store
 	if w.ledger == "" {
@@ -82,8 +91,12 @@ func newWorld(dir string, random *rand.Rand, s setting) (*world, error) {
 		return nil, err
 	}
 	var exporters strings.Builder
+	timeout, detector := "1m", "{checkpoint: 1s, lease: 3s}"
+	if s.incidents {
+		timeout, detector = "1s", fmt.Sprintf("{checkpoint: 1s, lease: 3s, rules: %q}", filepath.Join(dir, "rules.yaml"))
+	}
 	for _, e := range w.exporters {
-		fmt.Fprintf(&exporters, "    - {address: %s, name: %s, sampling: none}\n", e.address, e.protocol)
+		fmt.Fprintf(&exporters, "    - {address: %s, name: %s, sampling: none, active_timeout: %s}\n", e.address, e.protocol, timeout)
 	}
 	w.config, w.clock = filepath.Join(dir, "hostmeter.yaml"), filepath.Join(dir, "clock")
 	text := fmt.Sprintf(`data: %s/data
@@ -98,11 +111,15 @@ collector:
 %slog: %s
 ledger: {store: "%s", settle: 0s, grace: 0s}
 aggregator: {commit_every: %s, maintain_every: 200ms}
-detector: {checkpoint: 1s, lease: 3s}
+detector: %s
 http: {listen: "%s"}
-`, dir, w.flows, &exporters, log, w.ledger, cmp.Or(s.commit, 100*time.Millisecond), w.listen)
+`, dir, w.flows, &exporters, log, w.ledger, cmp.Or(s.commit, 100*time.Millisecond), detector, w.listen)
+	if s.influx != "" {
+		text += fmt.Sprintf("series: {influxdb: {url: %q, bucket: lab, token: t}}\n", s.influx)
+	}
 	err = errors.Join(os.WriteFile(w.config, []byte(text), 0o600),
-		os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory), 0o600), w.stepClock(s.begin))
+		os.WriteFile(filepath.Join(dir, "inventory.yaml"), []byte(inventory), 0o600),
+		os.WriteFile(filepath.Join(dir, "rules.yaml"), []byte(rules), 0o600), w.stepClock(s.begin))
 	return w, err
 }
 

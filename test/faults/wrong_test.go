@@ -13,19 +13,21 @@ import (
 func TestTheSuiteSeesFaultsOfOurs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		wrong  failpoint.Point
-		at     failpoint.Point // where the process is killed
-		broken string          // what the laws say
-		commit time.Duration
+		wrong     failpoint.Point
+		at        failpoint.Point // where the process is killed
+		broken    string          // what the laws say
+		commit    time.Duration
+		incidents bool
 	}{
-		{failpoint.ForgetWatermark, failpoint.LedgerBooked, "more than once", 0},
-		{failpoint.ForgetPositions, failpoint.LedgerBooked, "as lost: -", 0},
+		{failpoint.ForgetWatermark, failpoint.LedgerBooked, "more than once", 0, false},
+		{failpoint.ForgetPositions, failpoint.LedgerBooked, "as lost: -", 0, false},
 		// Some segments must be full and not booked.
-		{failpoint.DeleteUnconfirmed, failpoint.LedgerTaking, "as lost: -", 2 * time.Second},
+		{failpoint.DeleteUnconfirmed, failpoint.LedgerTaking, "as lost: -", 2 * time.Second, false},
+		{failpoint.ForgetIncidents, failpoint.DetectorSaved, "have no incident", 0, true},
 	} {
 		t.Run(string(c.wrong), func(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 6))
-			w, err := newWorld(t.TempDir(), random, setting{begin: beforeMonthEnd(random), commit: c.commit})
+			w, err := newWorld(t.TempDir(), random, setting{begin: beforeMonthEnd(random), commit: c.commit, incidents: c.incidents})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package detector
+package lease
 
 import (
 	"crypto/rand"
@@ -14,7 +14,7 @@ import (
 	"hostmeter/internal/stream/disk/files"
 )
 
-// home is a folder that one detector at a time has. Who has it knows that the one before is dead, and need not wait
+// home is a folder that one process at a time has. Who has it knows that the one before is dead, and need not wait
 // until that one's lease runs out. The clocks and names of machines say nothing of the kind.
 type home struct {
 	lock   io.Closer
@@ -43,20 +43,21 @@ func moveIn(path, holder string) (home, error) {
 	return home{lock: lock, before: string(before)}, nil
 }
 
-// settle moves into Deps.Home. Without it the detector works as well, and is only slower to come back.
-func (d *Detector) settle() (leave func()) {
+// Settle moves into Config.Home, for as long as the lease is asked for. Without it all works as well, and is only slower
+// to come back.
+func (l *Lease) Settle() (leave func()) {
 	leave = func() {}
-	if d.deps.Home == "" {
+	if l.cfg.Home == "" {
 		return leave
 	}
-	moved, err := moveIn(d.deps.Home, d.holder)
+	moved, err := moveIn(l.cfg.Home, l.holder)
 	switch {
 	case errors.Is(err, stream.ErrLocked):
-		d.deps.Logger.Info("another detector of this machine has the folder", "path", d.deps.Home)
+		l.logger.Info("another "+l.cfg.What+" of this machine has the folder", "path", l.cfg.Home)
 	case err != nil:
-		d.deps.Logger.Warn("the detector's folder cannot be used: after a crash it will wait until its lease runs out", "path", d.deps.Home, "err", err)
+		l.logger.Warn("the folder of the "+l.cfg.What+" cannot be used: after a crash it will wait until its lease runs out", "path", l.cfg.Home, "err", err)
 	default:
-		d.before = moved.before
+		l.before = moved.before
 		leave = func() { _ = moved.lock.Close() }
 	}
 	return leave
