@@ -54,7 +54,16 @@ func rowToAPI(r statement.Row) httpapi.Statement {
 		StandardErrorOctets: uint64(max(r.StandardErrorOctets, 0)), Coverage: knownShare(r.Coverage), Quota: quotaOf(r),
 		Unit: string(r.Unit), Used: r.Used, Excess: r.Excess, BilledQuantity: r.BilledQuantity, UnitPrice: r.UnitPrice,
 		Currency: r.Currency, AmountExVAT: r.AmountExVAT, Kind: string(r.Kind), RuleFrom: string(r.RuleFrom), Pool: poolToAPI(r.Pool),
+		PriceUnit: string(r.PriceUnit), Grace: r.Grace, BitsPerSecond: r.BitsPerSecond, Rules: statementRules(r.Rules),
 	}
+}
+
+func statementRules(rules []rating.Rule) []httpapi.StatementRule {
+	out := make([]httpapi.StatementRule, len(rules))
+	for i, r := range rules {
+		out[i] = httpapi.StatementRule{Name: r.Name, Value: r.Value, Level: string(r.Level)}
+	}
+	return out
 }
 
 func poolToAPI(p *rating.PoolShare) *httpapi.PoolShare {

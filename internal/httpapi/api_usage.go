@@ -95,6 +95,9 @@ func (s *Server) getStatements(w http.ResponseWriter, r *http.Request, _ auth.Id
 		return err
 	}
 	statements, err := s.deps.Backend.Reports.Statements(r.Context(), month)
+	for i := range statements {
+		statements[i].Rules = notNull(statements[i].Rules)
+	}
 	return writeList(w, r, statements, err)
 }
 

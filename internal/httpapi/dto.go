@@ -73,6 +73,19 @@ type Statement struct {
 	Kind                string           `json:"kind"` // overage, none, adjustment, waived
 	RuleFrom            string           `json:"rule_from"`
 	Pool                *PoolShare       `json:"pool"` // null: the service was in none
+	// PriceUnit is what BilledQuantity counts and UnitPrice is for; empty where nothing was billed.
+	PriceUnit string          `json:"price_unit"`
+	Grace     decimal.Decimal `json:"grace"`
+	// BitsPerSecond is what is held against the quota where a percentile counts, else 0.
+	BitsPerSecond int64           `json:"bits_per_second"`
+	Rules         []StatementRule `json:"rules"`
+}
+
+// StatementRule is a setting that had a part in a charge, and the level that it was found at.
+type StatementRule struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	Level string `json:"level"`
 }
 
 // PoolShare is the pool that a service was in: all that it used and was charged, and the service's use of it.
