@@ -137,6 +137,9 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f(decide("decision: waive, from: 2026-05-12T00:00:00Z, direction: in"), "more.yaml:2: direction: goes with a decision to exclude")
 		f(decide("decision: zero, from: 2026-05-12T00:00:00Z"), "more.yaml:2: decision: service s1 counts octets")
 		f(decide("decision: revoke, revokes: d0"), "more.yaml:2: revokes: \"d0\" is no decision about service s1")
+		f(decide("decision: exclude, amount: 1, from: 2026-05-12T00:00:00Z, until: 2026-05-12T00:05:00Z"), "more.yaml:2: amount: goes with a decision to waive")
+		f(decide("decision: waive, beyond: 1, from: 2026-05-12T00:00:00Z"), "more.yaml:2: beyond: goes with an amount")
+		f(decide("decision: waive, amount: -1, from: 2026-05-12T00:00:00Z"), `more.yaml:2: amount: "-1": want an amount above 0`)
 		f("decisions:\n  - {id: d1, service: s1, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane}\n", "more.yaml:2: reason: missing")
 		f("decisions:\n  - {id: d1, service: s9, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane, reason: x}\n", "more.yaml:2: service: \"s9\" is neither a service nor a pool")
 		pools := func(member string) string {
