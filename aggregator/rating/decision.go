@@ -48,8 +48,8 @@ type Decision struct {
 	// Beyond + Amount. Where it is zero, all is.
 	Amount decimal.Decimal `json:"amount,omitzero"`
 	Beyond decimal.Decimal `json:"beyond,omitzero"`
-	By        string    `json:"by"`
-	Reason    string    `json:"reason"`
+	By     string          `json:"by"`
+	Reason string          `json:"reason"`
 }
 
 // concerns says whether a decision is about a period.
