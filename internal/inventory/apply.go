@@ -131,7 +131,7 @@ func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []F
 			run = inv.db.View
 		}
 		err = run(ctx, func(tx *store.Tx) error {
-			difference, err = putRows(ctx, tx, by, rows, faults, dryRun)
+			difference, err = inv.putRows(ctx, tx, by, rows, faults, dryRun)
 			return err
 		})
 		if !store.IsConflict(err) {
@@ -146,7 +146,7 @@ func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []F
 }
 
 // changed returns the stored inventory on its way to what rows make of it. Errors: *InvalidError, store's.
-func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
+func (inv *Inventory) changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
 	s, err := load(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
@@ -156,6 +156,7 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 			return nil, err
 		}
 	}
+	s.classes = inv.classes
 	if s.closedPeriods, err = readClosedPeriods(ctx, tx, rows); err != nil {
 		return nil, err
 	}
@@ -170,8 +171,8 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 	return c, c.account(past)
 }
 
-func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
-	c, err := changed(ctx, tx, rows, faults)
+func (inv *Inventory) putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+	c, err := inv.changed(ctx, tx, rows, faults)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -285,6 +286,7 @@ func (c *change) add(k *kind, row Row) {
 		c.unchanged++
 		return
 	}
+	c.checkFree(row)
 	if k == &kindDecision && old != nil {
 		c.fault(row.Where, "decision %s is made and is not changed: revoke it by another one", k.keyOf(text))
 	}

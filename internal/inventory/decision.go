@@ -14,7 +14,6 @@ import (
 	"hostmeter/aggregator/rating"
 	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
-	"hostmeter/schemas"
 )
 
 // decideRevoke takes another decision back.
@@ -358,20 +357,3 @@ func (s *Snapshot) DecisionByID(id string) (Decision, bool) {
 
 // DecisionsOn returns the decisions about a service that are in force, in the order in which they were made.
 func (s *Snapshot) DecisionsOn(service string) []rating.Decision { return s.decided[service] }
-
-// parseFree reads traffic classes, "backup peering", or "none" to take back what a plan has.
-func parseFree(text string) (string, error) {
-	classes := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == ';' })
-	for _, class := range classes {
-		switch {
-		case class == schemas.ClassInternal:
-			return "", errors.New("internal: it counts only where the setting internal is true")
-		case class == schemas.ClassPort || class == schemas.ClassExternal:
-			return "", fmt.Errorf("%s: is what the contract bills", class)
-		case class == "none" && len(classes) > 1, strings.Trim(class, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "":
-			return "", fmt.Errorf("%q: want names of traffic classes, as backup peering, or none", text)
-		}
-	}
-	slices.Sort(classes)
-	return strings.Join(slices.Compact(classes), " "), nil
-}

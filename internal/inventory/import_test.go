@@ -125,6 +125,10 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s}\n", "more.yaml:2: plan: block 1 TB with direction p95")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s, block: 1 Mbit/s}\n", "more.yaml:2: plan: price (overage, london, GBP) is per TB, and direction p95")
 		f("plans: [{name: p, quota: 1 TB, free: internal}, {name: q, quota: 1 TB, free: none backup}]\n", "more.yaml:1: free: internal", "more.yaml:1: free: \"none backup\"")
+		inv.WithClasses([]string{"backup", "peering"})
+		f("plans: [{name: p, quota: 1 TB, free: backup peerign}, {name: q, quota: 1 TB, free: backup}]\n", `more.yaml:1: free: "peerign": there is no such traffic class; collector.classes of the configuration has backup, peering`)
+		inv.WithClasses(nil)
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, free: backup}\n", `more.yaml:2: free: "backup": there is no such traffic class: name it in collector.classes`)
 		decide := func(fields string) string {
 			return "decisions:\n  - {id: d1, service: s1, by: Jane, reason: DDoS, " + fields + "}\n"
 		}
