@@ -302,6 +302,9 @@ func (r *recomputing) compare(s Statement, a *account, before toldRows) error {
 		row, uncredited = asWithheld(row, held[0], want)
 	}
 	row.Statement, row.Revision = want.Row.Statement, want.Row.Revision
+	if want.RatingVersion < rating.Version { // which had other words for the same charge
+		row.Rules = want.Row.Rules
+	}
 	got := want
 	got.Row, got.Usage, got.Uncredited = row, usage, uncredited
 	same, err := equalJSON(got, want)

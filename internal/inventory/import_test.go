@@ -129,6 +129,10 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f("plans: [{name: p, quota: 1 TB, free: backup peerign}, {name: q, quota: 1 TB, free: backup}]\n", `more.yaml:1: free: "peerign": there is no such traffic class; collector.classes of the configuration has backup, peering`)
 		inv.WithClasses(nil)
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, free: backup}\n", `more.yaml:2: free: "backup": there is no such traffic class: name it in collector.classes`)
+		inv.WithClasses([]string{"backup"})
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, bills: port, free: backup, internal: false, sampled: hold}\n",
+			"more.yaml:2: free: backup has no effect with bills: port, whose counters know no other end; leave it out, or bill by address",
+			"more.yaml:2: internal: false has no effect with bills: port", "more.yaml:2: sampled: hold has no effect with bills: port, whose counters are exact")
 		decide := func(fields string) string {
 			return "decisions:\n  - {id: d1, service: s1, by: Jane, reason: DDoS, " + fields + "}\n"
 		}
