@@ -189,7 +189,7 @@ func (r *recomputing) targets(group []Statement) ([]*target, error) {
 		if pool != nil {
 			contract.Pool = pool // decisions about the pool are those of the closing
 		}
-		targets = append(targets, &target{contract: contract, period: s.Body.Period})
+		targets = append(targets, &target{contract: contract, period: s.Body.Period, whole: s.Body.RatingVersion < 3})
 		return nil
 	}
 	speaks := map[string]bool{} // services of which the group has a statement

@@ -142,8 +142,8 @@ func (c Contract) whole(p Period) Period {
 	return p
 }
 
-// active returns the part of a period in which the service was open.
-func (c Contract) active(p Period) Period {
+// Active returns the part of a period in which the service was open.
+func (c Contract) Active(p Period) Period {
 	if !c.Opened.IsZero() {
 		if opened := c.Opened.In(c.Schedule.Zone); opened.After(p.From) {
 			p.From = opened
@@ -196,7 +196,7 @@ func (c Contract) Rules(p Period) []Rule {
 			rules = append(rules, step.rule())
 		}
 	}
-	if active := c.active(p); active != c.whole(p) {
+	if active := c.Active(p); active != c.whole(p) {
 		value := fmt.Sprintf("%s, open from %s to %s", c.Partial.Value, active.From.In(c.Schedule.Zone).Format(time.RFC3339), active.To.In(c.Schedule.Zone).Format(time.RFC3339))
 		rules = append(rules, Rule{"partial", value, c.Partial.Level})
 	}

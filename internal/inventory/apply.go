@@ -188,7 +188,7 @@ func (inv *Inventory) putRows(ctx context.Context, tx *store.Tx, by string, rows
 
 // changeOf puts rows into a state. Errors: *InvalidError.
 func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, error) {
-	c := &change{state: s, now: now, faults: slices.Clone(faults), where: map[string]Row{}}
+	c := &change{state: s, now: now, faults: slices.Clone(faults), where: map[string]Row{}, zones: map[string]*time.Location{}}
 	for _, k := range kinds {
 		for _, row := range rows {
 			if row.Section == k.section {
@@ -201,6 +201,7 @@ func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, err
 			c.fault(row.Where, "%q: want %s", row.Section, sections())
 		}
 	}
+	c.endOwnerships()
 	c.check()
 	if len(c.faults) > 0 {
 		return nil, &InvalidError{Faults: c.faults}
@@ -234,7 +235,8 @@ type change struct {
 	unchanged int
 	nameless  []string
 
-	accountings []accounted // of the prefixes that are edited
+	accountings []accounted               // of the prefixes that are edited
+	zones       map[string]*time.Location // by name
 }
 
 // edit is a row to write. old is nil for one that is added.
@@ -355,7 +357,17 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 	case &kindDecision:
 		return c.decisions.put(f)
 	}
-	return c.ownership.put(f)
+	return c.putOwnership(f)
+}
+
+// putOwnership ends what is put with its service: a file that is imported each night need not say so.
+func (c *change) putOwnership(f *fields) (old, text []string) {
+	if old, text = c.ownership.put(f); text != nil {
+		key := kindOwnership.keyOf(text)
+		ended := c.endWithService(c.ownership.rows[key])
+		c.ownership.rows[key], text = ended, ended.row()
+	}
+	return old, text
 }
 
 // putCustomer keeps what no row says: that the customer was erased.
