@@ -31,6 +31,9 @@ type Config struct {
 	Local []netip.Prefix `yaml:"local"`
 	// Assigned are IPv6 prefixes that were given to somebody: each is a meter.
 	Assigned []netip.Prefix `yaml:"assigned"`
+	// Classes are traffic classes beside external and internal, by the remote end: peering, backup. The ledger keeps them
+	// apart, and a contract may have them free.
+	Classes []tally.Class `yaml:"classes"`
 	// Exporters is who may send. Everybody else is refused, counted and listed.
 	Exporters []ExporterConfig `yaml:"exporters"`
 	// Silence is after which time without a datagram an exporter no longer holds event time back.
@@ -136,7 +139,56 @@ func (c Config) Validate() error {
 			return fmt.Errorf("assigned[%d]: %v: every IPv4 address is a meter of its own; only IPv6 prefixes are assigned", i, p)
 		}
 	}
-	return errors.Join(c.validateExporters(), c.validateLibvirt())
+	return errors.Join(c.validateClasses(), c.validateExporters(), c.validateLibvirt())
+}
+
+// ClassNames are the names of the classes that the configuration adds.
+func (c Config) ClassNames() []string {
+	names := make([]string, len(c.Classes))
+	for i, class := range c.Classes {
+		names[i] = class.Name
+	}
+	return names
+}
+
+func (c Config) validateClasses() error {
+	if len(c.Classes) > tally.ClassesMost {
+		return fmt.Errorf("classes: %d are more than %d", len(c.Classes), tally.ClassesMost)
+	}
+	names, prefixes := map[string]bool{}, map[netip.Prefix]string{}
+	for i, class := range c.Classes {
+		switch class.Name {
+		case "":
+			return fmt.Errorf("classes[%d].name: missing", i)
+		case schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort, "none":
+			return fmt.Errorf("classes[%d].name: %q has a meaning of its own; choose another one", i, class.Name)
+		}
+		if strings.Trim(class.Name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" || len(class.Name) > 32 {
+			return fmt.Errorf("classes[%d].name: %q: want up to 32 of a to z, 0 to 9, _ and -", i, class.Name)
+		}
+		if names[class.Name] {
+			return fmt.Errorf("classes[%d].name: %q stands there already; give one class all of its prefixes", i, class.Name)
+		}
+		names[class.Name] = true
+		if len(class.Remote) == 0 {
+			return fmt.Errorf("classes[%d].remote: no prefix, so nothing would be %s", i, class.Name)
+		}
+		if err := validatePrefixes(fmt.Sprintf("classes[%d].remote", i), class.Remote); err != nil {
+			return err
+		}
+		for j, p := range class.Remote {
+			if other, twice := prefixes[p]; twice {
+				return fmt.Errorf("classes[%d].remote[%d]: %v is in class %s already", i, j, p, other)
+			}
+			prefixes[p] = class.Name
+			for _, local := range c.Local {
+				if local.Bits() <= p.Bits() && local.Contains(p.Addr()) {
+					return fmt.Errorf("classes[%d].remote[%d]: %v is local (%v): what goes between two local addresses is internal", i, j, p, local)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 func validatePrefixes(key string, prefixes []netip.Prefix) error {

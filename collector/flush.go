@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"hostmeter/collector/tally"
 	"hostmeter/internal/failpoint"
 	"hostmeter/schemas"
 )
@@ -67,6 +66,7 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 // cut takes out of the collector what a flush writes.
 func (c *Collector) cut(at time.Time, all bool) *cut {
 	b := newCut(c.cfg.Shards, &c.parts)
+	b.classes = c.cfg.tally().ClassNames()
 	whole := all
 	if !all {
 		busy, waiting, crowded := make([][]*schemas.ExporterAccount, len(c.lanes)), 0, false
@@ -182,6 +182,7 @@ type cut struct {
 	tallies   *tallies
 	shards    []shard
 	exporters []string // that tallies refer to by position
+	classes   []string // the same
 	// first and last are the positions that go with the first and the last batch. Should a crash
 	// leave only the first batches of an append behind, guests are then not counted twice, and of
 	// flows too much rather than too little is declared lost.
@@ -229,7 +230,7 @@ func (b *cut) batches(collector string, every bool) []*schemas.Batch {
 			}
 			size := s.fill(batch)
 			if len(parts) > 0 && (size == 0 || !parts[0].alone && size+len(parts[0].encoded) <= batchBytes) {
-				batch.Exporters, batch.Classes = b.exporters, tally.Classes()
+				batch.Exporters, batch.Classes = b.exporters, b.classes
 				batch.AttachTallies(parts[0].encoded)
 				parts = parts[1:]
 			}

@@ -64,8 +64,7 @@ const lanesMost = 8
 func lanesFor(processors int) int { return min(max(processors/2, 1), lanesMost) }
 
 func newLane(s *shared, lanes int) *lane {
-	config := tally.DefaultConfig()
-	config.Local, config.Assigned = s.cfg.Local, s.cfg.Assigned
+	config := s.cfg.tally()
 	config.Notes /= lanes
 	return &lane{
 		shared:      s,
@@ -76,6 +75,13 @@ func newLane(s *shared, lanes int) *lane {
 		corrections: newTallies(s.cfg.Shards, nil),
 		repeated:    newRepeated(),
 	}
+}
+
+// tally says what the tables add up.
+func (c Config) tally() tally.Config {
+	config := tally.DefaultConfig()
+	config.Local, config.Assigned, config.Classes = c.Local, c.Assigned, c.Classes
+	return config
 }
 
 // numberOf is what tallies refer to an exporter or a host by.

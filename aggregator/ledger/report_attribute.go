@@ -17,6 +17,17 @@ type target struct {
 	contract rating.Contract
 	period   rating.Period
 	earlier  bool // than the first closed period of the service
+	// whole says that what is owned counts before the service was opened and after it was closed: so the first versions
+	// closed periods.
+	whole bool
+}
+
+// owns is the part of the period in which what the service owns is its own.
+func (t *target) owns() rating.Period {
+	if t.whole {
+		return t.period
+	}
+	return t.contract.Active(t.period)
 }
 
 // part is usage of a meter that was a target's in [From, To), a part of one hour or one UTC day. The
@@ -244,7 +255,8 @@ func (a *attribution) segmentsOf(meter schemas.MeterID, from, to time.Time) []se
 	for _, owned := range a.owners.Intervals(meter, from, to) {
 		gap(owned.From)
 		for _, t := range a.targets[owned.Service] {
-			begin, end := inventory.SlotAfter(t.period.From), inventory.SlotAfter(t.period.To)
+			owns := t.owns()
+			begin, end := inventory.SlotAfter(owns.From), inventory.SlotAfter(owns.To)
 			if end.After(owned.From) && begin.Before(owned.To) {
 				add(later(begin, owned.From), nil, false)
 				if a.charged {

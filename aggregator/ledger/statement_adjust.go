@@ -20,10 +20,10 @@ import (
 // told is all that has been said about one closed period.
 type told struct {
 	target
-	// statement, price and amount are of the first revision.
+	// statement, price and charged are of the first revision.
 	statement string
 	price     *rating.Price
-	amount    decimal.Decimal
+	charged   charged
 	last      StatementBody
 	sum       statements.Row // the sums of all revisions, in the fields that adjustments differ in
 	revision  int
@@ -82,7 +82,6 @@ func (c *closing) revise(list []*told, accounts []*account, yield func(Statement
 		bodies, err := c.adjustTogether(group, of, prices)
 		if err != nil {
 			failed(group, first, err)
-			continue
 		}
 		c.closed.Adjustments += len(bodies)
 		for _, body := range bodies {
@@ -127,7 +126,8 @@ func decisions(c rating.Contract) [][]rating.Decision {
 	return list
 }
 
-// adjustTogether returns the revisions of what is charged together: all of them, or none where one has to wait.
+// adjustTogether returns the revisions of what is charged together: all of them, or none where one has to wait. Where a
+// credit waits of which a part is given in any case, there are both, revisions and an error.
 func (c *closing) adjustTogether(group []*account, of map[*account]*told, prices []rating.Price) ([]StatementBody, error) {
 	disputed := make([]string, len(group))
 	for i, a := range group {
@@ -143,18 +143,25 @@ func (c *closing) adjustTogether(group []*account, of map[*account]*told, prices
 	if lines, err = linesOf(group, prices); err != nil {
 		return nil, err
 	}
-	credit := isCredit(lines, of)
+	differences := make([]compared, len(lines))
+	for i, line := range lines {
+		t := of[line.account]
+		differences[i] = compare(line.row, t.sum, t.charged)
+	}
+	held, split := heldBack(differences)
 	var bodies []StatementBody
 	var waits []error
-	for _, line := range lines {
-		body, err := c.adjustOne(of[line.account], line, prices, credit)
-		if err != nil {
-			waits = append(waits, err)
-		} else if body != nil {
+	for i, line := range lines {
+		body, err := c.adjustOne(of[line.account], line, prices, held[i])
+		waits = append(waits, err)
+		if body != nil {
 			bodies = append(bodies, *body)
 		}
 	}
-	return bodies, errors.Join(waits...)
+	if err = errors.Join(waits...); err != nil && !split {
+		bodies = nil
+	}
+	return bodies, err
 }
 
 // linesOf rates what is charged together. A line that is held is an error.
@@ -166,40 +173,22 @@ func linesOf(group []*account, prices []rating.Price) ([]ratedLine, error) {
 	return lines, rated{lines: lines, accounts: group}.held()
 }
 
-// isCredit says whether what is charged together is less now than was told, and less than was told at first: what a
-// later revision charged is given back whenever it turns out wrong, and what goes from one member of a pool to
-// another is no credit of the pool.
-func isCredit(lines []ratedLine, of map[*account]*told) bool {
-	var now, known, first decimal.Decimal
-	for _, line := range lines {
-		t := of[line.account]
-		now = now.Add(line.row.AmountExVAT)
-		known = known.Add(t.sum.AmountExVAT)
-		first = first.Add(t.amount)
-	}
-	return now.LessThan(decimal.Min(known, first))
-}
-
-// adjustOne returns the revision of a period whose line says something else than was told, or nil. credit says that
-// what is charged together is a credit. Errors: what it waits for.
-func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, credit bool) (*StatementBody, error) {
+// adjustOne returns the revision of a period whose line says something else than was told, or nil. held is what of the
+// difference the windows for credits are about. Errors: what it waits for.
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, held heldAmount) (*StatementBody, error) {
 	row := minus(line.row, t.sum)
 	if !differs(row) {
 		return nil, nil
 	}
-	var uncredited decimal.Decimal
-	var err error
-	if credit {
-		row, uncredited, err = c.credit(t, row)
-	}
-	if err != nil || !differs(row) {
+	row, uncredited, err := c.credit(t, row, held)
+	if !differs(row) {
 		return nil, err
 	}
 	row.Statement, row.Revision, row.Kind = t.statement, t.revision+1, rating.KindAdjustment
 	line.row = row
 	body := c.body(line, prices)
 	body.Uncredited = uncredited
-	return &body, nil
+	return &body, err
 }
 
 // minus returns what row says beyond what was told.
@@ -355,7 +344,7 @@ func toldOf(ctx context.Context, tx *store.Tx, owners *inventory.Snapshot, spans
 			if err != nil {
 				return fmt.Errorf("statement %s: %w", s.Body.Row.Statement, err)
 			}
-			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, statement: s.Body.Row.Statement, price: s.Body.Price, amount: s.Body.Row.AmountExVAT}
+			t = &told{target: target{contract: decidedNow(owners, contract), period: s.Body.Period}, statement: s.Body.Row.Statement, price: s.Body.Price, charged: chargedOf(s.Body.Row)}
 			touched[t.group()] = touched[t.group()] || concerned
 			by[key] = t
 			list = append(list, t)

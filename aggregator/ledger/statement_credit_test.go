@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shopspring/decimal"
+	"pgregory.net/rapid"
+
 	"hostmeter/aggregator/rating"
 	"hostmeter/internal/audit"
 	"hostmeter/internal/clock"
@@ -215,5 +218,121 @@ func TestCreditOfAPeriodThatIsCut(t *testing.T) {
 		w.importText(`decisions: [{id: k0, service: c, decision: credit, from: 2026-10-05T00:00:00Z, by: Jane, reason: kindness}]`) // its own is over
 		f(date(2026, 12, 20), "2026-10-05T00:00:00Z", "the period that contains it could be credited until 2026-12-15: no claim is made 2 months after a period")
 		f(date(2026, 12, 20), "2025-12-05T00:00:00Z", "no period of c contains it: it was opened on 2026-01-12")
+	})
+}
+
+// eachOvercharged gives f a world in which, at some time, october of london was charged 0.50 GBP at first and 0.50 more
+// later, and both turn out wrong: all that was used was 0.9 GB of 1 GB.
+func eachOvercharged(t *testing.T, at time.Time, f func(t *testing.T, w *world)) {
+	t.Helper()
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		c.Set(start)
+		w := newWorld(t, db)
+		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+		w.own("address:10.1.0.3", ownedTime{"london", 0, farMinute})
+		w.seal(10 * 24 * time.Hour)
+		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_500_000_000, 0},
+			sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 900_000_000, 0},
+			sentTally{"address:10.1.0.3", schemas.ClassExternal, minutes(3, 0, 0), 900_000_000, 0})
+		w.seal(25 * 24 * time.Hour)
+		w.close()
+		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		w.close()
+		report := w.report("2026-10")
+		first, second := find(t, report, "london", 1), find(t, report, "london", 2)
+		if !first.AmountExVAT.IsPositive() || !second.AmountExVAT.IsPositive() {
+			t.Fatalf("charged %s and %s", first.AmountExVAT, second.AmountExVAT)
+		}
+		c.Set(at)
+		w.now = at
+		w.own("address:10.1.0.1")
+		w.own("address:10.1.0.2")
+		f(t, w)
+		if closed := w.close(); closed.Adjustments != 0 {
+			t.Fatalf("closing again: %+v", closed)
+		}
+		if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) != 0 {
+			t.Fatalf("verify: %+v, %v", findings, err)
+		}
+	})
+}
+
+// TestWhatWasChargedOnTopIsGivenBackAfterTheClaim gives the later charge, and not the first one.
+func TestWhatWasChargedOnTopIsGivenBackAfterTheClaim(t *testing.T) {
+	eachOvercharged(t, date(2027, 1, 10), func(t *testing.T, w *world) {
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		report := w.report("2026-10")
+		first, second, back := find(t, report, "london", 1), find(t, report, "london", 2), find(t, report, "london", 3)
+		if !back.AmountExVAT.Equal(second.AmountExVAT.Neg()) || !back.BilledQuantity.Equal(second.BilledQuantity.Neg()) {
+			t.Fatalf("charged %s (%s) and %s (%s), given %s (%s)", first.AmountExVAT, first.BilledQuantity, second.AmountExVAT, second.BilledQuantity, back.AmountExVAT, back.BilledQuantity)
+		}
+		want := "credit=" + first.AmountExVAT.StringFixed(2) + " GBP not given: no claim after 2 months (provider)"
+		if text := w.rules("london", 3); !strings.Contains(text, want) {
+			t.Fatalf("rules: %s", text)
+		}
+	})
+}
+
+// TestWhatWasChargedOnTopDoesNotWait gives the later charge at once; the first one waits for a decision.
+func TestWhatWasChargedOnTopDoesNotWait(t *testing.T) {
+	eachOvercharged(t, date(2026, 12, 5), func(t *testing.T, w *world) {
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 1 {
+			t.Fatalf("closed: %+v", closed)
+		}
+		report := w.report("2026-10")
+		first, second, back := find(t, report, "london", 1), find(t, report, "london", 2), find(t, report, "london", 3)
+		if !back.AmountExVAT.Equal(second.AmountExVAT.Neg()) {
+			t.Fatalf("charged %s and %s, given %s", first.AmountExVAT, second.AmountExVAT, back.AmountExVAT)
+		}
+		if text := w.rules("london", 3); !strings.Contains(text, "credit=0.50 GBP more waits for a decision: it comes after 1 month, and is not given from 2027-01-01 on (provider)") {
+			t.Fatalf("rules: %s", text)
+		}
+		if closed := w.close(); closed.Adjustments != 0 || len(closed.Problems) != 1 {
+			t.Fatalf("closed again: %+v", closed)
+		}
+		waiting, err := w.ledger.Credits(t.Context(), w.inv, w.now)
+		if err != nil || len(waiting) != 1 || waiting[0].Amount != first.AmountExVAT.StringFixed(2) {
+			t.Fatalf("waiting: %+v, %v", waiting, err)
+		}
+		w.importText(`decisions: [{id: k1, service: london, decision: credit, from: 2026-10-15T00:00:00Z, by: Jane, reason: we were told late}]`)
+		if closed := w.close(); closed.Adjustments != 1 || len(closed.Problems) != 0 {
+			t.Fatalf("decided: %+v", closed)
+		}
+		row := find(t, w.report("2026-10"), "london", 4)
+		if !row.AmountExVAT.Equal(first.AmountExVAT.Neg()) || !row.BilledQuantity.Equal(first.BilledQuantity.Neg()) || row.InOctets != 0 {
+			t.Fatalf("decided: %+v", row)
+		}
+	})
+}
+
+// TestHeldBackAddsUp holds, for any pool, what is given and what is held to the difference and to the first charge.
+func TestHeldBackAddsUp(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		pence := func(name string) charged {
+			n := rapid.Int64Range(0, 400).Draw(t, name)
+			return charged{decimal.New(n, -2), decimal.New(n, -3)}
+		}
+		lines := make([]compared, rapid.IntRange(1, 4).Draw(t, "members"))
+		var now, told, first charged
+		for i := range lines {
+			lines[i] = compared{service: string(rune('a' + i)), now: pence("now"), told: pence("told"), first: pence("first")}
+			now, told, first = now.plus(lines[i].now), told.plus(lines[i].told), first.plus(lines[i].first)
+		}
+		held, split := heldBack(lines)
+		var sum charged
+		for i, h := range held {
+			sum = sum.plus(h)
+			difference := lines[i].now.minus(lines[i].told).amount
+			if given := difference.Sub(h.amount); split && (given.IsPositive() || given.LessThan(decimal.Min(difference, decimal.Zero))) {
+				t.Fatalf("member %d: %s of %s is given", i, given, difference)
+			}
+		}
+		want := decimal.Min(decimal.Zero, now.amount.Sub(decimal.Min(told.amount, first.amount)))
+		if !sum.amount.Equal(want) || !sum.quantity.Equal(want.Shift(-1)) {
+			t.Fatalf("held %s of %s, want %s", sum.amount, sum.quantity, want)
+		}
 	})
 }

@@ -55,7 +55,8 @@ type StatementBody struct {
 	// Observation is the last late observation that was read. It is nil in statements from before these were numbered and
 	// the accounting of prefixes was kept: which slots were missing for them is known from themselves alone.
 	Observation *Observation `json:"observation,omitempty"`
-	// Uncredited is what would have been credited, had it not come after the window for claims.
+	// Uncredited is what would have been credited, had it not come after the window for claims, or for credits:
+	// then it waits for a decision.
 	Uncredited decimal.Decimal `json:"uncredited,omitzero"`
 }
 

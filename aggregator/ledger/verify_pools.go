@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
@@ -49,11 +50,10 @@ func (v *verifier) pools(ctx context.Context, tx *store.Tx) error {
 	return flush()
 }
 
-// poolStatements are the last statements of a pool's members in one of its periods, with the sums of the revisions
-// before, by service.
+// poolStatements are the last statements of a pool's members in one of its periods, with the revisions before, by service.
 type poolStatements map[string]struct {
 	last   Statement
-	before statements.Row
+	before toldRows
 }
 
 func poolPeriodOfStatement(s Statement) poolPeriod {
@@ -76,7 +76,7 @@ func (v *verifier) shares(known poolStatements, closing []Statement) error {
 		name := s.Body.Contract.Service
 		k := known[name]
 		if k.last.Number != 0 {
-			k.before = plus(k.before, k.last.Body.Row)
+			k.before = k.before.and(k.last.Body.Row)
 		}
 		k.last = s
 		known[name] = k
@@ -117,32 +117,43 @@ func (v *verifier) shares(known poolStatements, closing []Statement) error {
 		v.find("pools", "statement number %d (%s) cannot be computed again: %v", closing[0].Number, first.Row.Statement, err)
 		return nil
 	}
+	rows, differences := make([]statements.Row, len(members)), make([]compared, len(members))
+	for name, k := range known {
+		m, i := members[at[name]], at[name]
+		a := &account{target: &target{contract: m.Contract, period: k.last.Body.Period}, coverage: k.last.Body.Row.Coverage, missing: k.last.Body.Row.Missing}
+		rows[i] = a.row(charged.Shares[i], m.Usage)
+		told := k.before
+		if !slices.ContainsFunc(closing, func(s Statement) bool { return s.Number == k.last.Number }) {
+			told = told.and(k.last.Body.Row)
+		}
+		differences[i] = compare(rows[i], told.sum, told.first)
+	}
+	held, _ := heldBack(differences)
 	for _, s := range closing {
 		name := s.Body.Contract.Service
-		if err := v.compareShare(s, members[at[name]], charged.Shares[at[name]], known[name].before); err != nil {
+		if err := v.compareShare(s, rows[at[name]], known[name].before.sum, held[at[name]]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (v *verifier) compareShare(s Statement, m rating.Member, charge rating.Charge, before statements.Row) error {
-	want := s.Body.Row
-	a := &account{target: &target{contract: m.Contract, period: s.Body.Period}, coverage: want.Coverage, missing: want.Missing}
-	got := a.row(charge, m.Usage)
+func (v *verifier) compareShare(s Statement, got, before statements.Row, held heldAmount) error {
+	want, uncredited := s.Body.Row, s.Body.Uncredited
 	if want.Revision > 1 {
 		got = minus(got, before)
 		got.Kind = rating.KindAdjustment
-		if !s.Body.Uncredited.IsZero() && got.AmountExVAT.Neg().Equal(s.Body.Uncredited) {
-			got = asUngiven(got, want)
-		}
+		got, uncredited = asWithheld(got, held, s.Body)
 	}
 	got.Statement, got.Revision = want.Statement, want.Revision
+	if s.Body.RatingVersion < rating.Version { // which had other words for the same charge
+		got.Rules = want.Rules
+	}
 	same, err := equalJSON(got, want)
 	if err != nil {
 		return fmt.Errorf("statement number %d: %w", s.Number, err)
 	}
-	if !same {
+	if !same || !uncredited.Equal(s.Body.Uncredited) {
 		v.find("pools", "statement number %d (%s) says excess %s %s, %s %s; the members' usage and contracts make %s %s, %s %s", s.Number, want.Statement,
 			want.Excess, want.Unit, want.AmountExVAT, want.Currency, got.Excess, got.Unit, got.AmountExVAT, got.Currency)
 	}

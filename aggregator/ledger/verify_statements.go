@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/shopspring/decimal"
-
 	"hostmeter/aggregator/rating"
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/inventory"
@@ -73,7 +71,7 @@ func (v *verifier) chain(ctx context.Context, tx *store.Tx) error {
 // holds the result to it octet by octet: what the service used, what its pool used, and the slots that were missing. The
 // share of coverage is taken from it: what an exporter lost is told by the hour of receipt, and may have become more.
 func (v *verifier) statements(ctx context.Context, tx *store.Tx) error {
-	r := &recomputing{verifier: v, told: map[string]statements.Row{}, members: map[poolPeriod]map[string]Statement{}}
+	r := &recomputing{verifier: v, told: map[string]toldRows{}, members: map[poolPeriod]map[string]Statement{}}
 	var group []Statement // of one closing: they name the same
 	flush := func() error {
 		if len(group) == 0 {
@@ -113,7 +111,7 @@ func (v *verifier) statements(ctx context.Context, tx *store.Tx) error {
 // recomputing goes through the statements in their order.
 type recomputing struct {
 	*verifier
-	told map[string]statements.Row // the sum of the revisions so far, by statement
+	told map[string]toldRows // the revisions so far, by statement
 	// members are the last statements of those who were in a pool's period together, by service.
 	members map[poolPeriod]map[string]Statement
 }
@@ -152,7 +150,7 @@ func (r *recomputing) recompute(ctx context.Context, tx *store.Tx, group []State
 		if err := r.compare(s, found.accounts[i], r.told[name]); err != nil {
 			r.find("statements", "statement number %d (%s) cannot be computed again: %v", s.Number, name, err)
 		}
-		r.told[name] = plus(r.told[name], s.Body.Row)
+		r.told[name] = r.told[name].and(s.Body.Row)
 		if pool := found.accounts[i].pool; pool != nil && !pools[poolPeriodOfStatement(s)] {
 			pools[poolPeriodOfStatement(s)] = true
 			if err := r.comparePool(group, s, pool); err != nil {
@@ -161,6 +159,22 @@ func (r *recomputing) recompute(ctx context.Context, tx *store.Tx, group []State
 		}
 	}
 	return nil
+}
+
+// toldRows are what a statement charged at first, and the sum of all of its revisions.
+type toldRows struct {
+	revisions int
+	first     charged
+	sum       statements.Row
+}
+
+func (t toldRows) and(row statements.Row) toldRows {
+	if t.revisions == 0 {
+		t.first = chargedOf(row)
+	}
+	t.revisions++
+	t.sum = plus(t.sum, row)
+	return t
 }
 
 // targets returns those of a group's statements, in their order, and behind them the members of their pools that the
@@ -175,7 +189,7 @@ func (r *recomputing) targets(group []Statement) ([]*target, error) {
 		if pool != nil {
 			contract.Pool = pool // decisions about the pool are those of the closing
 		}
-		targets = append(targets, &target{contract: contract, period: s.Body.Period})
+		targets = append(targets, &target{contract: contract, period: s.Body.Period, whole: s.Body.RatingVersion < 3})
 		return nil
 	}
 	speaks := map[string]bool{} // services of which the group has a statement
@@ -253,8 +267,8 @@ func usedText(u rating.Usage) string {
 	return text
 }
 
-// compare holds a statement to its account; before is the sum of its earlier revisions.
-func (r *recomputing) compare(s Statement, a *account, before statements.Row) error {
+// compare holds a statement to its account; before are its earlier revisions.
+func (r *recomputing) compare(s Statement, a *account, before toldRows) error {
 	want := s.Body
 	var prices []rating.Price
 	if want.Price != nil {
@@ -280,16 +294,19 @@ func (r *recomputing) compare(s Statement, a *account, before statements.Row) er
 		return err
 	}
 	row := a.row(charge, usage)
+	uncredited := want.Uncredited
 	if want.Row.Revision > 1 {
-		row = minus(row, before)
+		held, _ := heldBack([]compared{compare(row, before.sum, before.first)})
+		row = minus(row, before.sum)
 		row.Kind = rating.KindAdjustment
-		if !want.Uncredited.IsZero() && row.AmountExVAT.Neg().Equal(want.Uncredited) {
-			row = asUngiven(row, want.Row)
-		}
+		row, uncredited = asWithheld(row, held[0], want)
 	}
 	row.Statement, row.Revision = want.Row.Statement, want.Row.Revision
+	if want.RatingVersion < rating.Version { // which had other words for the same charge
+		row.Rules = want.Row.Rules
+	}
 	got := want
-	got.Row, got.Usage = row, usage
+	got.Row, got.Usage, got.Uncredited = row, usage, uncredited
 	same, err := equalJSON(got, want)
 	if err == nil && !same {
 		r.find("statements", "statement number %d (%s) says %s, and what it was computed from makes %s", s.Number, want.Row.Statement, said(want.Row), said(row))
@@ -302,15 +319,6 @@ func equalJSON(a, b any) (bool, error) {
 	textOfA, err1 := json.Marshal(a)
 	textOfB, err2 := json.Marshal(b)
 	return bytes.Equal(textOfA, textOfB), errors.Join(err1, err2)
-}
-
-// asUngiven takes the amount out of a difference that was not given, with the rule that said so.
-func asUngiven(row, told statements.Row) statements.Row {
-	row.BilledQuantity, row.AmountExVAT = decimal.Zero, decimal.Zero
-	if n := len(told.Rules); n > 0 {
-		row.Rules = append(row.Rules[:len(row.Rules):len(row.Rules)], told.Rules[n-1])
-	}
-	return row
 }
 
 func said(row statements.Row) string {

@@ -51,7 +51,7 @@ func NewAccount(c Contract, p Period, until time.Time) *Account {
 	c, _ = c.decided(p)
 	a := &Account{contract: c, period: p, excluded: c.exclusions(), classes: map[string]*ClassUsage{}}
 	if c.Direction.Value.IsPercentile() {
-		active := c.active(p)
+		active := c.Active(p)
 		a.first = SlotAfter(active.From)
 		end := SlotAfter(active.To)
 		if until.Before(end) {

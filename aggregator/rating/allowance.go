@@ -59,7 +59,7 @@ func (c Contract) Allowance(p Period) Quantity {
 	last := spans[len(spans)-1].quota
 	active, whole := p, p
 	if c.Partial.Value == PartialProrated {
-		active, whole = c.active(p), c.whole(p)
+		active, whole = c.Active(p), c.whole(p)
 	}
 	for _, s := range spans {
 		if s.quota.Unlimited && s.from.Before(active.To) && active.From.Before(s.to) {

@@ -28,7 +28,7 @@ func (b Burst) IsKnown() bool { return b.Slots >= burstSlotsMin || b.IsCertain()
 
 // Burst compares the slots of one side of a percentile (Percentile.Side) with a rate in bit/s.
 func (a *Account) Burst(side Direction, rate decimal.Decimal) Burst {
-	active := a.contract.active(a.period)
+	active := a.contract.Active(a.period)
 	total, b := slotsBetween(SlotAfter(active.From), SlotAfter(active.To)), Burst{}
 	for _, slot := range a.slots {
 		switch {

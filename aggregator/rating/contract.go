@@ -118,15 +118,17 @@ func (c Contract) Validate() error {
 // addresses counts where the contract says so; a switch port's and a vNIC's own counters, class port,
 // are all there is of those meters, and what else is booked at a port is a witness.
 func (c Contract) Counts(class string) bool {
-	byAddress := c.Bills.Value == string(schemas.KindAddress)
 	switch class {
 	case schemas.ClassPort:
-		return !byAddress
+		return !c.byAddress()
 	case schemas.ClassInternal:
-		return byAddress && c.BillInternal.Value
+		return c.byAddress() && c.BillInternal.Value
 	}
-	return byAddress && !slices.Contains(strings.Fields(c.Free.Value), class)
+	return c.byAddress() && !slices.Contains(strings.Fields(c.Free.Value), class)
 }
+
+// byAddress says that flow records bill, and not a port's or a vNIC's own counters.
+func (c Contract) byAddress() bool { return c.Bills.Value == string(schemas.KindAddress) }
 
 // whole returns the period of the contract's schedule that p is, or is a part of: where a service enters or
 // leaves a pool, its own period is cut.
@@ -140,8 +142,8 @@ func (c Contract) whole(p Period) Period {
 	return p
 }
 
-// active returns the part of a period in which the service was open.
-func (c Contract) active(p Period) Period {
+// Active returns the part of a period in which the service was open.
+func (c Contract) Active(p Period) Period {
 	if !c.Opened.IsZero() {
 		if opened := c.Opened.In(c.Schedule.Zone); opened.After(p.From) {
 			p.From = opened
@@ -173,16 +175,20 @@ func (c Contract) Rules(p Period) []Rule {
 		{"period", string(c.Period.Value), c.Period.Level},
 		{"time_zone", c.Zone.Value, c.Zone.Level},
 		{"bills", c.Bills.Value, c.Bills.Level},
-		{"internal", strconv.FormatBool(c.BillInternal.Value), c.BillInternal.Level},
+	}
+	if c.byAddress() { // counters know no other end
+		rules = append(rules, Rule{"internal", strconv.FormatBool(c.BillInternal.Value), c.BillInternal.Level})
+	}
+	rules = append(rules, []Rule{
 		{"sku", c.SKU.Value, c.SKU.Level},
 		{"place", c.Place.Value, c.Place.Level},
 		{"currency", c.Currency.Value, c.Currency.Level},
 		{"rounding", string(c.Rounding.Value), c.Rounding.Level},
-	}
+	}...)
 	if c.Block.Value.Unit != "" {
 		rules = append(rules, Rule{"block", c.Block.Value.String(), c.Block.Level})
 	}
-	if c.Free.Value != "" {
+	if c.byAddress() && c.Free.Value != "" {
 		rules = append(rules, Rule{"free", c.Free.Value, c.Free.Level})
 	}
 	for _, step := range c.Steps {
@@ -190,7 +196,7 @@ func (c Contract) Rules(p Period) []Rule {
 			rules = append(rules, step.rule())
 		}
 	}
-	if active := c.active(p); active != c.whole(p) {
+	if active := c.Active(p); active != c.whole(p) {
 		value := fmt.Sprintf("%s, open from %s to %s", c.Partial.Value, active.From.In(c.Schedule.Zone).Format(time.RFC3339), active.To.In(c.Schedule.Zone).Format(time.RFC3339))
 		rules = append(rules, Rule{"partial", value, c.Partial.Level})
 	}
@@ -199,7 +205,7 @@ func (c Contract) Rules(p Period) []Rule {
 	}
 	if c.Direction.Value.IsPercentile() {
 		rules = append(rules, Rule{"missing", string(c.Missing.Value), c.Missing.Level})
-	} else {
+	} else if c.byAddress() {
 		rules = append(rules, Rule{"sampled", string(c.Sampled.Value), c.Sampled.Level})
 	}
 	for _, d := range c.AllDecisions() {

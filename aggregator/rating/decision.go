@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/shopspring/decimal"
 )
 
 // DecisionKind is what a person has decided about a service's usage or charge.
@@ -20,7 +22,7 @@ const (
 	DecideZero       DecisionKind = "zero"
 	// DecideRelease lets a period go whose usage is disputed: it is charged by what was counted.
 	DecideRelease DecisionKind = "release"
-	// DecideWaive does not charge a period's overage.
+	// DecideWaive does not charge a period's overage, or a part of it (Amount).
 	DecideWaive DecisionKind = "waive"
 	// DecideCredit gives what a closed period was charged too much although the window for credits is over.
 	DecideCredit DecisionKind = "credit"
@@ -42,8 +44,12 @@ type Decision struct {
 	Until time.Time `json:"until"`
 	// Direction is what an exclusion is of: In, Out, or Sum for both.
 	Direction Direction `json:"direction"`
-	By        string    `json:"by"`
-	Reason    string    `json:"reason"`
+	// Amount is how much of the charge is waived, in the contract's currency and ex VAT: what lies between Beyond and
+	// Beyond + Amount. Where it is zero, all is.
+	Amount decimal.Decimal `json:"amount,omitzero"`
+	Beyond decimal.Decimal `json:"beyond,omitzero"`
+	By     string          `json:"by"`
+	Reason string          `json:"reason"`
 }
 
 // concerns says whether a decision is about a period.
@@ -58,6 +64,8 @@ func (d Decision) concerns(p Period) bool {
 func (d Decision) rule() Rule {
 	value := d.ID
 	switch {
+	case !d.Amount.IsZero():
+		value = fmt.Sprintf("%s, %s of what is charged beyond %s", d.ID, d.Amount, d.Beyond)
 	case d.Kind.IsChoice():
 		value = fmt.Sprintf("%s at %s", d.ID, d.From.UTC().Format(time.RFC3339))
 	case d.Kind == DecideExclude:
@@ -79,10 +87,29 @@ func (c Contract) decided(p Period) (decided Contract, waived bool) {
 		case DecideIgnore, DecideZero:
 			c.Missing = Setting[MissingPolicy]{Value: MissingPolicy(d.Kind), Level: FromDecision}
 		case DecideWaive:
-			waived = true
+			waived = waived || d.Amount.IsZero()
 		}
 	}
 	return c, waived
+}
+
+// waive takes out of a charge what decisions waive of a part of it. Each is about what those before it have left. The
+// quantity goes with the amount.
+func (c *Charge) waive(decisions []Decision, p Period) {
+	charged := c.AmountExVAT
+	for _, d := range decisions {
+		if d.Kind == DecideWaive && d.concerns(p) {
+			beyond := decimal.Max(c.AmountExVAT.Sub(d.Beyond), decimal.Zero)
+			c.AmountExVAT = c.AmountExVAT.Sub(decimal.Min(beyond, d.Amount))
+		}
+	}
+	switch {
+	case c.AmountExVAT.Equal(charged):
+	case c.AmountExVAT.IsZero():
+		c.Kind, c.BilledQuantity = KindWaived, decimal.Zero
+	default:
+		c.BilledQuantity = exact(c.BilledQuantity.Sub(charged.Sub(c.AmountExVAT).DivRound(c.UnitPrice, sharePlaces)))
+	}
 }
 
 // AllDecisions returns those about the service, behind those about the pool that it is in.

@@ -216,6 +216,7 @@ func share(pool Contract, p Period, whole Charge, used Usage, members []Member) 
 			charge.Kind = KindWaived
 		default:
 			charge.Kind, charge.BilledQuantity, charge.AmountExVAT = whole.Kind, billed[i], amounts[i]
+			charge.waive(contract.Decisions, p)
 		}
 		charges[i] = charge
 	}

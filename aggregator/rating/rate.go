@@ -154,6 +154,7 @@ func Rate(c Contract, p Period, u Usage, prices []Price) (Charge, error) {
 	}
 	charge.BilledQuantity = billed(c.Block.Value, price, excess)
 	charge.AmountExVAT = c.Rounding.Value.round(charge.BilledQuantity.Mul(price.Amount), CurrencyDigits(charge.Currency))
+	charge.waive(c.Decisions, p)
 	return charge, nil
 }
 

@@ -12,5 +12,5 @@
 package rating
 
 // Version names this package's arithmetic. A statement keeps it, so that a later reader knows by
-// which rules it was computed; it changes whenever the same input would give another charge.
-const Version = 2
+// which rules it was computed; it changes whenever the same input would give another charge, or other rules beside it.
+const Version = 3

@@ -67,8 +67,9 @@ func newApprovalWaive(path *string) *cobra.Command {
 	var reason, by string
 	cmd := &cobra.Command{
 		Use: "waive NUMBER… --reason TEXT", Short: "Waive charges, all or none of them",
-		Long: `Waive charges that wait: they are never handed over, and a decision takes them out of the books, so that the next closing
-adjusts their statements to nothing.`,
+		Long: `Waive charges that wait: they are never handed over, and a decision takes them out of the books at the next closing. With
+revision 1 of a statement the whole charge of its period is waived. With a later revision, which late usage or a correction
+has added, exactly that is: what was charged before it stays. A credit is not waived: approve it.`,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, without the customer's name: the statement keeps it (required)")
 	cmd.Flags().StringVar(&by, "by", app.LocalActor(), "who")

@@ -206,8 +206,15 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 	if g.sampled() {
 		p.squares = squaresOf(w.octets, w.packets)
 	}
-	if w.source.local() && w.destination.local() {
+	switch {
+	case w.source.local() && w.destination.local():
 		p.is |= isInternal
+	case t.classes != nil:
+		remote := &w.source
+		if w.source.local() {
+			remote = &w.destination
+		}
+		p.is |= t.classes.of(remote)
 	}
 	if (b.source || b.port) && b.destination {
 		p.is |= isBoth

@@ -49,6 +49,10 @@ const (
 	isInternal                      // both ends are local
 	isBoth                          // it stands at another meter too
 
+	// classShift is where the number of one of Config.Classes stands, counted from 1; 0 is none.
+	classShift = 9
+	classMask  = observed(ClassesMost) << classShift
+
 	// kindShift is where the meter's kind stands.
 	kindShift = 14
 )

@@ -5,6 +5,15 @@ import (
 	"time"
 )
 
+// ClassesMost is how many classes a note has room for.
+const ClassesMost = 31
+
+// Class is a traffic class of its own: what goes between a local address and one of the remote prefixes.
+type Class struct {
+	Name   string         `yaml:"name"`
+	Remote []netip.Prefix `yaml:"remote"`
+}
+
 // Config says what is local and bounds a Table.
 type Config struct {
 	// Local are the provider's own prefixes; an address in none of them is remote.
@@ -12,6 +21,9 @@ type Config struct {
 	// Assigned are IPv6 prefixes that were given to somebody: each is a meter. Local IPv6 space
 	// outside of them is one meter per prefix of Local.
 	Assigned []netip.Prefix
+	// Classes are of what goes to and comes from remote prefixes, ClassesMost at most; of nested prefixes the longest counts.
+	// What is in none of them is external.
+	Classes []Class
 	// EachAddress makes every local address a meter, IPv6 too. Only for captures, whose size bounds
 	// the number of meters.
 	EachAddress bool

@@ -44,8 +44,11 @@ func (t *Table) keyOf(n *note) cellKey {
 		meter: number{0, uint64(n.cell)}, group: n.group, minute: n.minute,
 		class: classExternal, kind: meterKind(n.is >> kindShift), both: n.has(isBoth),
 	}
-	if n.has(isInternal) {
+	switch {
+	case n.has(isInternal):
 		key.class = classInternal
+	case n.has(classMask):
+		key.class = classPort + uint8(n.is&classMask>>classShift)
 	}
 	if key.kind == meterIPv6 {
 		key.meter = t.numbers[n.cell]

@@ -11,6 +11,7 @@ import (
 type Table struct {
 	config     Config
 	local      *prefixTable
+	classes    *classTable // nil where none is configured
 	exporters  []*Exporter
 	groups     []*group // by id; nil where free
 	freeGroups []uint32
@@ -38,16 +39,20 @@ type Table struct {
 	portOrder []*portCell // as they came
 }
 
-// The classes, by index.
+// The classes, by index; those of Config.Classes follow.
 const (
 	classExternal = iota
 	classInternal
 	classPort
 )
 
-// Classes are what the classes of tallies refer to by position.
-func Classes() []string {
-	return []string{schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort}
+// ClassNames are what the classes of tallies refer to by position.
+func (c Config) ClassNames() []string {
+	names := []string{schemas.ClassExternal, schemas.ClassInternal, schemas.ClassPort}
+	for _, class := range c.Classes {
+		names = append(names, class.Name)
+	}
+	return names
 }
 
 // New returns an empty table.
@@ -55,6 +60,7 @@ func New(config Config) *Table {
 	return &Table{
 		config:     config,
 		local:      newPrefixTable(append(append([]netip.Prefix(nil), config.Local...), config.Assigned...)),
+		classes:    newClassTable(config.Classes),
 		ports:      make(map[portCellKey]*portCell),
 		busyOctets: config.BusyOctets, peerOctets: config.PeerOctets,
 		index: newIndex(),

@@ -48,10 +48,11 @@ func exporter(t *Table, mode Mode, customers ...schemas.IfIndex) *Exporter {
 }
 
 // octetsByMeter adds a flush up by meter and class.
-func octetsByMeter(f Flushed) map[string][2]uint64 {
+func octetsByMeter(f Flushed, classes ...Class) map[string][2]uint64 {
+	names := (Config{Classes: classes}).ClassNames()
 	out := make(map[string][2]uint64)
 	for _, t := range f.Tallies {
-		key := t.Meter + " " + Classes()[t.Class]
+		key := t.Meter + " " + names[t.Class]
 		s := out[key]
 		out[key] = [2]uint64{s[0] + t.In.GetOctets(), s[1] + t.Out.GetOctets()}
 	}
@@ -370,7 +371,7 @@ func TestAddPort(t *testing.T) {
 	from := time.Unix(minute0*60+50, 0)
 	table.AddPort(e, meter, from, from.Add(20*time.Second), PortDelta{InOctets: 1000, InPackets: 1, OutOctets: 3000, OutPackets: 4}, VNICOverhead)
 	f := table.flushed(true)
-	if len(f.Tallies) != 2 || f.Tallies[0].Meter != string(meter) || Classes()[f.Tallies[0].Class] != schemas.ClassPort {
+	if len(f.Tallies) != 2 || f.Tallies[0].Meter != string(meter) || (Config{}).ClassNames()[f.Tallies[0].Class] != schemas.ClassPort {
 		t.Fatalf("%v", f.Tallies)
 	}
 	var in, out, reportedOut, packets uint64

@@ -91,9 +91,10 @@ func (d inventoryDesk) Decisions(ctx context.Context) ([]httpapi.Decision, error
 }
 
 func decisionToAPI(d inventory.Decision) httpapi.Decision {
+	cells := d.Cells()
 	return httpapi.Decision{
 		ID: d.ID, Service: d.Service, Decision: string(d.Kind), From: timeText(d.From), Until: timeText(d.Until),
-		Direction: string(d.Direction), Revokes: d.Revokes, By: d.By, Reason: d.Reason,
+		Direction: cells["direction"], Amount: cells["amount"], Beyond: cells["beyond"], Revokes: d.Revokes, By: d.By, Reason: d.Reason,
 	}
 }
 

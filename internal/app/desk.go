@@ -69,7 +69,7 @@ func openDesk(ctx context.Context, cfg Config, c clock.Clock) (*Desk, error) {
 		clock:     c,
 		config:    cfg,
 		ledger:    ledger.New(db, cfg.Ledger),
-		inventory: inventory.New(db),
+		inventory: inventory.New(db).WithClasses(cfg.Collector.ClassNames()),
 		incidents: incident.New(db, cfg.Notify.Receivers()...),
 		keeper:    auth.New(db, c, cfg.HTTP.Session),
 	}

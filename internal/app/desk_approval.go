@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"hostmeter/aggregator/ledger"
-	"hostmeter/aggregator/rating"
 	"hostmeter/aggregator/statement"
 	"hostmeter/internal/httpapi"
 	"hostmeter/internal/inventory"
@@ -41,41 +41,75 @@ func (d approvalDesk) Approve(ctx context.Context, numbers []int64, by httpapi.A
 	return approvalError(d.ledger.Approve(ctx, numbers, string(by)))
 }
 
-// Waive lets charges never be handed over, all or none, by a decision that also takes them out of the books: the next
-// closing adjusts their statements to nothing.
+// Waive lets charges never be handed over, all or none, by decisions that also take them out of the books at the next
+// closing.
 func (d approvalDesk) Waive(ctx context.Context, numbers []int64, reason string, by httpapi.Actor) error {
+	waived, err := d.waivers(ctx, numbers)
+	if err != nil {
+		return approvalError(err)
+	}
+	var random [8]byte
+	_, _ = rand.Read(random[:]) // never fails
 	var rows []inventory.Row
-	waiting := map[int64]bool{}
-	err := d.ledger.Unapproved(ctx, func(s ledger.Statement) error {
-		if !slices.Contains(numbers, s.Number) {
-			return nil
+	for i, decided := range waived.decisions {
+		decided.ID, decided.By, decided.Reason = fmt.Sprintf("d-%s-%05d", hex.EncodeToString(random[:]), i+1), string(by), reason // in this order they are made
+		rows = append(rows, inventory.Row{Section: "decisions", Cells: decided.Cells(), Where: "decision about " + decided.Service})
+	}
+	// The decisions come first: were we killed between, the charges would still wait.
+	if len(rows) > 0 {
+		if _, err := d.inventory.PutBy(ctx, string(by), rows); err != nil {
+			return inventoryFault(err)
 		}
-		waiting[s.Number] = true
-		var random [8]byte
-		_, _ = rand.Read(random[:]) // never fails
-		decision := inventory.Decision{Service: s.Body.Row.Service, Decision: rating.Decision{
-			ID: "d-" + hex.EncodeToString(random[:]), Kind: rating.DecideWaive, From: s.Body.Period.From, By: string(by), Reason: reason,
-		}}
-		rows = append(rows, inventory.Row{Section: "decisions", Cells: decision.Cells(), Where: "number " + strconv.FormatInt(s.Number, 10)})
+	}
+	return approvalError(d.ledger.Waive(ctx, waived.numbers, string(by), reason))
+}
+
+// waivers returns what it means to waive the statements with the numbers.
+func (d approvalDesk) waivers(ctx context.Context, numbers []int64) (waivers, error) {
+	named, services := map[int64]string{}, []string{}
+	err := d.ledger.Unapproved(ctx, func(s ledger.Statement) error {
+		if slices.Contains(numbers, s.Number) {
+			named[s.Number] = s.Body.Row.Statement
+			services = append(services, s.Body.Row.Service)
+		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return waivers{}, err
 	}
 	for _, number := range numbers {
-		if !waiting[number] {
-			return approvalError(fmt.Errorf("statement number %d: %w", number, ledger.ErrNotWaiting))
+		if named[number] == "" {
+			return waivers{}, fmt.Errorf("statement number %d: %w", number, ledger.ErrNotWaiting)
 		}
 	}
-	// The decisions come first: were we killed between, the charges would still wait.
-	if _, err := d.inventory.PutBy(ctx, string(by), rows); err != nil {
-		return inventoryFault(err)
+	concerned := map[string]bool{}
+	for _, statement := range named {
+		concerned[statement] = true
 	}
-	return approvalError(d.ledger.Waive(ctx, numbers, string(by), reason))
+	var waived waivers
+	slices.Sort(services)
+	for _, service := range slices.Compact(services) {
+		revisions := map[string][]ledger.Statement{}
+		err := d.ledger.Statements(ctx, ledger.StatementQuery{Service: service}, func(s ledger.Statement) error {
+			if concerned[s.Body.Row.Statement] {
+				revisions[s.Body.Row.Statement] = append(revisions[s.Body.Row.Statement], s)
+			}
+			return nil
+		})
+		if err != nil {
+			return waivers{}, err
+		}
+		for _, statement := range slices.Sorted(maps.Keys(revisions)) {
+			if err := waived.add(revisions[statement], named); err != nil {
+				return waivers{}, err
+			}
+		}
+	}
+	return waived, nil
 }
 
 func approvalError(err error) error {
-	if errors.Is(err, ledger.ErrNotWaiting) || errors.Is(err, ledger.ErrWaitsForAnother) {
+	if errors.Is(err, ledger.ErrNotWaiting) || errors.Is(err, ledger.ErrWaitsForAnother) || errors.Is(err, errCreditWaived) {
 		return fmt.Errorf("%w: %w", err, httpapi.ErrConflict)
 	}
 	return err
@@ -121,7 +155,7 @@ func (d *Desk) Waive(ctx context.Context, numbers []int64, reason, by string, w 
 	if err := (approvalDesk{d}).Waive(ctx, numbers, reason, httpapi.Actor(by)); err != nil {
 		return unapprovedError(err)
 	}
-	_, err := fmt.Fprintf(w, "%d charges are waived by %s: the next closing adjusts their statements to nothing\n", len(numbers), by)
+	_, err := fmt.Fprintf(w, "%d charges are waived by %s: the next closing takes them out of their statements\n", len(numbers), by)
 	return err
 }
 

@@ -37,6 +37,8 @@ type decisionAsked struct {
 	From      string `json:"from"`
 	Until     string `json:"until"`
 	Direction string `json:"direction"`
+	Amount    string `json:"amount"`
+	Beyond    string `json:"beyond"`
 	Revokes   string `json:"revokes"`
 	Reason    string `json:"reason"`
 }
@@ -46,7 +48,7 @@ func (s *Server) postDecision(w http.ResponseWriter, r *http.Request, who auth.I
 	var asked decisionAsked
 	return s.postInventory(w, r, who, &asked, func() (InventoryChange, any) {
 		d := Decision{ID: cmp.Or(asked.ID, newDecisionID()), Service: asked.Service, Decision: asked.Decision, From: asked.From, Until: asked.Until,
-			Direction: asked.Direction, Revokes: asked.Revokes, By: who.Actor(), Reason: asked.Reason}
+			Direction: asked.Direction, Amount: asked.Amount, Beyond: asked.Beyond, Revokes: asked.Revokes, By: who.Actor(), Reason: asked.Reason}
 		return InventoryChange{Decisions: []Decision{d}}, d
 	})
 }

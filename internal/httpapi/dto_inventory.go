@@ -159,6 +159,8 @@ type Decision struct {
 	From      string `json:"from,omitempty"`      // RFC 3339
 	Until     string `json:"until,omitempty"`     // RFC 3339; of an exclusion
 	Direction string `json:"direction,omitempty"` // in, out, sum; of an exclusion
+	Amount    string `json:"amount,omitempty"`    // ex VAT; how much of the charge is waived, all where it is not there
+	Beyond    string `json:"beyond,omitempty"`    // ex VAT; the amount beyond which the charge is waived
 	Revokes   string `json:"revokes,omitempty"`   // the id that a revocation is of
 	By        string `json:"by"`
 	Reason    string `json:"reason"`

@@ -131,7 +131,7 @@ func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []F
 			run = inv.db.View
 		}
 		err = run(ctx, func(tx *store.Tx) error {
-			difference, err = putRows(ctx, tx, by, rows, faults, dryRun)
+			difference, err = inv.putRows(ctx, tx, by, rows, faults, dryRun)
 			return err
 		})
 		if !store.IsConflict(err) {
@@ -146,7 +146,7 @@ func (inv *Inventory) put(ctx context.Context, by string, rows []Row, faults []F
 }
 
 // changed returns the stored inventory on its way to what rows make of it. Errors: *InvalidError, store's.
-func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
+func (inv *Inventory) changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*change, error) {
 	s, err := load(ctx, tx)
 	if err != nil {
 		return nil, fmt.Errorf("read inventory: %w", err)
@@ -156,6 +156,7 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 			return nil, err
 		}
 	}
+	s.classes = inv.classes
 	if s.closedPeriods, err = readClosedPeriods(ctx, tx, rows); err != nil {
 		return nil, err
 	}
@@ -170,8 +171,8 @@ func changed(ctx context.Context, tx *store.Tx, rows []Row, faults []Fault) (*ch
 	return c, c.account(past)
 }
 
-func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
-	c, err := changed(ctx, tx, rows, faults)
+func (inv *Inventory) putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []Fault, dryRun bool) (Difference, error) {
+	c, err := inv.changed(ctx, tx, rows, faults)
 	if err != nil {
 		return Difference{}, err
 	}
@@ -187,7 +188,7 @@ func putRows(ctx context.Context, tx *store.Tx, by string, rows []Row, faults []
 
 // changeOf puts rows into a state. Errors: *InvalidError.
 func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, error) {
-	c := &change{state: s, now: now, faults: slices.Clone(faults), where: map[string]Row{}}
+	c := &change{state: s, now: now, faults: slices.Clone(faults), where: map[string]Row{}, zones: map[string]*time.Location{}}
 	for _, k := range kinds {
 		for _, row := range rows {
 			if row.Section == k.section {
@@ -200,6 +201,7 @@ func changeOf(s *state, rows []Row, faults []Fault, now time.Time) (*change, err
 			c.fault(row.Where, "%q: want %s", row.Section, sections())
 		}
 	}
+	c.endOwnerships()
 	c.check()
 	if len(c.faults) > 0 {
 		return nil, &InvalidError{Faults: c.faults}
@@ -233,7 +235,8 @@ type change struct {
 	unchanged int
 	nameless  []string
 
-	accountings []accounted // of the prefixes that are edited
+	accountings []accounted               // of the prefixes that are edited
+	zones       map[string]*time.Location // by name
 }
 
 // edit is a row to write. old is nil for one that is added.
@@ -285,6 +288,7 @@ func (c *change) add(k *kind, row Row) {
 		c.unchanged++
 		return
 	}
+	c.checkFree(row)
 	if k == &kindDecision && old != nil {
 		c.fault(row.Where, "decision %s is made and is not changed: revoke it by another one", k.keyOf(text))
 	}
@@ -353,7 +357,17 @@ func (c *change) put(k *kind, f *fields) (old, text []string) {
 	case &kindDecision:
 		return c.decisions.put(f)
 	}
-	return c.ownership.put(f)
+	return c.putOwnership(f)
+}
+
+// putOwnership ends what is put with its service: a file that is imported each night need not say so.
+func (c *change) putOwnership(f *fields) (old, text []string) {
+	if old, text = c.ownership.put(f); text != nil {
+		key := kindOwnership.keyOf(text)
+		ended := c.endWithService(c.ownership.rows[key])
+		c.ownership.rows[key], text = ended, ended.row()
+	}
+	return old, text
 }
 
 // putCustomer keeps what no row says: that the customer was erased.

@@ -37,6 +37,32 @@ func (c *change) check() {
 		}
 	}
 	c.checkOwnership()
+	for _, e := range c.edits {
+		if e.kind == &kindService {
+			c.checkCounters(c.services.rows[e.new[0]], zones)
+		}
+	}
+}
+
+// checkCounters refuses settings of a service that say something of flow records alone, where a port's or a vNIC's own
+// counters bill. What a plan or the provider says is for others too.
+func (c *change) checkCounters(service Service, zones map[string]*time.Location) {
+	contract, ok := c.firstTerms(service.ID, zones)
+	if !ok || contract.Bills.Value == string(schemas.KindAddress) {
+		return
+	}
+	fault := func(column, value, why string) {
+		c.faultIn(&kindService, service.ID, column, "%s has no effect with bills: %s, whose counters %s; leave it out, or bill by address", value, contract.Bills.Value, why)
+	}
+	if service.Free != "" && service.Free != "none" {
+		fault("free", service.Free, "know no other end")
+	}
+	if service.Internal != nil && !*service.Internal {
+		fault("internal", "false", "know no other end and hold internal traffic too")
+	}
+	if service.Sampled == rating.SampledHold || service.Sampled == rating.SampledLowerBound {
+		fault("sampled", string(service.Sampled), "are exact")
+	}
 }
 
 // faultIn is fault at a cell of the row of this change that has the key, or of what is stored.

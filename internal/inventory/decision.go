@@ -9,10 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
 	"hostmeter/aggregator/rating"
 	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
-	"hostmeter/schemas"
 )
 
 // decideRevoke takes another decision back.
@@ -46,6 +47,22 @@ func parseSides(text string) (rating.Direction, error) {
 	return "", fmt.Errorf("%q: want in, out or sum", text)
 }
 
+// parseWaived reads an amount above zero.
+func parseWaived(text string) (decimal.Decimal, error) {
+	d, err := rating.ParseDecimal(text)
+	if err == nil && !d.IsPositive() {
+		err = fmt.Errorf("%q: want an amount above 0", text)
+	}
+	return d, err
+}
+
+func formatWaived(d decimal.Decimal) string {
+	if d.IsZero() {
+		return ""
+	}
+	return d.String()
+}
+
 func readDecision(f *fields) Decision {
 	d := Decision{
 		Decision: rating.Decision{
@@ -54,6 +71,8 @@ func readDecision(f *fields) Decision {
 			From:      read(f, "from", parseTime),
 			Until:     read(f, "until", parseTime),
 			Direction: read(f, "direction", parseSides),
+			Amount:    read(f, "amount", parseWaived),
+			Beyond:    read(f, "beyond", parseWaived),
 			By:        read(f, "by", parseText),
 			Reason:    read(f, "reason", parseText),
 		},
@@ -73,6 +92,10 @@ func readDecision(f *fields) Decision {
 		f.fail("revokes", errors.New("goes with a decision to revoke, and with no other"))
 	case d.Direction != "" && d.Kind != rating.DecideExclude:
 		f.fail("direction", errors.New("goes with a decision to exclude, and with no other"))
+	case !d.Amount.IsZero() && d.Kind != rating.DecideWaive:
+		f.fail("amount", errors.New("goes with a decision to waive, and with no other"))
+	case !d.Beyond.IsZero() && d.Amount.IsZero():
+		f.fail("beyond", errors.New("goes with an amount: how much is waived of what is charged beyond it"))
 	case wantUntil && !d.From.Before(d.Until):
 		f.fail("until", fmt.Errorf("%s is not after from", formatTime(d.Until)))
 	case wantUntil && (!SlotAfter(d.From).Equal(d.From) || !SlotAfter(d.Until).Equal(d.Until)):
@@ -85,7 +108,7 @@ func readDecision(f *fields) Decision {
 }
 
 func (d Decision) row() []string {
-	return []string{d.ID, d.Service, string(d.Kind), formatTime(d.From), formatTime(d.Until), string(d.Direction), d.Revokes, d.By, d.Reason}
+	return []string{d.ID, d.Service, string(d.Kind), formatTime(d.From), formatTime(d.Until), string(d.Direction), formatWaived(d.Amount), formatWaived(d.Beyond), d.Revokes, d.By, d.Reason}
 }
 
 // checkDecision holds a decision to what it is about.
@@ -334,20 +357,3 @@ func (s *Snapshot) DecisionByID(id string) (Decision, bool) {
 
 // DecisionsOn returns the decisions about a service that are in force, in the order in which they were made.
 func (s *Snapshot) DecisionsOn(service string) []rating.Decision { return s.decided[service] }
-
-// parseFree reads traffic classes, "backup peering", or "none" to take back what a plan has.
-func parseFree(text string) (string, error) {
-	classes := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' || r == ';' })
-	for _, class := range classes {
-		switch {
-		case class == schemas.ClassInternal:
-			return "", errors.New("internal: it counts only where the setting internal is true")
-		case class == schemas.ClassPort || class == schemas.ClassExternal:
-			return "", fmt.Errorf("%s: is what the contract bills", class)
-		case class == "none" && len(classes) > 1, strings.Trim(class, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "":
-			return "", fmt.Errorf("%q: want names of traffic classes, as backup peering, or none", text)
-		}
-	}
-	slices.Sort(classes)
-	return strings.Join(slices.Compact(classes), " "), nil
-}

@@ -58,7 +58,7 @@ func (inv *Inventory) PreviewImport(ctx context.Context, files []File) (before, 
 	}
 	rows, faults := ReadFiles(files)
 	err = inv.db.View(ctx, func(tx *store.Tx) error {
-		c, err := changed(ctx, tx, rows, faults)
+		c, err := inv.changed(ctx, tx, rows, faults)
 		if err != nil {
 			return err
 		}

@@ -125,6 +125,14 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s}\n", "more.yaml:2: plan: block 1 TB with direction p95")
 		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, direction: p95, quota: 100 Mbit/s, block: 1 Mbit/s}\n", "more.yaml:2: plan: price (overage, london, GBP) is per TB, and direction p95")
 		f("plans: [{name: p, quota: 1 TB, free: internal}, {name: q, quota: 1 TB, free: none backup}]\n", "more.yaml:1: free: internal", "more.yaml:1: free: \"none backup\"")
+		inv.WithClasses([]string{"backup", "peering"})
+		f("plans: [{name: p, quota: 1 TB, free: backup peerign}, {name: q, quota: 1 TB, free: backup}]\n", `more.yaml:1: free: "peerign": there is no such traffic class; collector.classes of the configuration has backup, peering`)
+		inv.WithClasses(nil)
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, free: backup}\n", `more.yaml:2: free: "backup": there is no such traffic class: name it in collector.classes`)
+		inv.WithClasses([]string{"backup"})
+		f("services:\n  - {id: s2, customer: c1, plan: dedicated-10, place: london, opened: 2026-01-31, bills: port, free: backup, internal: false, sampled: hold}\n",
+			"more.yaml:2: free: backup has no effect with bills: port, whose counters know no other end; leave it out, or bill by address",
+			"more.yaml:2: internal: false has no effect with bills: port", "more.yaml:2: sampled: hold has no effect with bills: port, whose counters are exact")
 		decide := func(fields string) string {
 			return "decisions:\n  - {id: d1, service: s1, by: Jane, reason: DDoS, " + fields + "}\n"
 		}
@@ -137,6 +145,9 @@ func TestEveryWrongLineIsNamed(t *testing.T) {
 		f(decide("decision: waive, from: 2026-05-12T00:00:00Z, direction: in"), "more.yaml:2: direction: goes with a decision to exclude")
 		f(decide("decision: zero, from: 2026-05-12T00:00:00Z"), "more.yaml:2: decision: service s1 counts octets")
 		f(decide("decision: revoke, revokes: d0"), "more.yaml:2: revokes: \"d0\" is no decision about service s1")
+		f(decide("decision: exclude, amount: 1, from: 2026-05-12T00:00:00Z, until: 2026-05-12T00:05:00Z"), "more.yaml:2: amount: goes with a decision to waive")
+		f(decide("decision: waive, beyond: 1, from: 2026-05-12T00:00:00Z"), "more.yaml:2: beyond: goes with an amount")
+		f(decide("decision: waive, amount: -1, from: 2026-05-12T00:00:00Z"), `more.yaml:2: amount: "-1": want an amount above 0`)
 		f("decisions:\n  - {id: d1, service: s1, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane}\n", "more.yaml:2: reason: missing")
 		f("decisions:\n  - {id: d1, service: s9, decision: waive, from: 2026-05-12T00:00:00Z, by: Jane, reason: x}\n", "more.yaml:2: service: \"s9\" is neither a service nor a pool")
 		pools := func(member string) string {

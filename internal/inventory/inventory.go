@@ -158,7 +158,8 @@ type Ownership struct {
 
 // Inventory is the inventory in a store. It is safe for concurrent use.
 type Inventory struct {
-	db *store.DB
+	db      *store.DB
+	classes []string // that a contract may have free; nil: not known, and any
 
 	mu     sync.Mutex
 	cached *Snapshot
@@ -166,3 +167,9 @@ type Inventory struct {
 
 // New returns the inventory in db, which must have been migrated.
 func New(db *store.DB) *Inventory { return &Inventory{db: db} }
+
+// WithClasses makes the inventory refuse to have another traffic class free than these, and returns it.
+func (inv *Inventory) WithClasses(names []string) *Inventory {
+	inv.classes = append([]string{}, names...)
+	return inv
+}

@@ -45,8 +45,8 @@ var (
 		keys: 1, required: []string{"id", "customer", "plan", "opened"}}
 	kindChange = kind{section: "changes", name: "contract_change", columns: []string{"service", "at", "plan", "quota"},
 		stored: []string{"service", "ordered_at", "plan", "quota"}, keys: 2, required: []string{"service", "at"}}
-	kindDecision = kind{section: "decisions", name: "decision", columns: []string{"id", "service", "decision", "from", "until", "direction", "revokes", "by", "reason"},
-		stored: []string{"id", "service", "decision", "from_at", "until_at", "direction", "revokes", "decided_by", "reason"}, keys: 1,
+	kindDecision = kind{section: "decisions", name: "decision", columns: []string{"id", "service", "decision", "from", "until", "direction", "amount", "beyond", "revokes", "by", "reason"},
+		stored: []string{"id", "service", "decision", "from_at", "until_at", "direction", "amount", "beyond", "revokes", "decided_by", "reason"}, keys: 1,
 		required: []string{"id", "service", "decision", "by", "reason"}}
 	kindOwnership = kind{section: "ownership", name: "ownership", columns: []string{"key", "from", "service", "until"}, keys: 2,
 		required: []string{"key", "from", "service"}}

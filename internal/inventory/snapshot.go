@@ -132,6 +132,9 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		}
 	}
 	for _, o := range snapshot.ownership {
+		if o = snapshot.within(o); !o.Until.IsZero() && !o.From.Before(o.Until) {
+			continue
+		}
 		interval := Interval{From: SlotAfter(o.From), Service: o.Service, Key: o.Key}
 		if !o.Until.IsZero() {
 			interval.To = SlotAfter(o.Until)
@@ -145,6 +148,14 @@ func newSnapshot(version int64, s *state) (*Snapshot, error) {
 		}
 	}
 	return snapshot, nil
+}
+
+// within cuts an ownership to the time in which its service was open, where the service is known.
+func (s *Snapshot) within(o Ownership) Ownership {
+	if history := s.contracts[o.Service]; len(history) > 0 {
+		return o.within(history[0].contract)
+	}
+	return o
 }
 
 func (s *Snapshot) addLength(prefix netip.Prefix) {

@@ -52,6 +52,8 @@ type state struct {
 	ownership   *table[Ownership]
 	// accounting has which exporters account for each prefix, of all times.
 	accounting map[netip.Prefix]*accounted
+	// classes are what may be free; nil where that is not known.
+	classes []string
 	// closedTo is the end of each service's last closed period; it is there where changes or memberships are put.
 	closedTo map[string]time.Time
 	// closedPeriods are the closed periods of which credits are put, by the decisions' ids.

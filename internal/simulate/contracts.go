@@ -205,6 +205,11 @@ func (d *Contracts) drawService(i int) {
 		d.ofOctets(15, s.Settings)
 		d.may(20, s.Settings, "quota", octetQuotas...)
 		d.may(12, s.Settings, "bills", "vnic")
+		if s.Settings["bills"] == "vnic" { // with counters these have no meaning, and are refused
+			for _, name := range []string{"internal", "free", "sampled"} {
+				delete(s.Settings, name)
+			}
+		}
 	}
 	d.may(30, s.Settings, "currency", "GBP", "USD", "JPY")
 	d.may(40, s.Settings, "period", "anniversary", "anniversary", "calendar")

@@ -314,14 +314,14 @@ func (c *conversion) gone() error {
 	for _, s := range c.state.Servers {
 		there[c.serviceID(s.ID)] = true
 	}
-	n := 0
+	n, tomorrow := 0, c.today().AddDays(1) // what it used today is its own
 	for _, known := range c.known.Services() {
-		if there[known.ID] || c.over(known) || !c.ours(known.ID) {
+		if there[known.ID] || c.over(known) || known.Closed == tomorrow || !c.ours(known.ID) {
 			continue
 		}
 		n++
 		cells := known.Cells()
-		cells["closed"] = c.today().String()
+		cells["closed"] = tomorrow.String()
 		c.add("services", cells)
 		c.remark("service %s is gone and is closed", known.ID)
 	}

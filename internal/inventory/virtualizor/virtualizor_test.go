@@ -233,7 +233,7 @@ services: [{id: vz-37, customer: vz-u55, plan: vz-small, place: london, opened: 
 	gone, _ := s.ServiceByID("vz-38")
 	kept, _ := s.ServiceByID("vz-37")
 	customer, _ := s.CustomerByID("vz-u55")
-	if gone.Closed.String() != "2026-11-05" || kept.Direction != "out" || kept.Internal == nil || !*kept.Internal || kept.Quota.String() != "" || customer.Name != "Ada Ltd" || customer.Reseller != "c1" {
+	if gone.Closed.String() != "2026-11-06" || kept.Direction != "out" || kept.Internal == nil || !*kept.Internal || kept.Quota.String() != "" || customer.Name != "Ada Ltd" || customer.Reseller != "c1" {
 		t.Fatalf("%+v\n%+v\n%+v", gone, kept, customer)
 	}
 	w.terms("vz-37", moved.Add(-time.Second), "vz-small", "1000 GiB")
@@ -252,7 +252,7 @@ func TestEverySettingStays(t *testing.T) {
 	w.server(37, 55, 1, 2000, "192.0.2.9")
 	w.server(38, 55, 1, 1000)
 	w.take(start)
-	const rules = `direction: in, period: anniversary, block: 1 GiB, sku: overage, bills: port, internal: true, missing: hold,
+	const rules = `direction: in, period: anniversary, block: 1 GiB, sku: overage, bills: address, internal: true, missing: hold,
   grace: 10 % threshold, sampled: hold, partial: prorated, free: backup peering,
   notice_at: 50 90, notice_forecast: 70 %, notice_spike: 200 % 2h, decide_within: 24h, time_zone: Europe/Berlin`
 	texts := map[string]string{
@@ -284,7 +284,7 @@ func TestEverySettingStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := w.put(virtualizor.YAML(rows)).Lines()
-	if !slices.Contains(lines, "~ service vz-37: closed 2029-01-01 -> 2026-11-02") || !slices.Contains(lines, "~ service vz-38: closed (none) -> 2026-11-02") {
+	if !slices.Contains(lines, "~ service vz-37: closed 2029-01-01 -> 2026-11-03") || !slices.Contains(lines, "~ service vz-38: closed (none) -> 2026-11-03") {
 		t.Fatalf("it changed %q\n%s", lines, virtualizor.YAML(rows))
 	}
 }

@@ -235,7 +235,7 @@ func (w *World) ownershipsOf(meter string) []Ownership {
 	if !ok {
 		for _, o := range w.Owned {
 			if o.Key == meter {
-				list = append(list, o)
+				list = append(list, w.inLife(o))
 			}
 		}
 		return list
@@ -244,11 +244,29 @@ func (w *World) ownershipsOf(meter string) []Ownership {
 		for _, o := range w.Owned {
 			key, ok := prefixOf(o.Key)
 			if ok && key.Bits() == bits && key.Contains(prefix.Addr()) {
-				list = append(list, o)
+				list = append(list, w.inLife(o))
 			}
 		}
 	}
 	return list
+}
+
+// inLife is what of an ownership lies in the days on which its service was open.
+func (w *World) inLife(o Ownership) Ownership {
+	for _, s := range w.Services {
+		if s.ID != o.Service {
+			continue
+		}
+		c := w.contractOf(s, s.Plan, s.Settings)
+		o.From = later(o.From, c.midnight(s.Opened).In(time.UTC))
+		if s.Closed == "" {
+			continue
+		}
+		if closed := c.midnight(s.Closed).In(time.UTC); o.Until.IsZero() || closed.Before(o.Until) {
+			o.Until = closed
+		}
+	}
+	return o
 }
 
 func mentions(owned []Ownership, service string) bool {
