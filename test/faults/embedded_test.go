@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,7 +78,7 @@ func (f fault) points() string {
 	for i, w := range f.windows {
 		names[i] = string(w.point)
 	}
-	return strings.Join(names, ", ")
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // run runs histories of a fault, each from a seed, and writes the outcome down. A history that fails says
