@@ -32,6 +32,10 @@ func (l *Log) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	return ctx.Err()
 }
 
+// firstMost is how large the first append of an opening may be that is taken beyond Config.MaxSize: a collector begins
+// with batches without content, and what frees a full log, the ledger's confirmations, comes after that.
+const firstMost = 64 << 10
+
 // makeRoom keeps the log below Config.MaxSize with size octets more.
 //
 // Errors: ErrFull.
@@ -42,7 +46,7 @@ func (l *Log) makeRoom(size int64) error {
 	l.mu.Lock()
 	over := l.size + size - int64(l.config.MaxSize)
 	l.mu.Unlock()
-	if over <= 0 {
+	if over <= 0 || l.active == nil && size <= firstMost {
 		return nil
 	}
 	freed := l.expire(over)

@@ -125,8 +125,17 @@ func TestMaxSize(t *testing.T) {
 	if !errors.Is(full, ErrFull) {
 		t.Fatalf("got %v, want ErrFull", full)
 	}
+	_ = l.Close()
+	l = openWith(t, cfg, now, prometheus.NewRegistry())
+	first := func() error { return l.Append(t.Context(), []*schemas.Batch{streamtest.Batch(0, 30, 4000)}) }
+	if err := first(); err != nil {
+		t.Fatalf("a collector cannot begin on a full log: %v", err)
+	}
+	if err := first(); !errors.Is(err, ErrFull) {
+		t.Fatalf("got %v, want ErrFull behind the first", err)
+	}
 	key, _ := l.KeyOf(0)
-	if err := l.Confirm(t.Context(), stream.Watermarks{key: marks[key]}); err != nil {
+	if err := l.Confirm(t.Context(), marks); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, l, 20, 24) // young, confirmed segments give way
