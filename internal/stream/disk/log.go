@@ -66,16 +66,17 @@ type Log struct {
 	closed   bool
 
 	// mu guards what readers see.
-	mu        sync.Mutex
-	runs      []*run // by id
-	active    *run   // nil until something is appended
-	confirmed stream.Watermarks
-	saved     stream.Watermarks // see Keep; nil where nobody says
-	size      int64
-	alarmed   bool
-	accounted time.Time
-	changed   chan struct{} // closed and replaced at each change
-	done      chan struct{} // closed by Close
+	mu          sync.Mutex
+	runs        []*run // by id
+	active      *run   // nil until something is appended
+	confirmed   stream.Watermarks
+	confirmedAt time.Time         // when that last moved
+	saved       stream.Watermarks // see Keep; nil where nobody says
+	size        int64
+	alarmed     bool
+	accounted   time.Time
+	changed     chan struct{} // closed and replaced at each change
+	done        chan struct{} // closed by Close
 }
 
 var (

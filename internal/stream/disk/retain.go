@@ -24,7 +24,9 @@ const (
 func (l *Log) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	l.mu.Lock()
 	for key, index := range booked {
-		l.confirmed[key] = max(l.confirmed[key], index)
+		if index > l.confirmed[key] {
+			l.confirmed[key], l.confirmedAt = index, l.deps.Clock.Now()
+		}
 	}
 	l.mu.Unlock()
 	l.expire(0)
@@ -172,9 +174,14 @@ func (l *Log) account() {
 				continue
 			}
 			pinned += s.size
-			if l.holdsUnconfirmed(r, s) {
-				age = max(age, now.Sub(s.begun))
+			if !l.holdsUnconfirmed(r, s) {
+				continue
 			}
+			since := s.begun
+			if !s.closed && l.confirmedAt.After(since) { // it always holds what has just come
+				since = l.confirmedAt
+			}
+			age = max(age, now.Sub(since))
 		}
 	}
 	l.metrics.size.Set(float64(l.size))

@@ -147,6 +147,28 @@ func TestMaxSize(t *testing.T) {
 	}
 }
 
+// A quiet collector writes one file for days, which always holds what has just come: while the ledger confirms the rest,
+// nothing waits for it.
+func TestAYoungBatchInAnOldFileRaisesNoAlarm(t *testing.T) {
+	now := clock.NewManual(time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	cfg := DefaultConfig()
+	cfg.Path = t.TempDir()
+	registry := prometheus.NewRegistry()
+	l := openWith(t, cfg, now, registry)
+	marks := fill(t, l, 1, 1)
+	for number := range uint64(70) {
+		now.Advance(time.Hour)
+		next := fill(t, l, number+2, number+2)
+		if err := l.Confirm(t.Context(), marks); err != nil {
+			t.Fatal(err)
+		}
+		marks = next
+	}
+	if alarms := counterValue(t, registry, "hostmeter_log_alarms_total"); alarms != 0 {
+		t.Errorf("%v alarms", alarms)
+	}
+}
+
 // The ledger has not confirmed for most of the time that batches are kept: the alarm goes off, once, and again
 // after it was confirmed and waits anew.
 func TestAgeRaisesTheAlarm(t *testing.T) {
