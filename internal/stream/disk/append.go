@@ -130,9 +130,6 @@ func (l *Log) commit(group []*request) {
 	}
 	if err != nil {
 		l.metrics.refused.WithLabelValues(reason(err)).Add(float64(count))
-		if isNoSpace(err) {
-			l.giveWay()
-		}
 		return
 	}
 	l.metrics.batches.Add(float64(count))

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/files"
 )
 
@@ -85,52 +84,5 @@ func TestFullFileSystem(t *testing.T) {
 			h.reopen()
 			h.check()
 		})
-	}
-}
-
-// What the ledger has gives way on a file system that is full, however young it is; what it has not never does.
-func TestAFullDiskTakesWhatIsConfirmed(t *testing.T) {
-	mount := smallDisk(t, 256<<10)
-	h := newHarness(t)
-	if err := h.log.Close(); err != nil {
-		t.Fatal(err)
-	}
-	h.files, h.cfg.Path, h.cfg.SegmentSize, h.cfg.MaxSize = files.OS{}, filepath.Join(mount, "log"), 16<<10, 0
-	h.open()
-	defer func() { _ = h.log.Close() }()
-	fill := func() {
-		t.Helper()
-		for range 200 {
-			if err := h.append(1000); err != nil {
-				if !isNoSpace(err) {
-					t.Fatalf("got %v, want ENOSPC", err)
-				}
-				return
-			}
-		}
-		t.Fatal("the disk never ran full: this test proves nothing")
-	}
-	fill()
-	if err := h.append(1000); !isNoSpace(err) {
-		t.Fatalf("got %v: what is not confirmed gave way", err)
-	}
-	h.check()
-	confirmed := stream.Watermarks{}
-	for key, numbers := range h.kept {
-		confirmed[key] = uint64(len(numbers))
-	}
-	if err := h.log.Confirm(t.Context(), confirmed); err != nil {
-		t.Fatal(err)
-	}
-	refused := 0
-	for range 20 {
-		err := h.append(1000)
-		if err == nil {
-			refused = 0
-			continue
-		}
-		if refused++; !isNoSpace(err) || refused > 1 {
-			t.Fatalf("refused again although most of the log is confirmed: %v", err)
-		}
 	}
 }

@@ -59,19 +59,6 @@ func (l *Log) makeRoom(size int64) error {
 	return nil
 }
 
-// giveWaySegments is how much is freed at a time on a full disk, in segments: each time costs a refusal and a log id.
-const giveWaySegments = 4
-
-// giveWay deletes confirmed segments before their time on a disk that is full, the oldest first: what is not written yet
-// is worth more. The append that met the full disk is refused all the same, and the next one finds room.
-func (l *Log) giveWay() {
-	if freed := l.expire(giveWaySegments * int64(l.config.SegmentSize)); freed > 0 {
-		l.deps.Logger.Warn("the disk is full: what the ledger has of the log was deleted before its time", "path", l.config.Path, "octets", freed,
-			"hint", "give the log's disk more room, or lower log.retain")
-		l.account()
-	}
-}
-
 // expire deletes confirmed segments that are older than Config.Retain, and younger ones, the oldest
 // first, until need octets are free. It returns how many it freed.
 func (l *Log) expire(need int64) (freed int64) {
