@@ -171,8 +171,12 @@ func (h *history) disturb(site *site, booker *booker) {
 	case 8:
 		site.disk.Heal()
 	case 9:
-		site.disk.Set(faultdisk.Faults{FailReads: 1 + h.step%5})
-		h.count(failedRead)
+		// Once for each disk: a reader keeps count of its tries, and after seven a place is a gap, as it should be.
+		if !site.readsFailed {
+			site.readsFailed = true
+			site.disk.Set(faultdisk.Faults{FailReads: 1 + h.step%5})
+			h.count(failedRead)
+		}
 	case 10:
 		if booker.ledger != nil {
 			h.count(aggregatorKilled)

@@ -27,10 +27,12 @@ type site struct {
 	collector *collector.Collector
 	log       *disk.Log // nil: the process is down
 
-	fed     []*datagram // by this process, and in no flush yet
-	heard   []*datagram // by this process, the last ones
-	flushes []*flush
-	known   stream.Watermarks // how far the log is known to hold batches
+	fed   []*datagram // by this process, and in no flush yet
+	heard []*datagram // by this process, the last ones
+	// readsFailed says that reads of the disk were made to fail.
+	readsFailed bool
+	flushes     []*flush
+	known       stream.Watermarks // how far the log is known to hold batches
 }
 
 // flush is what one flush of the collector wrote, or tried to.
