@@ -16,57 +16,59 @@ func DecodeBatch(encoded []byte) (*Batch, error) {
 	if err := b.UnmarshalVT(encoded); err != nil {
 		return nil, err
 	}
-	for text := range b.strings {
-		if !utf8.ValidString(text) {
-			return nil, errNotUTF8
-		}
+	if !b.isText() {
+		return nil, errNotUTF8
 	}
 	return b, nil
 }
 
-// strings yields all strings of a batch: the generated decoding does not look at them.
-func (x *Batch) strings(yield func(string) bool) {
-	each := func(texts ...string) bool {
-		for _, text := range texts {
-			if !yield(text) {
-				return false
-			}
-		}
-		return true
-	}
-	if !each(x.Collector) || !each(x.Exporters...) || !each(x.Classes...) {
-		return
+// isText says whether all strings of a batch are UTF-8: the generated decoding does not look at them.
+func (x *Batch) isText() bool {
+	if !isText(x.Collector) || !isText(x.Exporters...) || !isText(x.Classes...) {
+		return false
 	}
 	for _, t := range x.Tallies {
-		if !yield(t.Meter) {
-			return
+		if !isText(t.Meter) {
+			return false
 		}
 	}
 	for _, g := range x.Guests {
-		if !each(g.Guest, g.Host, g.Name) {
-			return
+		if !isText(g.Guest, g.Host, g.Name) {
+			return false
 		}
 	}
 	for _, a := range x.Accounts {
-		if !each(a.Exporter, a.Protocol) {
-			return
-		}
-		for _, counts := range [][]*Count{a.Dropped, a.Held, a.Lost} {
-			for _, c := range counts {
-				if !each(c.Unit, c.Reason) {
-					return
-				}
-			}
+		if !isText(a.Exporter, a.Protocol) || !areText(a.Dropped) || !areText(a.Held) || !areText(a.Lost) {
+			return false
 		}
 	}
 	for _, p := range x.Positions {
-		if !each(p.Source, p.Key) {
-			return
+		if !isText(p.Source, p.Key) {
+			return false
 		}
 	}
 	for _, c := range x.Complete {
-		if !yield(c.Exporter) {
-			return
+		if !isText(c.Exporter) {
+			return false
 		}
 	}
+	return true
+}
+
+func areText(counts []*Count) bool {
+	for _, c := range counts {
+		if !isText(c.Unit, c.Reason) {
+			return false
+		}
+	}
+	return true
+}
+
+func isText(texts ...string) bool {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return false
+		}
+	}
+	return true
 }
