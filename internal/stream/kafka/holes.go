@@ -159,10 +159,8 @@ func (r *reader) unread(ctx context.Context, h *hole) bool {
 		}
 		h.extents = extents
 	}
-	for partition, has := range h.extents {
-		if has.first < has.end && r.partitions[partition].next < has.end {
-			return true
-		}
+	if r.holdMore(h.extents) {
+		return true
 	}
 	// Were it another topic by now, the places in it would mean nothing.
 	found, err := r.source.topic(ctx, r.source.batchesTopic())

@@ -176,9 +176,11 @@ func (r *reader) behind() bool {
 	ctx, cancel := context.WithTimeout(r.ctx, requestTimeout)
 	defer cancel()
 	extents, err := r.source.extents(ctx, r.source.batchesTopic(), len(r.partitions))
-	if err != nil {
-		return true
-	}
+	return err != nil || r.holdMore(extents)
+}
+
+// holdMore says whether partitions that hold extents have messages that were not looked at.
+func (r *reader) holdMore(extents []extent) bool {
 	for partition, has := range extents {
 		if has.first < has.end && r.partitions[partition].next < has.end {
 			return true
