@@ -201,7 +201,7 @@ func TestOneIsActiveAndAnotherStandsBy(t *testing.T) {
 		b := newPost(t, db, log, rules, "")
 		add := func(from, to uint64) {
 			for i := from; i <= to; i++ {
-				log.add(minute(i))
+				log.Add(minute(i))
 			}
 		}
 		add(1, 120)
@@ -226,7 +226,7 @@ func TestOneIsActiveAndAnotherStandsBy(t *testing.T) {
 
 		b.cancel() // a planned stop: the other takes over at once
 		until(t, a.is(true), a)
-		log.add(minute(end + 1))
+		log.Add(minute(end + 1))
 		until(t, positionIs(t, db, end+1), a)
 		got := told(t, db)
 		if n := number(t, db, `SELECT generation FROM detector_lease`); n != 3 {

@@ -47,7 +47,7 @@ func TestOwnersThatCannotBeReadAreAskedAgain(t *testing.T) {
 		if i%60 == 1 {
 			away.Store(3)
 		}
-		log.add(hot(i))
+		log.Add(hot(i))
 		until(t, func() bool { at.Advance(time.Second); return positionIs(t, db, int64(i))() })
 	}
 	stop()

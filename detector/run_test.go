@@ -3,7 +3,6 @@ package detector_test
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 	"time"
 
@@ -11,74 +10,42 @@ import (
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store/storetest"
 	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/streamtest"
 	"hostmeter/schemas"
 )
 
 // memory is a log in memory. Its reader loses the batches of lost.
 type memory struct {
-	mu      sync.Mutex
-	batches []*schemas.Batch
-	more    chan struct{} // closed and made anew when something is added
-	lost    *stream.GapError
-	opened  chan stream.Watermarks
+	*streamtest.Memory
+	lost   *stream.GapError
+	opened chan stream.Watermarks
 }
 
 func newMemory() *memory {
-	return &memory{more: make(chan struct{}), opened: make(chan stream.Watermarks, 8)}
+	return &memory{Memory: streamtest.NewMemory(), opened: make(chan stream.Watermarks, 8)}
 }
 
-func (m *memory) add(batches ...*schemas.Batch) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.batches = append(m.batches, batches...)
-	close(m.more)
-	m.more = make(chan struct{})
-}
-
-func (m *memory) Confirm(context.Context, stream.Watermarks) error { return nil }
-
-func (m *memory) OpenReader(_ context.Context, consumer string, after stream.Watermarks) (stream.Reader, error) {
+func (m *memory) OpenReader(ctx context.Context, consumer string, after stream.Watermarks) (stream.Reader, error) {
 	if consumer != "detector" {
 		return nil, errors.New("unknown consumer " + consumer)
 	}
 	m.opened <- after
-	return &memoryReader{log: m, after: after, gap: m.lost}, nil
+	reader, err := m.Memory.OpenReader(ctx, consumer, after)
+	return &losingReader{reader, m.lost}, err
 }
 
-type memoryReader struct {
-	log   *memory
-	after stream.Watermarks
-	next  int
-	gap   *stream.GapError
+// losingReader tells a gap first.
+type losingReader struct {
+	stream.Reader
+	gap *stream.GapError
 }
 
-func (r *memoryReader) Close() error { return nil }
-
-func (r *memoryReader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
-	if r.gap != nil {
-		gap := r.gap
+func (r *losingReader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
+	if gap := r.gap; gap != nil {
 		r.gap = nil
 		return nil, gap
 	}
-	for {
-		r.log.mu.Lock()
-		var out []*schemas.Batch
-		for ; r.next < len(r.log.batches) && len(out) < most; r.next++ {
-			if b := r.log.batches[r.next]; b.GetIndex() > r.after[stream.KeyOf(b)] {
-				out = append(out, b)
-			}
-		}
-		more := r.log.more
-		r.log.mu.Unlock()
-		if len(out) > 0 {
-			return out, nil
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
+	return r.Reader.Next(ctx, most)
 }
 
 func batch(index uint64, to time.Time) *schemas.Batch {
@@ -122,13 +89,13 @@ func TestRunReadsOnAndWaitForEnds(t *testing.T) {
 		}
 	}
 	for i := uint64(5); i <= 40; i++ {
-		log.add(batch(i, begin.Add(time.Duration(i)*time.Minute)))
+		log.Add(batch(i, begin.Add(time.Duration(i)*time.Minute)))
 	}
 	run(40)
 	if after := <-log.opened; len(after) != 0 {
 		t.Fatalf("the first one began behind %v", after)
 	}
-	log.add(batch(41, begin.Add(41*time.Minute)))
+	log.Add(batch(41, begin.Add(41*time.Minute)))
 	run(41)
 	if after := <-log.opened; after[stream.Key{Collector: "c", LogID: 1}] != 40 {
 		t.Fatalf("the second one began behind %v, want 40", after)

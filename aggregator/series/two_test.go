@@ -15,60 +15,9 @@ import (
 	"hostmeter/internal/config"
 	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
-	"hostmeter/internal/stream"
+	"hostmeter/internal/stream/streamtest"
 	"hostmeter/schemas"
 )
-
-// memory is a log in memory that several sinks read.
-type memory struct {
-	mu      sync.Mutex
-	batches []*schemas.Batch
-	more    chan struct{} // closed and made anew when something is added
-}
-
-func (m *memory) add(batches ...*schemas.Batch) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.batches = append(m.batches, batches...)
-	close(m.more)
-	m.more = make(chan struct{})
-}
-
-func (m *memory) Confirm(context.Context, stream.Watermarks) error { return nil }
-
-func (m *memory) OpenReader(_ context.Context, _ string, after stream.Watermarks) (stream.Reader, error) {
-	return &memoryReader{log: m, after: maps.Clone(after)}, nil
-}
-
-type memoryReader struct {
-	log   *memory
-	after stream.Watermarks
-	next  int
-}
-
-func (r *memoryReader) Close() error { return nil }
-
-func (r *memoryReader) Next(ctx context.Context, most int) ([]*schemas.Batch, error) {
-	for {
-		r.log.mu.Lock()
-		var out []*schemas.Batch
-		for ; r.next < len(r.log.batches) && len(out) < most; r.next++ {
-			if b := r.log.batches[r.next]; b.GetIndex() > r.after[stream.KeyOf(b)] {
-				out = append(out, b)
-			}
-		}
-		more := r.log.more
-		r.log.mu.Unlock()
-		if len(out) > 0 {
-			return out, nil
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
 
 // desk is one of the sinks that share a store, a log and an InfluxDB. Its clock is moved by hand, and its writes
 // can be paused.
@@ -83,7 +32,7 @@ type desk struct {
 	held   chan struct{} // closed when a write waits
 }
 
-func newDesk(t *testing.T, db *store.DB, log *memory, influx *fakeInflux, standby bool) *desk {
+func newDesk(t *testing.T, db *store.DB, log *streamtest.Memory, influx *fakeInflux, standby bool) *desk {
 	t.Helper()
 	d := &desk{clock: clock.NewManual(time.Unix(1_800_000_000, 0)), ended: make(chan error, 1)}
 	var err error
@@ -194,35 +143,35 @@ func TestTwoSinksDrawAsOne(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, db *store.DB) {
 		clear(next)
 		all, octets = nil, 0
-		influx, log := &fakeInflux{points: map[string]int64{}}, &memory{more: make(chan struct{})}
+		influx, log := &fakeInflux{points: map[string]int64{}}, streamtest.NewMemory()
 		drawn := func() bool { return influx.sum("out_octets") == octets }
 		a := newDesk(t, db, log, influx, true)
 		until(t, "the first draws", func() bool { return generation(t, db) == 1 }, a)
 		b := newDesk(t, db, log, influx, true)
-		log.add(minutes(0, 100, true)...)
+		log.Add(minutes(0, 100, true)...)
 		until(t, "the first drew all", drawn, a, b)
 		if n := generation(t, db); n != 1 {
 			t.Fatalf("the lease was taken %d times, want once", n)
 		}
 		held := a.pause()
-		log.add(minutes(100, 101, true)...)
+		log.Add(minutes(100, 101, true)...)
 		<-held
-		log.add(minutes(101, 200, true)...)
+		log.Add(minutes(101, 200, true)...)
 		until(t, "the second took over", func() bool { return generation(t, db) == 2 }, b) // a's clock stands still
 		until(t, "the second drew all", drawn, b)
 		a.wake()
-		log.add(minutes(200, 260, true)...)
+		log.Add(minutes(200, 260, true)...)
 		until(t, "the second drew all, beside the first", drawn, a, b)
 		b.end(t) // a planned stop: the other takes over at once
-		log.add(minutes(260, 300, true)...)
+		log.Add(minutes(260, 300, true)...)
 		until(t, "the first took over", func() bool { return generation(t, db) == 3 }, a)
 		until(t, "the first drew all again", drawn, a)
 		a.end(t)
 
 		alone := &fakeInflux{points: map[string]int64{}}
-		whole := &memory{more: make(chan struct{})}
+		whole := streamtest.NewMemory()
 		c := newDesk(t, storetest.SQLite(t, clock.Real{}), whole, alone, false)
-		whole.add(all...)
+		whole.Add(all...)
 		until(t, "one alone drew all", func() bool { return alone.sum("out_octets") == octets }, c)
 		c.end(t)
 		if got, want := octetsByMinute(influx), octetsByMinute(alone); !maps.Equal(got, want) {
@@ -246,7 +195,7 @@ func octetsByMinute(f *fakeInflux) map[string]int64 {
 
 // TestAFaultOfTheStoreLosesNothing has a sink end at each fault of its store, and begin again, as the process does.
 func TestAFaultOfTheStoreLosesNothing(t *testing.T) {
-	db, influx, log := storetest.SQLite(t, clock.Real{}), &fakeInflux{points: map[string]int64{}}, &memory{more: make(chan struct{})}
+	db, influx, log := storetest.SQLite(t, clock.Real{}), &fakeInflux{points: map[string]int64{}}, streamtest.NewMemory()
 	full := errors.New("database or disk is full")
 	var mu sync.Mutex
 	transactions, failed := 0, 0
@@ -274,7 +223,7 @@ func TestAFaultOfTheStoreLosesNothing(t *testing.T) {
 		b := batch(0, firstMinute+i, uint64(1000+i))
 		b.Collector, b.LogId, b.Index, b.Shards = "c", 1, uint64(i+1), 1
 		octets += 1000 + i
-		log.add(b)
+		log.Add(b)
 	}
 	until(t, "all is drawn", func() bool { return influx.sum("out_octets") == octets }, d)
 	stop()

@@ -385,10 +385,10 @@ func TestFailuresAreCounted(t *testing.T) {
 		}
 		disk.Heal()
 		fill(t, l, 3, 3)
-		if n := counterValue(t, registry, "hostmeter_log_abandoned_segments_total"); n != 1 {
+		if n := metricValue(t, registry, "hostmeter_log_abandoned_segments_total"); n != 1 {
 			t.Errorf("%s: %v files given up, want 1", reason, n)
 		}
-		if n := counterValue(t, registry, "hostmeter_log_refused_batches_total"); n != 1 {
+		if n := metricValue(t, registry, "hostmeter_log_refused_batches_total"); n != 1 {
 			t.Errorf("%s: %v batches refused, want 1", reason, n)
 		}
 		if deleted := l.metrics.refused.DeleteLabelValues(reason); !deleted {

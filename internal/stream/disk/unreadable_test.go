@@ -294,31 +294,16 @@ func TestUnreadableIsCounted(t *testing.T) {
 		_, err := r.(*reader).read(100)
 		if err != nil && !errors.As(err, new(*stream.GapError)) {
 			r.(*reader).endure(err)
-			waited = waited || gaugeValue(t, registry, "hostmeter_log_read_waiting") == 1
+			waited = waited || metricValue(t, registry, "hostmeter_log_read_waiting") == 1
 			continue
 		}
 		if err != nil {
 			break
 		}
 	}
-	if n := counterValue(t, registry, "hostmeter_log_unreadable_total"); n != 1 || !waited {
+	if n := metricValue(t, registry, "hostmeter_log_unreadable_total"); n != 1 || !waited {
 		t.Fatalf("%v places are given up, waiting was shown: %v", n, waited)
 	}
-}
-
-func gaugeValue(t *testing.T, registry *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() == name {
-			return family.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }
 
 // The steps over what cannot be read are single blocks at first, so that nothing else is passed over, and few in all.
