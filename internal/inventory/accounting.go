@@ -48,10 +48,7 @@ func (s *Snapshot) ExportersOf(meter schemas.MeterID, from, to time.Time) []Acco
 		if around.prefix.Bits() > key.Bits() || !around.prefix.Contains(key.Addr()) || !SlotAfter(around.from).Before(to) {
 			continue
 		}
-		begin := from
-		if at := SlotAfter(around.from); at.After(begin) {
-			begin = at
-		}
+		begin := later(SlotAfter(around.from), from)
 		for _, a := range around.exporters {
 			if a, ok := a.within(begin, to); ok {
 				list = append(list, a)
@@ -66,9 +63,7 @@ func (s *Snapshot) ExportersOf(meter schemas.MeterID, from, to time.Time) []Acco
 
 // within returns what of a lies in [from, to), in whole slots; ok is false where nothing does.
 func (a Accounting) within(from, to time.Time) (_ Accounting, ok bool) {
-	if at := SlotAfter(a.From); at.After(from) {
-		from = at
-	}
+	from = later(SlotAfter(a.From), from)
 	if at := SlotAfter(a.Until); !a.Until.IsZero() && at.Before(to) {
 		to = at
 	}
@@ -143,10 +138,7 @@ func (c *change) account(past ledgerPast) error {
 			added[c.prefixes.rows[kindPrefix.keyOf(e.new)].Prefix] = true
 		}
 	}
-	now := c.now
-	if past.closedTo.After(now) {
-		now = past.closedTo
-	}
+	now := later(past.closedTo, c.now)
 	for _, e := range c.edits {
 		if e.kind != &kindPrefix {
 			continue
@@ -202,9 +194,7 @@ func firstAccounted(p Prefix, past ledgerPast, now time.Time) (*accounted, error
 			if at := heard[i]; !at.IsZero() && at.Before(now) {
 				from = at
 			}
-			if from.Before(known.from) {
-				from = known.from
-			}
+			from = later(known.from, from)
 		}
 		known.exporters = append(known.exporters, Accounting{Exporter: exporter, From: from})
 	}
@@ -254,38 +244,43 @@ func (c *change) writeAccounting(ctx context.Context, tx *store.Tx) error {
 
 // loadAccounting reads which exporters accounted for the prefixes at all times.
 func loadAccounting(ctx context.Context, tx *store.Tx, s *state) error {
-	each := func(query string, into []any, add func() error) error {
-		rows, err := tx.Query(ctx, query)
-		if err != nil {
-			return fmt.Errorf("read the accounting of prefixes: %w", err)
+	fail := func(err error) error { return fmt.Errorf("read the accounting of prefixes: %w", err) }
+	prefixes, err := store.List(ctx, tx, func(row store.Row) (accounted, error) {
+		var name string
+		var from int64
+		if err := row.Scan(&name, &from); err != nil {
+			return accounted{}, err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := rows.Scan(into...); err != nil {
-				return fmt.Errorf("read the accounting of prefixes: %w", err)
-			}
-			if err := add(); err != nil {
-				return fmt.Errorf("read the accounting of prefixes: %w", err)
-			}
-		}
-		return rows.Err()
-	}
-	var name, exporter string
-	var from, until int64
-	err := each(`SELECT prefix, accounts_from FROM prefix`, []any{&name, &from}, func() error {
 		prefix, err := netip.ParsePrefix(name)
-		s.accounting[prefix] = &accounted{prefix: prefix, from: timeOf(from)}
-		return err
-	})
+		return accounted{prefix: prefix, from: timeOf(from)}, err
+	}, `SELECT prefix, accounts_from FROM prefix`)
 	if err != nil {
-		return err
+		return fail(err)
 	}
-	return each(`SELECT prefix, exporter, valid_from, valid_until FROM prefix_exporter ORDER BY prefix, exporter, valid_from`,
-		[]any{&name, &exporter, &from, &until}, func() error {
-			prefix, err := netip.ParsePrefix(name)
-			if known := s.accounting[prefix]; known != nil {
-				known.exporters = append(known.exporters, Accounting{exporter, timeOf(from), timeOf(until)})
-			}
-			return err
-		})
+	for _, p := range prefixes {
+		s.accounting[p.prefix] = &p
+	}
+	type accounting struct {
+		prefix netip.Prefix
+		of     Accounting
+	}
+	list, err := store.List(ctx, tx, func(row store.Row) (a accounting, err error) {
+		var name string
+		var from, until int64
+		if err := row.Scan(&name, &a.of.Exporter, &from, &until); err != nil {
+			return a, err
+		}
+		a.of.From, a.of.Until = timeOf(from), timeOf(until)
+		a.prefix, err = netip.ParsePrefix(name)
+		return a, err
+	}, `SELECT prefix, exporter, valid_from, valid_until FROM prefix_exporter ORDER BY prefix, exporter, valid_from`)
+	if err != nil {
+		return fail(err)
+	}
+	for _, a := range list {
+		if known := s.accounting[a.prefix]; known != nil {
+			known.exporters = append(known.exporters, a.of)
+		}
+	}
+	return nil
 }

@@ -305,7 +305,7 @@ func (c *change) add(k *kind, row Row) {
 		c.checkChangeTime(row, k.keyOf(text))
 	}
 	if k == &kindMember {
-		c.checkMemberTime(row, old, c.members.rows[k.keyOf(text)], map[string]*time.Location{})
+		c.checkMemberTime(row, old, c.members.rows[k.keyOf(text)])
 	}
 	c.edits = append(c.edits, edit{kind: k, old: old, new: text})
 }

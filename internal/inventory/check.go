@@ -16,18 +16,17 @@ func (c *change) check() {
 		c.checkCustomer(customer)
 		c.checkReseller(customer)
 	}
-	zones := map[string]*time.Location{}
 	prices := c.prices.sorted()
 	changes := c.changesByService()
 	for _, service := range c.services.sorted() {
-		c.checkService(service, changes[service.ID], prices, zones)
+		c.checkService(service, changes[service.ID], prices)
 	}
 	for _, pool := range c.pools.sorted() {
-		c.checkPool(pool, changes[pool.ID], prices, zones)
+		c.checkPool(pool, changes[pool.ID], prices)
 	}
-	c.checkMembers(zones)
+	c.checkMembers()
 	for _, d := range c.decisions.sorted() {
-		c.checkDecision(d, zones)
+		c.checkDecision(d)
 	}
 	c.checkCredits()
 	for _, change := range c.changes.sorted() {
@@ -39,15 +38,15 @@ func (c *change) check() {
 	c.checkOwnership()
 	for _, e := range c.edits {
 		if e.kind == &kindService {
-			c.checkCounters(c.services.rows[e.new[0]], zones)
+			c.checkCounters(c.services.rows[e.new[0]])
 		}
 	}
 }
 
 // checkCounters refuses settings of a service that say something of flow records alone, where a port's or a vNIC's own
 // counters bill. What a plan or the provider says is for others too.
-func (c *change) checkCounters(service Service, zones map[string]*time.Location) {
-	contract, ok := c.firstTerms(service.ID, zones)
+func (c *change) checkCounters(service Service) {
+	contract, ok := c.firstTerms(service.ID)
 	if !ok || contract.Bills.Value == string(schemas.KindAddress) {
 		return
 	}
@@ -96,7 +95,7 @@ func (c *change) checkReseller(customer Customer) {
 	}
 }
 
-func (c *change) checkService(service Service, changes []ContractChange, prices []rating.Price, zones map[string]*time.Location) {
+func (c *change) checkService(service Service, changes []ContractChange, prices []rating.Price) {
 	fault := func(column, format string, args ...any) {
 		c.faultIn(&kindService, service.ID, column, format, args...)
 	}
@@ -110,7 +109,7 @@ func (c *change) checkService(service Service, changes []ContractChange, prices 
 	if !service.Closed.IsZero() && service.Closed.Compare(service.Opened) < 0 {
 		fault("closed", "%s is before opened, %s", service.Closed, service.Opened)
 	}
-	history, wrong := c.history(service, changes, zones)
+	history, wrong := c.history(service, changes, c.zones)
 	if wrong != nil {
 		c.faultHistory(wrong, fault)
 		return
@@ -154,16 +153,16 @@ func (c *change) checkTerms(history []terms, prices []rating.Price, fault func(c
 }
 
 // firstTerms returns the contract that a service, or a pool, began with; false where there is none, or none that can be resolved.
-func (c *change) firstTerms(id string, zones map[string]*time.Location) (rating.Contract, bool) {
+func (c *change) firstTerms(id string) (rating.Contract, bool) {
 	if service, ok := c.services.rows[id]; ok {
-		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, c.zones)
 		return contract, err == nil
 	}
 	pool, ok := c.pools.rows[id]
 	if !ok {
 		return rating.Contract{}, false
 	}
-	history, wrong := c.poolHistory(pool, nil, zones)
+	history, wrong := c.poolHistory(pool, nil, c.zones)
 	if wrong != nil {
 		return rating.Contract{}, false
 	}

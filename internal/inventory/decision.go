@@ -112,11 +112,11 @@ func (d Decision) row() []string {
 }
 
 // checkDecision holds a decision to what it is about.
-func (c *change) checkDecision(d Decision, zones map[string]*time.Location) {
+func (c *change) checkDecision(d Decision) {
 	fault := func(column, format string, args ...any) {
 		c.faultIn(&kindDecision, d.ID, column, format, args...)
 	}
-	of, ok := c.firstTerms(d.Service, zones)
+	of, ok := c.firstTerms(d.Service)
 	if !ok {
 		fault("service", "%q is neither a service nor a pool", d.Service)
 		return

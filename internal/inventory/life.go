@@ -1,10 +1,6 @@
 package inventory
 
-import (
-	"slices"
-
-	"hostmeter/aggregator/rating"
-)
+import "hostmeter/aggregator/rating"
 
 // within cuts an ownership to [opened, closed) of its service, in the contract's zone: what is used outside of it is
 // nobody's. Where nothing is left, Until is not after From.
@@ -32,7 +28,7 @@ func (c *change) endWithService(o Ownership) Ownership {
 	if !ok || service.Closed.IsZero() {
 		return o
 	}
-	contract, ok := c.firstTerms(o.Service, c.zones)
+	contract, ok := c.firstTerms(o.Service)
 	if !ok { // it is said elsewhere
 		return o
 	}
@@ -47,10 +43,11 @@ func (c *change) endWithService(o Ownership) Ownership {
 func (c *change) endOwnerships() {
 	for _, o := range c.ownership.sorted() {
 		ended := c.endWithService(o)
-		old, text := o.row(), ended.row()
-		if key := kindOwnership.keyOf(text); !slices.Equal(old, text) {
-			c.ownership.rows[key] = ended
-			c.edits = append(c.edits, edit{kind: &kindOwnership, old: old, new: text})
+		if ended.Until.Equal(o.Until) {
+			continue
 		}
+		text := ended.row()
+		c.ownership.rows[kindOwnership.keyOf(text)] = ended
+		c.edits = append(c.edits, edit{kind: &kindOwnership, old: o.row(), new: text})
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // checkPool holds a pool to what services are held to, and to an id and a first day of its own.
-func (c *change) checkPool(pool Pool, changes []ContractChange, prices []rating.Price, zones map[string]*time.Location) {
+func (c *change) checkPool(pool Pool, changes []ContractChange, prices []rating.Price) {
 	fault := func(column, format string, args ...any) { c.faultIn(&kindPool, pool.ID, column, format, args...) }
 	if _, taken := c.services.rows[pool.ID]; taken {
 		fault("pool", "%q is a service already", pool.ID)
@@ -22,7 +22,7 @@ func (c *change) checkPool(pool Pool, changes []ContractChange, prices []rating.
 		fault("plan", "plan %q is not known", pool.Plan)
 		return
 	}
-	history, wrong := c.poolHistory(pool, changes, zones)
+	history, wrong := c.poolHistory(pool, changes, c.zones)
 	if wrong != nil {
 		c.faultHistory(wrong, fault)
 		return
@@ -36,7 +36,7 @@ func (c *change) checkPool(pool Pool, changes []ContractChange, prices []rating.
 }
 
 // checkMembers holds memberships to the pools' periods, and services to one pool at a time.
-func (c *change) checkMembers(zones map[string]*time.Location) {
+func (c *change) checkMembers() {
 	by := c.membersByService()
 	for _, service := range slices.Sorted(maps.Keys(by)) {
 		list := by[service]
@@ -44,7 +44,7 @@ func (c *change) checkMembers(zones map[string]*time.Location) {
 			fault := func(column, format string, args ...any) {
 				c.faultIn(&kindMember, kindMember.keyOf(m.row()), column, format, args...)
 			}
-			c.checkMember(service, m, zones, fault)
+			c.checkMember(service, m, fault)
 			if i == 0 || m.From == m.Until {
 				continue
 			}
@@ -55,7 +55,7 @@ func (c *change) checkMembers(zones map[string]*time.Location) {
 	}
 }
 
-func (c *change) checkMember(id string, m PoolMember, zones map[string]*time.Location, fault func(column, format string, args ...any)) {
+func (c *change) checkMember(id string, m PoolMember, fault func(column, format string, args ...any)) {
 	service, ok := c.services.rows[id]
 	if !ok {
 		fault("service", "service %q is not known", id)
@@ -69,8 +69,8 @@ func (c *change) checkMember(id string, m PoolMember, zones map[string]*time.Loc
 	if !sellsTo(c.customers.rows, pool.Customer, service.Customer) {
 		fault("pool", "pool %s is of customer %s, who is neither %s, whose the service is, nor a reseller to it", m.Pool, pool.Customer, service.Customer)
 	}
-	own, wrong1 := c.history(service, nil, zones)
-	shared, wrong2 := c.poolHistory(pool, nil, zones)
+	own, wrong1 := c.history(service, nil, c.zones)
+	shared, wrong2 := c.poolHistory(pool, nil, c.zones)
 	if wrong1 != nil || wrong2 != nil {
 		return // said already
 	}
@@ -115,11 +115,10 @@ func sellsTo(customers map[string]Customer, reseller, customer string) bool {
 
 // poolClosedTo is the end of a pool's last closed period: of those of its members while they were in it.
 func (c *change) poolClosedTo(pool string) (closed time.Time) {
-	zones := map[string]*time.Location{}
 	for _, m := range c.members.rows {
 		end, ok := c.closedTo[m.Service]
 		service := c.services.rows[m.Service]
-		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+		contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, c.zones)
 		if m.Pool != pool || !ok || err != nil || !m.From.In(contract.Schedule.Zone).Before(end) {
 			continue
 		}
@@ -134,14 +133,14 @@ func (c *change) poolClosedTo(pool string) (closed time.Time) {
 }
 
 // checkMemberTime refuses a membership that would change closed periods, of the service or of the pool.
-func (c *change) checkMemberTime(row Row, old []string, m PoolMember, zones map[string]*time.Location) {
+func (c *change) checkMemberTime(row Row, old []string, m PoolMember) {
 	since := m.From
 	if old != nil && old[2] == m.Pool { // another end, so only the time from the earlier of both ends on
 		was := readMember(&fields{get: cellOf(&kindMember, old)})
 		since = earlierEnd(was.Until, m.Until)
 	}
 	service, known := c.services.rows[m.Service]
-	contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, zones)
+	contract, err := resolve(c.provider, c.plans.rows[service.Plan], service, c.zones)
 	if !known || err != nil {
 		return // said elsewhere
 	}
