@@ -36,22 +36,19 @@ func Add(ctx context.Context, tx *store.Tx) error {
 }
 
 // All returns the restores, the oldest first.
-func All(ctx context.Context, tx *store.Tx) (list []Restore, err error) {
-	rows, err := tx.Query(ctx, `SELECT at, usage_records, statements, notices FROM ledger_restore ORDER BY at`)
+func All(ctx context.Context, tx *store.Tx) ([]Restore, error) {
+	list, err := store.List(ctx, tx, readRestore, `SELECT at, usage_records, statements, notices FROM ledger_restore ORDER BY at`)
 	if err != nil {
-		return nil, fmt.Errorf("read the restores: %w", err)
+		err = fmt.Errorf("read the restores: %w", err)
 	}
-	defer rows.Close()
-	for rows.Next() {
-		var r Restore
-		var at int64
-		if err := rows.Scan(&at, &r.UsageRecords, &r.Statements, &r.Notices); err != nil {
-			return nil, fmt.Errorf("read the restores: %w", err)
-		}
-		r.At = time.Unix(0, at).UTC()
-		list = append(list, r)
-	}
-	return list, rows.Err()
+	return list, err
+}
+
+func readRestore(row store.Row) (r Restore, err error) {
+	var at int64
+	err = row.Scan(&at, &r.UsageRecords, &r.Statements, &r.Notices)
+	r.At = time.Unix(0, at).UTC()
+	return r, err
 }
 
 // Last returns when the ledger was last restored; the zero time where it never was.
