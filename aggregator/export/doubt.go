@@ -38,20 +38,11 @@ func Restored(ctx context.Context, tx *store.Tx) (parked int, err error) {
 	return len(list), nil
 }
 
-func unsettled(ctx context.Context, tx *store.Tx) (list []Charge, err error) {
-	rows, err := tx.Query(ctx, `SELECT receiver, number, charge, state, last_error FROM handover_charge WHERE state IN ('pending', 'intended', 'parked') ORDER BY receiver, number`)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var c Charge
-		if err := rows.Scan(&c.Receiver, &c.Number, &c.Key, &c.State, &c.LastError); err != nil {
-			return nil, err
-		}
-		list = append(list, c)
-	}
-	return list, rows.Err()
+func unsettled(ctx context.Context, tx *store.Tx) ([]Charge, error) {
+	return store.List(ctx, tx, func(row store.Row) (c Charge, err error) {
+		err = row.Scan(&c.Receiver, &c.Number, &c.Key, &c.State, &c.LastError)
+		return c, err
+	}, `SELECT receiver, number, charge, state, last_error FROM handover_charge WHERE state IN ('pending', 'intended', 'parked') ORDER BY receiver, number`)
 }
 
 // doubt puts a new charge in doubt whose period had begun when the ledger was restored. One whose period was over then is
@@ -106,23 +97,19 @@ func (b *biller) find(ctx context.Context, c Charge) (seen sighting, err error) 
 	entries, err := b.client.Entries(ctx, c.Customer, c.Currency, since, b.ofStatement(c.Statement))
 	for _, entry := range entries {
 		switch {
-		case named(entry, c):
+		case whmcs.Names(entry.Description, c.Key):
 			seen.places = append(seen.places, entry.Place)
-		case !slices.ContainsFunc(ours, func(other Charge) bool { return named(entry, other) }):
+		case !slices.ContainsFunc(ours, func(other Charge) bool { return whmcs.Names(entry.Description, other.Key) }):
 			seen.others = append(seen.others, fmt.Sprintf("%s: %s", entry.Amount, entry.Place))
 		}
 	}
 	return seen, err
 }
 
-func named(entry whmcs.Entry, c Charge) bool {
-	return strings.Contains(entry.Description, "["+c.Key+"]")
-}
-
 // ofStatement knows the charges of a statement by the beginning of their names, and, where an earlier version named
 // them or a person took the name out, by service and beginning of the period.
 func (b *biller) ofStatement(id string) func(description string) bool {
-	service, from, _ := cutLast(id, "/")
+	service, from := cutLast(id, "/")
 	return func(description string) bool {
 		first, _, _ := strings.Cut(description, "\n")
 		return strings.Contains(description, "["+statementKey(b.source, id)) ||
@@ -130,11 +117,11 @@ func (b *biller) ofStatement(id string) func(description string) bool {
 	}
 }
 
-func cutLast(text, at string) (before, after string, found bool) {
+func cutLast(text, at string) (before, after string) {
 	if i := strings.LastIndex(text, at); i >= 0 {
-		return text[:i], text[i+len(at):], true
+		return text[:i], text[i+len(at):]
 	}
-	return text, "", false
+	return text, ""
 }
 
 // compare parks a charge whose statement was charged in another way.

@@ -156,12 +156,15 @@ func (c *Client) Send(ctx context.Context, request Request) (id string, err erro
 	return string(answer.BillableID), nil
 }
 
+// Names says whether a description is that of the charge with a key.
+func Names(description, key string) bool { return strings.Contains(description, "["+key+"]") }
+
 // Find looks for a charge that was sent at or after since, by its key, and returns where it stands. None
 // is no proof that it is not there: an item that is on no invoice yet cannot be seen.
 //
 // Errors: ErrUntouched and ErrUnanswered, where other looks would fail alike; any other is this charge's own.
 func (c *Client) Find(ctx context.Context, request Request, key string, since time.Time) (places []string, err error) {
-	named := func(description string) bool { return strings.Contains(description, "["+key+"]") }
+	named := func(description string) bool { return Names(description, key) }
 	var found []Entry
 	if request.Action == "AddCredit" {
 		found, err = c.findCredits(ctx, request.Fields["clientid"], named)
