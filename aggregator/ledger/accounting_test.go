@@ -52,16 +52,21 @@ func eachRateWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	c := &turnedBack{clock.NewManual(start)}
 	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
-		m := clock.NewManual(start)
-		c.Clock = m
-		w := newWorld(t, db)
-		w.clock = m
-		w.importText(rateImport)
-		w.own(fastMeter, ownedTime{"fast", 0, farMinute})
-		w.own(leftMeter, ownedTime{"left", 0, farMinute})
-		w.own(rightMeter, ownedTime{"right", 0, farMinute})
-		f(t, w)
+		f(t, newRateWorld(t, db, c))
 	})
+}
+
+// newRateWorld is eachRateWorld's in an empty store that has the clock c.
+func newRateWorld(t failer, db *store.DB, c *turnedBack) *world {
+	m := clock.NewManual(start)
+	c.Clock = m
+	w := newWorld(t, db)
+	w.clock = m
+	w.importText(rateImport)
+	w.own(fastMeter, ownedTime{"fast", 0, farMinute})
+	w.own(leftMeter, ownedTime{"left", 0, farMinute})
+	w.own(rightMeter, ownedTime{"right", 0, farMinute})
+	return w
 }
 
 // at sets the clock to some hours after start, and imports.
@@ -254,11 +259,7 @@ func TestVerifyCountsMissingSlotsItself(t *testing.T) {
 			t.Helper()
 			do()
 			found := w.findings()
-			for _, text := range want {
-				if !slices.ContainsFunc(found, func(line string) bool { return strings.Contains(line, text) }) {
-					t.Errorf("%s: nothing says %q:\n%s", what, text, strings.Join(found, "\n"))
-				}
-			}
+			wantSaid(t, what, found, want)
 			writeChained(t, db, was)
 			if undo != nil {
 				undo()
@@ -387,14 +388,7 @@ func TestMissingSlotsAreThoseOfTheTime(t *testing.T) {
 			return
 		}
 		emptyWorld(t, db)
-		m := clock.NewManual(start)
-		c.Clock = m
-		w := newWorld(t, db)
-		w.clock = m
-		w.importText(rateImport)
-		w.own(fastMeter, ownedTime{"fast", 0, farMinute})
-		w.own(leftMeter, ownedTime{"left", 0, farMinute})
-		w.own(rightMeter, ownedTime{"right", 0, farMinute})
+		w := newRateWorld(t, db, c)
 		names := []string{firstExporter, secondExporter, "192.0.2.7"}
 		twin := &accountedTwin{told: []toldPrefix{{netip.MustParsePrefix("10.0.0.0/8"), 0, names[:1]}}, observed: map[string]map[int64]bool{}}
 		tell := func(minute int64) {

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	statements "hostmeter/aggregator/statement" // in this package a statement is also one of SQL
 	"hostmeter/internal/store"
 	"hostmeter/internal/stream"
@@ -60,30 +58,25 @@ type Gap struct {
 }
 
 // Gaps returns the declared gaps, the oldest first.
-func (l *Ledger) Gaps(ctx context.Context) ([]Gap, error) {
-	var gaps []Gap
-	err := l.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT collector, log_id, shard, from_idx, to_idx, declared_at FROM gap ORDER BY declared_at, collector, log_id, shard, from_idx`)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var g Gap
-			var logID string
-			var shard, from, to, at int64
-			if err := rows.Scan(&g.Key.Collector, &logID, &shard, &from, &to, &at); err != nil {
-				return err
-			}
-			if g.Key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
-				return fmt.Errorf("gap of log %q: %w", logID, ErrCorrupt)
-			}
-			g.Key.Shard, g.From, g.To, g.DeclaredAt = uint32(shard), uint64(from), uint64(to), time.Unix(0, at).UTC()
-			gaps = append(gaps, g)
-		}
-		return rows.Err()
+func (l *Ledger) Gaps(ctx context.Context) (gaps []Gap, err error) {
+	err = l.db.View(ctx, func(tx *store.Tx) (err error) {
+		gaps, err = store.List(ctx, tx, readGap, `SELECT collector, log_id, shard, from_idx, to_idx, declared_at FROM gap ORDER BY declared_at, collector, log_id, shard, from_idx`)
+		return err
 	})
 	return gaps, err
+}
+
+func readGap(row store.Row) (g Gap, err error) {
+	var logID string
+	var shard, from, to, at int64
+	if err := row.Scan(&g.Key.Collector, &logID, &shard, &from, &to, &at); err != nil {
+		return g, err
+	}
+	if g.Key.LogID, err = strconv.ParseUint(logID, 16, 64); err != nil {
+		return g, fmt.Errorf("gap of log %q: %w", logID, ErrCorrupt)
+	}
+	g.Key.Shard, g.From, g.To, g.DeclaredAt = uint32(shard), uint64(from), uint64(to), time.Unix(0, at).UTC()
+	return g, nil
 }
 
 // accountGap adds the lost batches to the accounts of the exporters that the collector told of last and that were not
@@ -133,8 +126,8 @@ func lastTold(ctx context.Context, tx *store.Tx, collector string) (told []*sche
 		if len(complete) == 0 || toldAt <= newest {
 			return nil
 		}
-		var batch schemas.Batch
-		if err := proto.Unmarshal(complete, &batch); err != nil {
+		batch, err := schemas.DecodeBatch(complete)
+		if err != nil {
 			return fmt.Errorf("completeness of %s: %w", key, ErrCorrupt)
 		}
 		newest, told = toldAt, batch.GetComplete()

@@ -175,7 +175,7 @@ func linesOf(group []*account, prices []rating.Price) ([]ratedLine, error) {
 
 // adjustOne returns the revision of a period whose line says something else than was told, or nil. held is what of the
 // difference the windows for credits are about. Errors: what it waits for.
-func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, held heldAmount) (*StatementBody, error) {
+func (c *closing) adjustOne(t *told, line ratedLine, prices []rating.Price, held charged) (*StatementBody, error) {
 	row := minus(line.row, t.sum)
 	if !differs(row) {
 		return nil, nil

@@ -30,9 +30,6 @@ func (c charged) minus(other charged) charged {
 	return charged{c.amount.Sub(other.amount), c.quantity.Sub(other.quantity)}
 }
 
-// heldAmount is the part of a difference that the windows for credits are about.
-type heldAmount = charged
-
 func chargedOf(row statements.Row) charged { return charged{row.AmountExVAT, row.BilledQuantity} }
 
 func compare(now, told statements.Row, first charged) compared {
@@ -44,8 +41,8 @@ func compare(now, told statements.Row, first charged) compared {
 // turns out wrong, and what goes from one member of a pool to another is no credit of the pool. split says that some of the difference
 // is given in any case, and some is held. Where there are several lines, what is given is shared by the lines that are lower now,
 // in proportion to that.
-func heldBack(lines []compared) (held []heldAmount, split bool) {
-	held = make([]heldAmount, len(lines))
+func heldBack(lines []compared) (held []charged, split bool) {
+	held = make([]charged, len(lines))
 	var now, told, first charged
 	for _, line := range lines {
 		now, told, first = now.plus(line.now), told.plus(line.told), first.plus(line.first)
@@ -85,7 +82,7 @@ func heldBack(lines []compared) (held []heldAmount, split bool) {
 // told and the amount is not given: uncredited says how much, and is zero else.
 //
 // Errors: what it waits for; the row is then without it.
-func (c *closing) credit(t *told, row statements.Row, held heldAmount) (_ statements.Row, uncredited decimal.Decimal, err error) {
+func (c *closing) credit(t *told, row statements.Row, held charged) (_ statements.Row, uncredited decimal.Decimal, err error) {
 	provider, zone := c.owners.Provider, t.contract.Schedule.Zone
 	window, claim := provider.CreditWindow.Or(rating.DefaultCreditWindow), provider.ClaimWindow.Or(rating.DefaultClaimWindow)
 	if held.amount.IsZero() || !window.Over(t.period, zone, c.now) || t.contract.Credited(t.period) {
@@ -116,7 +113,7 @@ func (c *closing) credit(t *told, row statements.Row, held heldAmount) (_ statem
 }
 
 // without takes what is held out of an adjustment, and says so in its rules.
-func without(row statements.Row, held heldAmount, why string) statements.Row {
+func without(row statements.Row, held charged, why string) statements.Row {
 	row.Rules = append(row.Rules[:len(row.Rules):len(row.Rules)], rating.Rule{Name: "credit", Value: why, Level: rating.FromProvider})
 	row.BilledQuantity, row.AmountExVAT = row.BilledQuantity.Sub(held.quantity), row.AmountExVAT.Sub(held.amount)
 	return row
@@ -124,7 +121,7 @@ func without(row statements.Row, held heldAmount, why string) statements.Row {
 
 // asWithheld is without for an adjustment that is computed again: with the rule that the statement says it by. uncredited
 // is what it says to be held. The first versions held all of a difference, or nothing.
-func asWithheld(row statements.Row, held heldAmount, body StatementBody) (_ statements.Row, uncredited decimal.Decimal) {
+func asWithheld(row statements.Row, held charged, body StatementBody) (_ statements.Row, uncredited decimal.Decimal) {
 	if body.Uncredited.IsZero() {
 		return row, decimal.Zero
 	}

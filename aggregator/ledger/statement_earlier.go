@@ -125,22 +125,13 @@ type toldUsage struct {
 }
 
 // toldIn returns of which services and days of a span the feed has told usage that was not taken back.
-func toldIn(ctx context.Context, tx *store.Tx, span rating.Period) (list []toldUsage, err error) {
-	rows, err := tx.Query(ctx, `SELECT service, from_at FROM usage_record WHERE day >= ? AND day <= ? AND from_at < ?
+func toldIn(ctx context.Context, tx *store.Tx, span rating.Period) ([]toldUsage, error) {
+	return store.List(ctx, tx, func(row store.Row) (usage toldUsage, err error) {
+		var at int64
+		err = row.Scan(&usage.service, &at)
+		usage.at = time.Unix(0, at).UTC()
+		return usage, err
+	}, `SELECT service, from_at FROM usage_record WHERE day >= ? AND day <= ? AND from_at < ?
 		GROUP BY service, from_at, meter, class, direction HAVING SUM(octets) <> 0 OR SUM(packets) <> 0 ORDER BY service, from_at`,
 		dayOf(span.From).Unix()/86400, dayOf(span.To).Unix()/86400, span.To.UnixNano())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var usage toldUsage
-		var at int64
-		if err := rows.Scan(&usage.service, &at); err != nil {
-			return nil, err
-		}
-		usage.at = time.Unix(0, at).UTC()
-		list = append(list, usage)
-	}
-	return list, rows.Err()
 }

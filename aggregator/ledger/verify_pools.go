@@ -138,7 +138,7 @@ func (v *verifier) shares(known poolStatements, closing []Statement) error {
 	return nil
 }
 
-func (v *verifier) compareShare(s Statement, got, before statements.Row, held heldAmount) error {
+func (v *verifier) compareShare(s Statement, got, before statements.Row, held charged) error {
 	want, uncredited := s.Body.Row, s.Body.Uncredited
 	if want.Revision > 1 {
 		got = minus(got, before)

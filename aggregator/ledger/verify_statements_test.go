@@ -42,6 +42,16 @@ func findings(t *testing.T, l *Ledger) (list []string) {
 	return list
 }
 
+// wantSaid wants each text in a finding.
+func wantSaid(t *testing.T, what string, found, want []string) {
+	t.Helper()
+	for _, text := range want {
+		if !slices.ContainsFunc(found, func(line string) bool { return strings.Contains(line, text) }) {
+			t.Errorf("%s: nothing says %q:\n%s", what, text, strings.Join(found, "\n"))
+		}
+	}
+}
+
 // chained is the table of statements as it was, to be put back.
 type chained struct {
 	number              int64
@@ -139,11 +149,7 @@ func TestVerifyNamesEachChange(t *testing.T) {
 				}
 			}
 			found := findings(t, w.ledger)
-			for _, text := range want {
-				if !slices.ContainsFunc(found, func(line string) bool { return strings.Contains(line, text) }) {
-					t.Errorf("%s: nothing says %q:\n%s", what, text, strings.Join(found, "\n"))
-				}
-			}
+			wantSaid(t, what, found, want)
 			writeChained(t, db, was)
 			if undo != nil {
 				undo()
