@@ -21,11 +21,11 @@ type Sockets struct {
 
 // keptSocket is a bound socket; a Socket works on a duplicate of it.
 type keptSocket struct {
-	at        netip.AddrPort // where it was asked to listen; the port may be 0
-	conn      *net.UDPConn
-	dropsSeen uint32 // the kernel's count when the last reader left
-	inherited bool   // and nobody in this process has read it yet
-	read      bool   // a Socket reads it
+	at         netip.AddrPort // where it was asked to listen; the port may be 0
+	descriptor *descriptor
+	dropsSeen  uint32 // the kernel's count when the last reader left
+	inherited  bool   // and nobody in this process has read it yet
+	read       bool   // a Socket reads it
 }
 
 // Inherited returns the sockets that the service manager handed over (sd_listen_fds(3)), none
@@ -43,7 +43,11 @@ func Inherited() (*Sockets, error) {
 		if !ok {
 			return nil, errors.Join(fmt.Errorf("file descriptor %d of the service manager is no UDP socket: the socket unit wants ListenDatagram only", 3+i), s.Close())
 		}
-		s.kept = append(s.kept, &keptSocket{at: conn.LocalAddr().(*net.UDPAddr).AddrPort(), conn: conn, inherited: true})
+		bound, err := take(conn)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("take over the sockets of the service manager: %w", err), s.Close())
+		}
+		s.kept = append(s.kept, &keptSocket{at: bound.localAddr(), descriptor: bound, inherited: true})
 	}
 	return s, nil
 }
@@ -61,18 +65,18 @@ func (s *Sockets) Listen(ctx context.Context, cfg Config, deps Deps) (*Socket, e
 	at := cfg.address()
 	kept := s.find(at)
 	if kept == nil {
-		conn, err := bind(ctx, cfg)
+		bound, err := bind(ctx, cfg)
 		if err != nil {
 			return nil, err
 		}
-		kept = &keptSocket{at: at, conn: conn}
+		kept = &keptSocket{at: at, descriptor: bound}
 		s.kept = append(s.kept, kept)
 	}
-	conn, err := duplicate(kept.conn)
+	bound, err := kept.descriptor.duplicate()
 	if err != nil {
 		return nil, fmt.Errorf("take over the udp socket %s: %w", cfg.Listen, err)
 	}
-	socket, err := newSocket(conn, cfg, deps)
+	socket, err := newSocket(bound, cfg, deps)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +119,7 @@ func (s *Sockets) DropUnread() (closed []netip.AddrPort, err error) {
 			continue
 		}
 		closed = append(closed, k.at)
-		errs = append(errs, k.conn.Close())
+		errs = append(errs, k.descriptor.close())
 	}
 	s.kept = kept
 	return closed, errors.Join(errs...)
@@ -127,21 +131,8 @@ func (s *Sockets) Close() error {
 	defer s.mu.Unlock()
 	var errs []error
 	for _, k := range s.kept {
-		errs = append(errs, k.conn.Close())
+		errs = append(errs, k.descriptor.close())
 	}
 	s.kept = nil
 	return errors.Join(errs...)
-}
-
-func duplicate(conn *net.UDPConn) (*net.UDPConn, error) {
-	f, err := conn.File()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	packets, err := net.FilePacketConn(f)
-	if err != nil {
-		return nil, err
-	}
-	return packets.(*net.UDPConn), nil
 }

@@ -48,11 +48,11 @@ type Deps struct {
 
 // Socket is one bound socket.
 type Socket struct {
-	conn   *net.UDPConn
-	deps   Deps
-	buffer int // bytes that the kernel granted, of payload and its own headers together
-	asked  int
-	nap    bool
+	descriptor *descriptor
+	deps       Deps
+	buffer     int // bytes that the kernel granted, of payload and its own headers together
+	asked      int
+	nap        bool
 
 	dropped   atomic.Uint64
 	dropsSeen uint32 // the kernel's own count, which wraps; of the serving goroutine and Close
@@ -70,33 +70,33 @@ func Listen(ctx context.Context, cfg Config, deps Deps) (*Socket, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	conn, err := bind(ctx, cfg)
+	bound, err := bind(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	return newSocket(conn, cfg, deps)
+	return newSocket(bound, cfg, deps)
 }
 
-func bind(ctx context.Context, cfg Config) (*net.UDPConn, error) {
+func bind(ctx context.Context, cfg Config) (*descriptor, error) {
 	var listener net.ListenConfig
 	packets, err := listener.ListenPacket(ctx, "udp", cfg.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen on udp %s: %w", cfg.Listen, err)
 	}
-	return packets.(*net.UDPConn), nil
+	return take(packets.(*net.UDPConn))
 }
 
-// newSocket prepares a bound connection for reading, and owns it.
-func newSocket(conn *net.UDPConn, cfg Config, deps Deps) (*Socket, error) {
+// newSocket prepares a bound socket for reading, and owns it.
+func newSocket(bound *descriptor, cfg Config, deps Deps) (*Socket, error) {
 	if deps.Logger == nil {
 		deps.Logger = slog.Default()
 	}
 	if deps.Clock == nil {
 		deps.Clock = clock.Real{}
 	}
-	s := &Socket{conn: conn, deps: deps, asked: cfg.receiveBuffer()}
+	s := &Socket{descriptor: bound, deps: deps, asked: cfg.receiveBuffer()}
 	if err := s.prepare(); err != nil {
-		_ = s.conn.Close()
+		_ = bound.close()
 		return nil, fmt.Errorf("prepare udp socket %s: %w", cfg.Listen, err)
 	}
 	if s.buffer < s.asked {
@@ -110,7 +110,7 @@ func newSocket(conn *net.UDPConn, cfg Config, deps Deps) (*Socket, error) {
 
 // LocalAddr is where the socket listens; it has the port that the system chose for port 0.
 func (s *Socket) LocalAddr() netip.AddrPort {
-	return s.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return s.descriptor.localAddr()
 }
 
 // ReceiveBuffer is the number of bytes that the kernel granted.
@@ -126,7 +126,7 @@ func (s *Socket) KernelDrops() uint64 {
 func (s *Socket) Close() error {
 	s.closeOnce.Do(func() {
 		s.pollDrops()
-		s.closeErr = s.conn.Close()
+		s.closeErr = s.descriptor.close()
 		if s.released != nil {
 			s.released(s.seenDrops())
 		}
@@ -140,7 +140,7 @@ func (s *Socket) Close() error {
 // laneOf is the lane of a sender, from 0 to lanes-1. While there is little to do, who receives handles all
 // lanes; else each lane has a goroutine of its own.
 func (s *Socket) Serve(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, s.descriptor.interrupt)
 	defer stop()
 	err := s.receive(ctx, lanes, laneOf, handle)
 	s.pollDrops()

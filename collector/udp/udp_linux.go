@@ -3,7 +3,6 @@ package udp
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"net/netip"
 	"os"
 	"sync/atomic"
@@ -25,7 +24,7 @@ const (
 
 // prepare asks for the receive buffer, the receive time and the drop counter.
 func (s *Socket) prepare() error {
-	return s.control(func(fd int) error {
+	return s.descriptor.use(func(fd int) error {
 		// FORCE passes over net.core.rmem_max but needs CAP_NET_ADMIN.
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, s.asked) != nil {
 			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, s.asked); err != nil {
@@ -50,7 +49,7 @@ func (s *Socket) prepare() error {
 // closed socket it is what was seen last.
 func (s *Socket) kernelDrops() uint32 {
 	drops := s.seenDrops()
-	_ = s.control(func(fd int) error {
+	_ = s.descriptor.use(func(fd int) error {
 		var info [16]uint32 // SK_MEMINFO_VARS is 9 so far
 		size := uint32(unsafe.Sizeof(info))
 		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
@@ -61,18 +60,6 @@ func (s *Socket) kernelDrops() uint32 {
 		return nil
 	})
 	return drops
-}
-
-func (s *Socket) control(f func(fd int) error) error {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var inner error
-	if err := raw.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
-		return err
-	}
-	return inner
 }
 
 // message is the kernel's struct mmsghdr.
@@ -122,14 +109,14 @@ func (b *batch) payload(i, length int) []byte {
 }
 
 // read fills the batch with what is queued, at most batchSize datagrams, without waiting.
-func (b *batch) read(fd uintptr) (int, unix.Errno) {
+func (b *batch) read(fd int) (int, unix.Errno) {
 	for i := range b.messages {
 		header := &b.messages[i].header
 		header.Namelen = unix.SizeofSockaddrInet6
 		header.SetControllen(controlSize)
 		header.Flags = 0
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.messages[0])),
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[0])),
 		batchSize, unix.MSG_DONTWAIT, 0, 0)
 	if errno != 0 {
 		return 0, errno
@@ -138,35 +125,42 @@ func (b *batch) read(fd uintptr) (int, unix.Errno) {
 }
 
 func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
-	raw, err := s.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
 	r := &receiver{socket: s, laneOf: laneOf, handle: handle, base: s.seenDrops()}
 	if err := r.open(lanes); err != nil {
 		return err
 	}
 	defer r.close()
+	return s.descriptor.use(func(fd int) error { return r.receive(ctx, fd) })
+}
+
+func (r *receiver) receive(ctx context.Context, fd int) error {
+	d := r.socket.descriptor
 	for {
-		b := <-r.spare
-		var errno unix.Errno
-		err := raw.Read(func(fd uintptr) bool {
-			b.n, errno = b.read(fd)
-			return errno != unix.EAGAIN
-		})
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			return r.drain(b)
-		case err != nil:
+		case ctx.Err() != nil:
+			r.drain(fd)
+			return nil
+		case d.isClosed():
+			return nil
+		}
+		b := <-r.spare
+		n, errno := b.read(fd)
+		b.n = n
+		switch errno {
+		case 0, unix.EINTR:
+		case unix.EAGAIN:
 			r.spare <- b
-			return err
-		case errno != 0 && errno != unix.EINTR:
+			if err := d.wait(); err != nil {
+				return err
+			}
+			continue
+		default:
 			r.spare <- b
 			return os.NewSyscallError("recvmmsg", errno)
 		}
-		whole := b.n == batchSize // hand gives it away
-		r.hand(b)
-		if !whole && s.nap && ctx.Err() == nil {
+		whole := n == batchSize
+		r.hand(b) // which gives it away
+		if !whole && r.socket.nap && ctx.Err() == nil {
 			time.Sleep(napTime)
 		}
 	}
@@ -174,22 +168,17 @@ func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr)
 
 // drain hands over what is queued at the end, and no more than a queue can hold, so that a sender
 // who does not stop cannot keep the program from stopping.
-func (r *receiver) drain(b *batch) error {
-	most := r.socket.buffer/(batchSize*256) + 1
-	err := r.socket.control(func(fd int) error {
-		for range most {
-			n, errno := b.read(uintptr(fd))
-			if errno != 0 || n == 0 {
-				return nil
-			}
-			b.n = n
-			r.hand(b)
-			b = <-r.spare
+func (r *receiver) drain(fd int) {
+	for range r.socket.buffer/(batchSize*256) + 1 {
+		b := <-r.spare
+		n, errno := b.read(fd)
+		if errno != 0 || n == 0 {
+			r.spare <- b
+			return
 		}
-		return nil
-	})
-	r.spare <- b
-	return err
+		b.n = n
+		r.hand(b)
+	}
 }
 
 func addrPortOf(name *unix.RawSockaddrInet6) netip.AddrPort {
