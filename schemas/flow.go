@@ -88,6 +88,19 @@ type FlowRecord struct {
 	ObservationDomain uint32
 }
 
+// AppendFlow appends an empty record, and returns where it stands to be filled in: a record that is made elsewhere
+// and copied costs as much as all that is read into it.
+func AppendFlow(records []FlowRecord) ([]FlowRecord, *FlowRecord) {
+	n := len(records)
+	if n == cap(records) {
+		records = append(records, FlowRecord{})
+	} else {
+		records = records[:n+1]
+		records[n] = FlowRecord{}
+	}
+	return records, &records[n]
+}
+
 // GuestReading is what a hypervisor said of one guest at one time.
 type GuestReading struct {
 	UUID, Name string

@@ -77,10 +77,11 @@ func (c column) read(record []byte) uint64 {
 // plainSet decodes the records of a plain data set.
 func (d *Decoder) plainSet(dst []schemas.FlowRecord, dom *domain, p *program, h *header, body []byte) (out []schemas.FlowRecord, records uint32) {
 	q := p.plain
+	var rec *schemas.FlowRecord
 	for ; len(body) >= p.stride; body = body[p.stride:] {
 		b := body[:p.stride:p.stride]
-		dst = append(dst, schemas.FlowRecord{ObservationDomain: dom.key.id})
-		rec := &dst[len(dst)-1]
+		dst, rec = schemas.AppendFlow(dst)
+		rec.ObservationDomain = dom.key.id
 		rec.Octets, rec.Packets = q.octets.read(b), q.packets.read(b)
 		if q.source.length != 0 {
 			rec.Source = q.source.address(b, q.six)

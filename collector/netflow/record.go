@@ -47,8 +47,8 @@ func (d *Decoder) take(dst []schemas.FlowRecord, dom *domain, p *program, h *hea
 		d.learn(dom, p.has, v)
 		return dst
 	}
-	dst = append(dst, schemas.FlowRecord{ObservationDomain: dom.key.id})
-	rec := &dst[len(dst)-1]
+	dst, rec := schemas.AppendFlow(dst)
+	rec.ObservationDomain = dom.key.id
 	v[toNothing] = 0 // what a plan lacks reads as 0
 	pl := &p.plan
 	rec.Octets, rec.Packets = v[pl.octets], v[pl.packets]

@@ -37,27 +37,21 @@ func (d *Decoder) decode5(dst []schemas.FlowRecord, port uint16, receivedAt time
 	exportedAt := int64(binary.BigEndian.Uint32(b[8:]))*1e9 + int64(binary.BigEndian.Uint32(b[12:]))
 	d.count(&d.stats.LostFlows, ses, binary.BigEndian.Uint32(b[16:]), uint32(count), uptime, false)
 	interval := max(uint32(binary.BigEndian.Uint16(b[22:])&0x3fff), 1)
+	var rec *schemas.FlowRecord
 	for b = b[header5:]; count > 0; count, b = count-1, b[record5:] {
 		r := b[:record5]
-		dst = append(dst, schemas.FlowRecord{
-			Source:              netip.AddrFrom4([4]byte(r[0:4])),
-			Destination:         netip.AddrFrom4([4]byte(r[4:8])),
-			InInterface:         schemas.IfIndex(binary.BigEndian.Uint16(r[12:])),
-			OutInterface:        schemas.IfIndex(binary.BigEndian.Uint16(r[14:])),
-			Packets:             uint64(binary.BigEndian.Uint32(r[16:])),
-			Octets:              uint64(binary.BigEndian.Uint32(r[20:])),
-			SourcePort:          binary.BigEndian.Uint16(r[32:]),
-			DestinationPort:     binary.BigEndian.Uint16(r[34:]),
-			TCPFlags:            r[37],
-			IPProtocol:          r[38],
-			SamplingNumerator:   interval,
-			SamplingDenominator: 1,
-			SamplingOrigin:      schemas.SamplingHeader,
-			ObservationDomain:   engine,
-		})
-		rec := &dst[len(dst)-1]
+		dst, rec = schemas.AppendFlow(dst)
+		rec.Source, rec.Destination = netip.AddrFrom4([4]byte(r[0:4])), netip.AddrFrom4([4]byte(r[4:8]))
+		rec.InInterface = schemas.IfIndex(binary.BigEndian.Uint16(r[12:]))
+		rec.OutInterface = schemas.IfIndex(binary.BigEndian.Uint16(r[14:]))
+		rec.Packets = uint64(binary.BigEndian.Uint32(r[16:]))
+		rec.Octets = uint64(binary.BigEndian.Uint32(r[20:]))
 		rec.FlowStart = uptimeToUnix(exportedAt, uptime, binary.BigEndian.Uint32(r[24:]))
 		rec.FlowEnd = max(rec.FlowStart, uptimeToUnix(exportedAt, uptime, binary.BigEndian.Uint32(r[28:])))
+		rec.SourcePort, rec.DestinationPort = binary.BigEndian.Uint16(r[32:]), binary.BigEndian.Uint16(r[34:])
+		rec.TCPFlags, rec.IPProtocol = r[37], r[38]
+		rec.SamplingNumerator, rec.SamplingDenominator, rec.SamplingOrigin = interval, 1, schemas.SamplingHeader
+		rec.ObservationDomain = engine
 	}
 	return dst, nil
 }

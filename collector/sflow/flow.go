@@ -50,10 +50,8 @@ func (d *Decoder) flow(dst []schemas.FlowRecord, h *head, b []byte, expanded boo
 		counted := b[fixed-20:] // pool, drops
 		d.stats.LostAtAgent += s.pool.take(binary.BigEndian.Uint32(counted), binary.BigEndian.Uint32(counted[4:]), sampling)
 	}
-	dst = append(dst, schemas.FlowRecord{
-		ObservationDomain: h.sub, InInterface: in.index(), OutInterface: out.index(), Packets: 1,
-	})
-	rec := &dst[len(dst)-1]
+	dst, rec := schemas.AppendFlow(dst)
+	rec.ObservationDomain, rec.InInterface, rec.OutInterface, rec.Packets = h.sub, in.index(), out.index(), 1
 	if !d.flowRecords(rec, b[fixed:], binary.BigEndian.Uint32(b[fixed-4:])) {
 		return dst[:len(dst)-1]
 	}
