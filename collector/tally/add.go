@@ -13,9 +13,9 @@ const octetsMax = 1 << 45
 
 // end is a source or destination of a record.
 type end struct {
-	address   number
-	prefix    int32 // of the table of local prefixes; -1 is remote
-	v4, valid bool
+	address number
+	prefix  int32    // of the table of local prefixes; -1 is remote
+	is      observed // isKnown where it is an address at all, isIPv4 where it is one of IPv4
 }
 
 func (e *end) local() bool { return e.prefix >= 0 }
@@ -34,8 +34,6 @@ type way struct {
 // part is what a way adds to each of its meters in one minute.
 type part struct {
 	octets, packets, squares uint64
-	minute                   int32
-	group                    uint32
 	is                       observed
 }
 
@@ -78,40 +76,39 @@ func (t *Table) add(e *Exporter, rec *schemas.FlowRecord, received *stretch) {
 	}
 	s.reportedPackets += rec.Packets + rec.ReversePackets
 	s.packets += rec.Packets + rec.ReversePackets
-	w := way{
-		source: t.end(rec.Source), destination: t.end(rec.Destination),
-		sourcePort: rec.SourcePort, destinationPort: rec.DestinationPort,
-		protocol: rec.IPProtocol, flags: rec.TCPFlags,
-		direction: rec.Direction, in: rec.InInterface, out: rec.OutInterface,
-	}
+	w := &t.way // whose fields are set one by one: a way that is copied waits for itself to be written
+	w.source, w.destination = t.end(rec.Source), t.end(rec.Destination)
+	w.sourcePort, w.destinationPort = rec.SourcePort, rec.DestinationPort
+	w.protocol, w.flags = rec.IPProtocol, rec.TCPFlags
+	w.direction, w.in, w.out = rec.Direction, rec.InInterface, rec.OutInterface
+	w.is = 0
 	if rec.Fragment {
 		w.is = isFragment
 	}
 	w.carry(rec.Octets, rec.Packets)
-	t.book(g, &w, &when)
+	t.book(g, w, &when)
 	if rec.ReverseOctets|rec.ReversePackets != 0 {
 		w.turn()
 		w.carry(rec.ReverseOctets, rec.ReversePackets)
-		t.book(g, &w, &when)
+		t.book(g, w, &when)
 	}
 }
 
 // hasRoom says whether the table, and the exporter's part of it, have room for so many cells. Each note whose
 // cell was not looked for may be one, until that is known.
 func (t *Table) hasRoom(e *Exporter, need int) bool {
-	unknown := len(t.notes) - t.found
-	if t.fits(e, need, unknown) {
+	if t.fits(e, need, t.unknown) {
 		return true
 	}
-	if unknown == 0 || !t.fits(e, need, 0) {
+	if t.unknown == 0 || !t.fits(e, need, 0) {
 		return false
 	}
-	t.findCells(nil)
+	t.findCells()
 	return t.fits(e, need, 0)
 }
 
 func (t *Table) fits(e *Exporter, need, unknown int) bool {
-	free := t.config.Cells - t.index.used - unknown
+	free := t.config.Cells - t.used - unknown
 	return need <= free && e.cells+unknown+need <= shareOfFree*free
 }
 
@@ -134,8 +131,11 @@ func (t *Table) end(addr netip.Addr) end {
 		return end{prefix: -1}
 	}
 	addr = addr.Unmap()
-	e := end{address: numberOf(addr), v4: addr.Is4(), valid: true}
-	e.prefix = t.local.find(e.address, e.v4)
+	e := end{address: numberOf(addr), is: isKnown}
+	if addr.Is4() {
+		e.is |= isIPv4
+	}
+	e.prefix = t.local.find(e.address, addr.Is4())
 	return e
 }
 
@@ -183,7 +183,7 @@ func (e *Exporter) bookings(w *way) bookings {
 		fromCustomer := w.direction != schemas.DirectionEgress && e.customer(w.in)
 		toCustomer := w.direction != schemas.DirectionIngress && e.customer(w.out)
 		// Only where the port is known to face a customer is a strange source spoofed.
-		b.port = fromCustomer && e.customers != nil && w.in != 0 && w.source.valid && !b.source
+		b.port = fromCustomer && e.customers != nil && w.in != 0 && w.source.is&isKnown != 0 && !b.source
 		b.source = b.source && fromCustomer
 		b.destination = b.destination && toCustomer
 	}
@@ -202,52 +202,56 @@ func (t *Table) book(g *group, w *way, when *stretch) {
 		}
 		return
 	}
-	p := part{octets: w.octets, packets: w.packets, group: g.id, is: isBegin}
+	p := part{octets: w.octets, packets: w.packets, is: isBegin}
 	if g.sampled() {
 		p.squares = squaresOf(w.octets, w.packets)
 	}
-	switch {
-	case w.source.local() && w.destination.local():
-		p.is |= isInternal
-	case t.classes != nil:
-		remote := &w.source
-		if w.source.local() {
-			remote = &w.destination
-		}
-		p.is |= t.classes.of(remote)
-	}
+	sort := uint64(t.classOf(w))
 	if (b.source || b.port) && b.destination {
 		p.is |= isBoth
+		sort |= bothSort
 	}
 	squares := p.squares
 	for minute := when.first; minute <= when.last; minute++ {
 		if when.first != when.last {
 			p.octets, p.packets, p.squares = when.share(w.octets, minute), when.share(w.packets, minute), when.share(squares, minute)
 		}
-		p.minute = int32(minute)
-		if b.source {
-			t.noteAt(&w.source, w, &p, true)
-		}
-		if b.port {
-			n := t.note(w, &p, true)
-			n.cell, n.is = uint32(w.in), n.is|observed(meterPort)<<kindShift
+		at := timeOf(g.id, int32(minute))
+		switch {
+		case b.source:
+			meter, kind := t.meterOf(&w.source)
+			t.note(cellKey{meter, at, sort | kind}, w, &p, &w.destination, w.sourcePort, w.destinationPort, isOut)
+		case b.port:
+			t.note(cellKey{number{0, uint64(w.in)}, at, sort | kindPort}, w, &p, &w.destination, w.sourcePort, w.destinationPort, isOut)
 		}
 		if b.destination {
-			t.noteAt(&w.destination, w, &p, false)
+			meter, kind := t.meterOf(&w.destination)
+			t.note(cellKey{meter, at, sort | kind}, w, &p, &w.source, w.destinationPort, w.sourcePort, 0)
 		}
 		p.is &^= isBegin
 	}
 }
 
-// noteAt writes down what a part of a way adds to a local end.
-func (t *Table) noteAt(e *end, w *way, p *part, out bool) {
-	n := t.note(w, p, out)
+// classOf is the class of a way.
+func (t *Table) classOf(w *way) uint8 {
 	switch {
-	case e.v4:
-		n.cell = uint32(e.address.low)
-	case t.config.EachAddress:
-		n.cell, n.is = t.numberAt(e.address), n.is|observed(meterIPv6)<<kindShift
-	default:
-		n.cell, n.is = uint32(e.prefix), n.is|observed(meterPrefix)<<kindShift
+	case w.source.local() && w.destination.local():
+		return classInternal
+	case t.classes == nil:
+		return classExternal
+	case w.source.local():
+		return t.classes.of(&w.destination)
 	}
+	return t.classes.of(&w.source)
+}
+
+// meterOf is what names the meter of a local end, and its kind.
+func (t *Table) meterOf(e *end) (meter number, kind uint64) {
+	switch {
+	case e.is&isIPv4 != 0:
+		return e.address, kindIPv4
+	case t.config.EachAddress:
+		return e.address, kindIPv6
+	}
+	return number{0, uint64(e.prefix)}, kindPrefix
 }

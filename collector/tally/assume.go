@@ -94,8 +94,8 @@ func (t *Table) Correct(e *Exporter, key HeldKey, numerator, denominator uint32,
 func (f *flush) correct(e *Exporter, hour int64, h *assumedHour, numerator, denominator uint32) {
 	g := &group{key: groupKey{hour: hour}, exporter: e, numerator: numerator - denominator, denominator: denominator}
 	for i := range h.cells {
-		key, c := &h.cells[i].key, &h.sums[i]
-		octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(key.both)
+		key, c := h.cells[i].key, &h.sums[i]
+		octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(key.both())
 		f.book(g, key, c.in.missing(g, octetsIn, packetsIn, numerator), c.out.missing(g, octetsOut, packetsOut, numerator))
 	}
 	g.sums = sums{transit: h.transit, uncounted: h.uncounted, packets: h.packets}
@@ -122,9 +122,9 @@ func (s *assumedSums) missing(g *group, octets, packets *scaler, numerator uint3
 func (t *Table) remember(g *group, key cellKey, x *traffic) {
 	h := g.assumedHour()
 	h.index.reserve(min(g.cells, t.config.AssumedCells-t.assumed)) // all that this flush may add
-	key.group = 0
+	key.time = timeOf(0, int32(key.minute()))
 	hash := key.hash()
-	number, ok := h.index.find(hash, &key, h.cells)
+	number, ok := h.index.find(hash, key, h.cells)
 	if !ok {
 		if t.assumed >= t.config.AssumedCells {
 			return

@@ -1,42 +1,31 @@
 package tally
 
-// meterKind tells what a cellKey's number is.
-type meterKind uint8
-
-const (
-	meterIPv4   meterKind = iota // an IPv4 address
-	meterIPv6                    // an IPv6 address
-	meterPrefix                  // low is an index of prefixTable
-	meterPort                    // low is an interface of the exporter
-)
-
-// cell is a tally in the making. What is observed is not added to it one by one, which would wait for
-// the memory of another meter each time, but noted in Table.notes. It holds no pointer, so that the
-// garbage collector does not look into it.
+// cell is a tally in the making. What is observed is not added to its traffic one by one, which would wait for
+// the memory of another meter each time, but noted in its shard. It holds no pointer, so that the garbage
+// collector does not look into it.
 type cell struct {
-	key     cellKey
-	octets  uint64 // of both directions, not multiplied
-	traffic uint32 // in Table.traffic; 0: nothing was added up yet
-	busy    bool
-	gone    bool // flushed while others stay
+	key    cellKey
+	octets uint64 // of both directions, not multiplied, with those that are still noted
+	busy   bool
+	gone   bool // flushed while others stay
 }
 
 // note is what a record, or the part of it in one minute, adds to one meter, and waits to be added up.
 type note struct {
 	octets, packets, squares uint64 // squares are those of the packets' lengths; 0 where nothing is sampled
-	remote                   uint32 // the other end: an IPv4 address, or where it stands in Table.numbers
+	remote                   uint32 // the other end: an IPv4 address, or where it stands in shard.numbers
 	// cell is the number of the cell, once it was looked for; until then what names the meter: an IPv4 address,
-	// a prefix, an interface, or where an IPv6 address stands in Table.numbers.
+	// a prefix, an interface, or where an IPv6 address stands in shard.numbers.
 	cell                uint32
 	remotePort, ownPort uint16
 	protocol, flags     uint8
 	is                  observed
-	minute              int32
-	group               uint32 // of Table.groups
+	sort                uint8 // of the cell's key, less bothSort
+	time                uint64
 }
 
 // observed are properties of a note.
-type observed uint16
+type observed uint8
 
 const (
 	isOut      observed = 1 << iota // it left the meter
@@ -46,42 +35,10 @@ const (
 	isBegin                         // the flow begins in this minute
 	isSingle                        // the flow is of one packet
 	isMany                          // the flow is of more
-	isInternal                      // both ends are local
 	isBoth                          // it stands at another meter too
-
-	// classShift is where the number of one of Config.Classes stands, counted from 1; 0 is none.
-	classShift = 9
-	classMask  = observed(ClassesMost) << classShift
-
-	// kindShift is where the meter's kind stands.
-	kindShift = 14
 )
 
 func (n *note) has(is observed) bool { return n.is&is != 0 }
-
-// observe fills in what a part of a way adds to the end that it comes from (out), or goes to. remote is the
-// other end.
-func (n *note) observe(w *way, p *part, out bool) (remote number) {
-	other := &w.source
-	n.remotePort, n.ownPort = w.sourcePort, w.destinationPort
-	n.is = w.is | p.is
-	if out {
-		other = &w.destination
-		n.remotePort, n.ownPort = n.ownPort, n.remotePort
-		n.is |= isOut
-	}
-	if other.v4 {
-		n.is |= isIPv4
-	}
-	if other.valid {
-		n.is |= isKnown
-	}
-	n.remote = uint32(other.address.low)
-	n.octets, n.packets, n.squares = p.octets, p.packets, p.squares
-	n.protocol, n.flags = w.protocol, w.flags
-	n.minute, n.group = p.minute, p.group
-	return other.address
-}
 
 // traffic is what the notes of a cell add up to.
 type traffic struct{ in, out direction }
@@ -99,7 +56,7 @@ type direction struct {
 }
 
 // add adds a note up.
-func (x *traffic) add(t *Table, n *note) {
+func (x *traffic) add(t *Table, s *shard, n *note) {
 	d := &x.in
 	if n.has(isOut) {
 		d = &x.out
@@ -113,15 +70,15 @@ func (x *traffic) add(t *Table, n *note) {
 		d.squares = addSaturated(d.squares, n.squares)
 	}
 	if !t.config.NoDetail {
-		d.detail(t, n)
+		d.detail(t, s, n)
 	}
 }
 
 // detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
-func (d *direction) detail(t *Table, n *note) {
+func (d *direction) detail(t *Table, s *shard, n *note) {
 	d.features.add(n)
 	if n.has(isKnown) {
-		d.addresses.add(t, t.remote(n), n.has(isIPv4))
+		d.addresses.add(t, s.remote(n), n.has(isIPv4))
 	}
 	ported := n.protocol == protocolTCP || n.protocol == protocolUDP || n.protocol == protocolSCTP
 	if ported && !n.has(isFragment) {
@@ -135,7 +92,7 @@ func (d *direction) detail(t *Table, n *note) {
 	}
 	followed := t.peers.at(d.peers)
 	if n.has(isKnown) {
-		followed.addresses.add(peerKey{t.remote(n), n.has(isIPv4)}, n.octets, n.packets)
+		followed.addresses.add(peerKey{s.remote(n), n.has(isIPv4)}, n.octets, n.packets)
 	}
 	if ported {
 		followed.ports.add(portKey{n.protocol, n.remotePort}, n.octets, n.packets)

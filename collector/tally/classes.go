@@ -5,7 +5,7 @@ import "net/netip"
 // classTable finds the class of a remote end.
 type classTable struct {
 	prefixes *prefixTable
-	marks    []observed // by the index of a prefix
+	classes  []uint8 // by the index of a prefix
 }
 
 // newClassTable returns nil where there are no classes.
@@ -14,27 +14,27 @@ func newClassTable(classes []Class) *classTable {
 		return nil
 	}
 	var prefixes []netip.Prefix
-	marks := map[netip.Prefix]observed{}
+	numbers := map[netip.Prefix]uint8{}
 	for i, class := range classes {
 		for _, p := range class.Remote {
 			prefixes = append(prefixes, p)
-			marks[unmapped(p)] = observed(i+1) << classShift
+			numbers[unmapped(p)] = classPort + 1 + uint8(i)
 		}
 	}
 	t := &classTable{prefixes: newPrefixTable(prefixes)}
 	for _, p := range t.prefixes.prefixes {
-		t.marks = append(t.marks, marks[p])
+		t.classes = append(t.classes, numbers[p])
 	}
 	return t
 }
 
-// of returns the mark of a remote end's class, or 0.
-func (t *classTable) of(remote *end) observed {
-	if !remote.valid {
-		return 0
+// of returns the class of a remote end.
+func (t *classTable) of(remote *end) uint8 {
+	if remote.is&isKnown == 0 {
+		return classExternal
 	}
-	if i := t.prefixes.find(remote.address, remote.v4); i >= 0 {
-		return t.marks[i]
+	if i := t.prefixes.find(remote.address, remote.is&isIPv4 != 0); i >= 0 {
+		return t.classes[i]
 	}
-	return 0
+	return classExternal
 }

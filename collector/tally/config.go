@@ -36,9 +36,10 @@ type Config struct {
 	// No exporter has more of them than shareOfFree times those that are free: one that floods the table
 	// leaves a quarter to the others, and two a seventh.
 	Cells int
-	// Notes is how many observations are noted before they are added up, of 48 octets each, and
-	// as many for sorting them: enough that those of one meter come several at a time.
-	Notes int
+	// Notes is how many observations are noted before they are added up, of 48 octets each: enough that those
+	// of one meter come several at a time. Shards, a power of two, is in how many parts that is done: so many
+	// that what one of them adds up fits in a processor's cache.
+	Notes, Shards int
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The
 	// floor rises while more than a thousand meters are that busy.
 	BusyOctets uint64
@@ -64,6 +65,7 @@ func DefaultConfig() Config {
 	return Config{
 		Cells:        2_000_000,
 		Notes:        1 << 18,
+		Shards:       1 << 8,
 		BusyOctets:   1 << 20,
 		PeerOctets:   1 << 20,
 		AssumedCells: 200_000,

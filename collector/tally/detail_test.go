@@ -3,8 +3,10 @@ package tally
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"math/bits"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -188,29 +190,41 @@ func TestPeersOfBusyMeters(t *testing.T) {
 	}
 }
 
+// BenchmarkAdd adds datagrams of 24 records, half of them in and half out, of 50,000 local addresses or a few, and
+// flushes all after each 4 million records.
 func BenchmarkAdd(b *testing.B) {
-	for name, detail := range map[string]bool{"detail": true, "sums": false} {
-		b.Run(name, func(b *testing.B) {
-			c := DefaultConfig()
-			c.Local, c.NoDetail = prefixesOf("10.0.0.0/8", "192.0.2.0/24"), !detail
-			table := New(c)
-			e := table.Exporter(ExporterConfig{Name: "a", Protocol: schemas.NetFlow9})
-			const many = 1 << 16
-			records := make([]*schemas.FlowRecord, many)
-			for i := range records {
-				n := uint32(i) * 2654435761
-				records[i] = record("192.0.2.9", "198.51.100.7", 1400, 2)
-				records[i].Source = netip.AddrFrom4([4]byte{10, 0, byte(n >> 16), byte(n >> 24)})
-				records[i].Destination = netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)})
-			}
-			b.ReportAllocs()
-			n := 0
-			for b.Loop() {
-				table.Add(e, records[n%many], received)
-				if n++; n%(4*many) == 0 {
-					table.flushed(true)
+	for _, addresses := range []uint32{100, 50_000} {
+		for name, detail := range map[string]bool{"detail": true, "sums": false} {
+			b.Run(fmt.Sprintf("%s of %d addresses", name, addresses), func(b *testing.B) {
+				c := DefaultConfig()
+				c.Local, c.NoDetail = prefixesOf("10.0.0.0/8", "192.0.2.0/24"), !detail
+				table := New(c)
+				e := table.Exporter(ExporterConfig{Name: "a", Protocol: schemas.NetFlow9})
+				records := make([]schemas.FlowRecord, 24)
+				for i := range records {
+					records[i] = *record("192.0.2.9", "198.51.100.7", 1400, 2)
 				}
-			}
-		})
+				random := rand.New(rand.NewPCG(1, 2))
+				b.ReportAllocs()
+				added := 0
+				for b.Loop() {
+					for i := range records {
+						r, x := &records[i], random.Uint64()
+						n := uint32(x) % addresses
+						local, remote := netip.AddrFrom4([4]byte{10, 0, byte(n >> 8), byte(n)}), netip.AddrFrom4([4]byte{198, 51, byte(x >> 40), byte(x >> 32)})
+						r.Source, r.Destination = local, remote
+						if x>>63 == 0 {
+							r.Source, r.Destination = remote, local
+						}
+					}
+					table.AddAll(e, records, received)
+					if added += len(records); added >= 1<<22 {
+						table.Flush(true, func(*schemas.Tally) {})
+						added = 0
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(records)), "ns/record")
+			})
+		}
 	}
 }

@@ -221,12 +221,12 @@ const fewGroups = 8
 // mayAssume says whether records of an assumed rate are still kept apart by their HeldKey: while cells do not
 // become too many by that. Each note whose cell was not looked for may be one, until that is known.
 func (t *Table) mayAssume(e *Exporter) bool {
-	room := t.config.AssumedCells - t.index.used
-	if unknown := len(t.notes) - t.found; room <= 0 || len(e.groups) <= fewGroups || unknown < room {
+	room := t.config.AssumedCells - t.used
+	if room <= 0 || len(e.groups) <= fewGroups || t.unknown < room {
 		return room > 0
 	}
-	t.findCells(nil)
-	return t.index.used < t.config.AssumedCells
+	t.findCells()
+	return t.used < t.config.AssumedCells
 }
 
 // groupOf returns the group of a record that was received in an hour.

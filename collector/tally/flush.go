@@ -7,7 +7,7 @@ import (
 )
 
 // Flush takes out the tallies of all meters, or of busy ones only, as differences since the last
-// flush, in the order in which they were begun. What waits for a sampling rate stays, and so does
+// flush, in no order that means anything. What waits for a sampling rate stays, and so does
 // internal traffic at a flush of busy meters.
 //
 // each is given every tally, which is valid until it returns. Tallies refer to Classes and to
@@ -15,7 +15,7 @@ import (
 // and held records, records it dropped. Datagrams, templates, losses and what a decoder dropped are the
 // caller's to add. There is one of an (exporter, protocol, hour), and all agree with the tallies.
 func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
-	t.findCells(nil)
+	t.findCells()
 	f := t.newFlush(each)
 	if all {
 		f.all()
@@ -40,18 +40,24 @@ type flush struct {
 
 func (f *flush) busy() {
 	t := f.table
-	if len(t.busy) > 0 {
-		t.settleBusy()
+	taken := t.busy
+	for i := range t.shards {
+		s := &t.shards[i]
+		if len(s.busy) == 0 {
+			continue
+		}
+		t.settle(s)
+		for _, number := range s.busy {
+			c, x := &s.cells[number], &s.traffic[number]
+			f.take(c, x)
+			s.index.remove(c.key.hash(), number)
+			t.drop(c, x)
+			c.gone = true
+		}
+		s.busy = s.busy[:0]
 	}
-	for _, number := range t.busy {
-		c := &t.cells[number]
-		f.take(c, t.trafficOf(c))
-		t.index.remove(c.key.hash(), number)
-		t.drop(c)
-		c.gone = true
-	}
-	t.adapt(len(t.busy))
-	t.busy = t.busy[:0]
+	t.busy = 0
+	t.adapt(taken)
 }
 
 // busyMost is how many meters a flush of busy ones is meant to take at most. Where more have traffic
@@ -79,34 +85,37 @@ func (t *Table) adapt(taken int) {
 
 func (f *flush) all() {
 	t := f.table
-	notes := t.byCell()
-	t.index.clear()
 	t.adaptPeers()
-	kept := t.cells[:0]
-	for from := 0; from < len(t.cells); from += 1 << cellsBits {
-		end := min(from+1<<cellsBits, len(t.cells))
-		for ; len(notes) > 0 && notes[0].cell < uint32(end); notes = notes[1:] {
-			t.trafficOf(&t.cells[notes[0].cell]).add(t, &notes[0])
-		}
-		for number := from; number < end; number++ {
-			c := t.cells[number] // kept overwrites what stood there
-			switch {
-			case c.gone:
-			case !t.groups[c.key.group].known():
-				t.index.add(c.key.hash(), uint32(len(kept)))
-				kept = append(kept, c)
-			default:
-				f.take(&c, t.trafficOf(&c))
-				t.drop(&c)
-			}
-		}
+	for i := range t.shards {
+		f.shard(&t.shards[i])
 	}
-	t.forgetNotes()
-	t.cells, t.busy = kept, t.busy[:0]
+	t.busy = 0
 	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)
 	}
+}
+
+// shard takes all cells of a shard whose rate is known.
+func (f *flush) shard(s *shard) {
+	t := f.table
+	t.settle(s)
+	s.index.clear()
+	kept := 0
+	for number := range s.cells {
+		c, x := &s.cells[number], &s.traffic[number]
+		switch {
+		case c.gone:
+		case !t.groups[c.key.group()].known():
+			s.index.add(c.key.hash(), uint32(kept))
+			s.cells[kept], s.traffic[kept] = *c, *x
+			kept++
+		default:
+			f.take(c, x)
+			t.drop(c, x)
+		}
+	}
+	s.cells, s.traffic, s.busy = s.cells[:kept], s.traffic[:kept], s.busy[:0]
 }
 
 // peersMost is of how many directions of meters the peers are meant to be followed at most.
@@ -166,12 +175,12 @@ func (f *flush) accountsOut() []*schemas.ExporterAccount {
 // take makes a tally of a cell whose traffic is x.
 func (f *flush) take(c *cell, x *traffic) {
 	t := f.table
-	g := t.groups[c.key.group]
+	g := t.groups[c.key.group()]
 	if g.key.assumed {
 		t.remember(g, c.key, x)
 	}
-	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both)
-	f.book(g, &c.key, f.message.in.of(f.table, g, &x.in, octetsIn, packetsIn), f.message.out.of(f.table, g, &x.out, octetsOut, packetsOut))
+	octetsIn, packetsIn, octetsOut, packetsOut := g.scalersOf(c.key.both())
+	f.book(g, c.key, f.message.in.of(f.table, g, &x.in, octetsIn, packetsIn), f.message.out.of(f.table, g, &x.out, octetsOut, packetsOut))
 }
 
 // scalersOf returns what multiplies the octets and packets of a cell, in and out.
@@ -184,14 +193,14 @@ func (g *group) scalersOf(both bool) (octetsIn, packetsIn, octetsOut, packetsOut
 }
 
 // book hands out a tally, and adds its octets to the account of its group.
-func (f *flush) book(g *group, key *cellKey, in, out *schemas.Traffic) {
+func (f *flush) book(g *group, key cellKey, in, out *schemas.Traffic) {
 	a := f.account(g)
-	if key.both {
+	if key.both() {
 		a.OctetsBoth += out.GetOctets() // the other end stands in in
 	} else {
 		a.OctetsOnce += in.GetOctets() + out.GetOctets()
 	}
-	f.hand(g, f.meterText(key, g), int64(key.minute), uint32(key.class), in, out)
+	f.hand(g, f.meterText(key, g), key.minute(), key.class(), in, out)
 }
 
 func (f *flush) hand(g *group, meter string, minute int64, class uint32, in, out *schemas.Traffic) {
@@ -215,12 +224,12 @@ func (c *counters) message() *schemas.Traffic {
 	return &schemas.Traffic{Octets: c.octets, Packets: c.packets, ReportedOctets: max(c.reported, c.octets), ReportedPackets: c.packets}
 }
 
-func (f *flush) meterText(key *cellKey, g *group) string {
-	switch key.kind {
-	case meterIPv4, meterIPv6:
-		f.text = schemas.AppendAddressMeter(f.text[:0], key.meter.address(key.kind == meterIPv4))
+func (f *flush) meterText(key cellKey, g *group) string {
+	switch key.kind() {
+	case kindIPv4, kindIPv6:
+		f.text = schemas.AppendAddressMeter(f.text[:0], key.meter.address(key.kind() == kindIPv4))
 		return string(f.text)
-	case meterPrefix:
+	case kindPrefix:
 		return string(schemas.PrefixMeter(f.table.local.prefixes[key.meter.low]))
 	}
 	return string(schemas.PortMeter(g.exporter.config.Address, schemas.IfIndex(key.meter.low)))

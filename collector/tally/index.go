@@ -2,28 +2,39 @@ package tally
 
 import "math/bits"
 
-// cellKey names a cell. Its class tells internal from external traffic, and both that the octets in
-// the cell stand at another meter too.
+// cellKey names a cell. It is made and compared for every record: of four words, it stays in registers.
 type cellKey struct {
-	meter  number
-	group  uint32 // of Table.groups
-	minute int32
-	class  uint8
-	kind   meterKind
-	both   bool
+	meter number
+	time  uint64 // the minute, and the group's number in Table.groups above it
+	sort  uint64 // the class, the meter's kind, and bothSort
 }
+
+// The kinds of meters, as they stand in cellKey.sort, above its class. They tell what cellKey.meter is.
+const (
+	kindIPv4   uint64 = iota << kindShift // an IPv4 address
+	kindIPv6                              // an IPv6 address
+	kindPrefix                            // low is an index of prefixTable
+	kindPort                              // low is an interface of the exporter
+	bothSort                              // not a kind: the octets in the cell stand at another meter too
+
+	kindShift = 6
+	kindMask  = bothSort - 1<<kindShift
+)
+
+func timeOf(group uint32, minute int32) uint64 { return uint64(group)<<32 | uint64(uint32(minute)) }
+
+func (k cellKey) group() uint32 { return uint32(k.time >> 32) }
+func (k cellKey) minute() int64 { return int64(int32(k.time)) }
+func (k cellKey) class() uint32 { return uint32(k.sort & (1<<kindShift - 1)) } // it tells internal from external traffic
+func (k cellKey) kind() uint64  { return k.sort & kindMask }
+func (k cellKey) both() bool    { return k.sort&bothSort != 0 }
 
 // hash mixes all of a key into 64 bits. Who sends flows cannot choose it freely: meters are the
 // provider's own addresses.
-func (k *cellKey) hash() uint64 {
+func (k cellKey) hash() uint64 {
 	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93 // of SplitMix64 and of Mulvey's rrmxmx
-	rest := uint64(k.group)<<32 | uint64(uint32(k.minute))
-	kind := uint64(k.class) | uint64(k.kind)<<8
-	if k.both {
-		kind |= 1 << 16
-	}
-	h := (k.meter.low ^ bits.RotateLeft64(k.meter.high, 29) ^ kind<<40) * odd1
-	h = (h ^ h>>32 ^ rest) * odd2
+	h := (k.meter.low ^ bits.RotateLeft64(k.meter.high, 29) ^ k.sort<<40) * odd1
+	h = (h ^ h>>32 ^ k.time) * odd2
 	return h ^ h>>32
 }
 
@@ -48,7 +59,7 @@ func newIndex() index {
 }
 
 // find returns the number of the cell of a key.
-func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok bool) {
+func (x *index) find(hash uint64, key cellKey, cells []cell) (number uint32, ok bool) {
 	mask := uint32(len(x.slots) - 1)
 	short := uint32(hash)
 	for i := short >> x.shift; ; i = (i + 1) & mask {
@@ -56,7 +67,7 @@ func (x *index) find(hash uint64, key *cellKey, cells []cell) (number uint32, ok
 		if s.cell == 0 {
 			return 0, false
 		}
-		if s.hash == short && cells[s.cell-1].key == *key {
+		if s.hash == short && cells[s.cell-1].key == key {
 			return s.cell - 1, true
 		}
 	}

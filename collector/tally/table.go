@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"math/bits"
 	"net/netip"
 	"time"
 
@@ -16,22 +17,18 @@ type Table struct {
 	groups     []*group // by id; nil where free
 	freeGroups []uint32
 
-	cells   []cell // as they came
-	index   index
-	notes   []note   // of cells
-	found   int      // notes whose cells were found; those after them are as they came
-	numbers []number // addresses of notes that are not IPv4
-	spare   []note   // of order
-	ranges  []uint32 // of order, by note
-	ends    []uint32 // of order, by range
-	assumed int      // cells that are remembered at an assumed rate
-	busy    []uint32 // numbers of cells
+	way        way // of the record that is added
+	shards     []shard
+	shardShift uint32 // what makes the number of a shard of a hash
+	unknown    int    // notes whose cells were not looked for
+	used       int    // cells that wait for a flush
+	busy       int    // of them, those that a flush of busy meters takes
+	assumed    int    // cells that are remembered at an assumed rate
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
 
-	traffic slabs[traffic] // what cells have added up
-	wide    slabs[sketch]  // of many addresses, or ports
-	peers   slabs[peers]
+	wide  slabs[sketch] // of many addresses, or ports
+	peers slabs[peers]
 	// peerOctets is from how many octets peers are followed: Config's, or more where too many are.
 	peerOctets uint64
 
@@ -63,7 +60,7 @@ func New(config Config) *Table {
 		classes:    newClassTable(config.Classes),
 		ports:      make(map[portCellKey]*portCell),
 		busyOctets: config.BusyOctets, peerOctets: config.PeerOctets,
-		index: newIndex(),
+		shards: newShards(config.Shards, config.Notes), shardShift: uint32(64 - bits.TrailingZeros(uint(config.Shards))),
 	}
 }
 
@@ -93,8 +90,8 @@ func (t *Table) Drop(e *Exporter) bool {
 
 // Len is the number of cells that wait for a flush.
 func (t *Table) Len() int {
-	t.findCells(nil)
-	return t.index.used + len(t.ports)
+	t.findCells()
+	return t.used + len(t.ports)
 }
 
 // LocalPrefix returns the meter of a local address; ok is false for a remote one.
@@ -154,45 +151,6 @@ func (t *Table) ScaleHeld(e *Exporter, key HeldKey, numerator, denominator uint3
 // weak says that a rate is an assumption.
 func weak(origin schemas.SamplingOrigin) bool {
 	return origin == schemas.SamplingUnknown || origin == schemas.SamplingDefault
-}
-
-// cellOf returns the number of the cell of a key, made anew where needed.
-func (t *Table) cellOf(key *cellKey, hash uint64, g *group) uint32 {
-	if number, ok := t.index.find(hash, key, t.cells); ok {
-		return number
-	}
-	number := uint32(len(t.cells))
-	t.cells = append(t.cells, cell{key: *key})
-	t.index.add(hash, number)
-	g.cells++
-	g.exporter.cells++
-	return number
-}
-
-// trafficOf returns the traffic of a cell, made anew where needed.
-func (t *Table) trafficOf(c *cell) *traffic {
-	if c.traffic == 0 {
-		c.traffic = t.traffic.get()
-	}
-	return t.traffic.at(c.traffic)
-}
-
-// drop gives back what a flushed cell holds.
-func (t *Table) drop(c *cell) {
-	g := t.groups[c.key.group]
-	g.cells--
-	g.exporter.cells--
-	if c.traffic == 0 {
-		return
-	}
-	x := t.traffic.at(c.traffic)
-	for _, d := range []*direction{&x.in, &x.out} {
-		t.wide.put(d.addresses.wide)
-		t.wide.put(d.ports.wide)
-		t.peers.put(d.peers)
-	}
-	t.traffic.put(c.traffic)
-	c.traffic = 0
 }
 
 func hourOf(at time.Time) int64 { return floorMinute(at.UnixNano()) / 60 }

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -26,11 +27,13 @@ func prefixesOf(texts ...string) (out []netip.Prefix) {
 	return out
 }
 
-func newTable() *Table {
+func newTable() *Table { return New(tableConfig()) }
+
+func tableConfig() Config {
 	c := DefaultConfig()
 	c.Local = prefixesOf("192.0.2.0/24", "2001:db8::/32", "203.0.113.0/25")
 	c.Assigned = prefixesOf("2001:db8:7::/48", "2001:db8:8::9/128")
-	return New(c)
+	return c
 }
 
 // record is a TCP flow of one minute's second half, unsampled.
@@ -165,7 +168,9 @@ func TestSpread(t *testing.T) {
 	r.FlowEnd = r.FlowStart + 100*second
 	table.Add(e, r, time.Unix(minute0*60+140, 0))
 	var minutes, octets, packets, flows []uint64
-	for _, tally := range table.flushed(true).Tallies {
+	tallies := table.flushed(true).Tallies
+	slices.SortFunc(tallies, func(a, b *schemas.Tally) int { return cmp.Compare(a.Minute, b.Minute) })
+	for _, tally := range tallies {
 		minutes = append(minutes, uint64(tally.Minute-minute0))
 		octets, packets, flows = append(octets, tally.Out.Octets), append(packets, tally.Out.Packets), append(flows, tally.Out.Flows)
 	}
