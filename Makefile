@@ -21,14 +21,14 @@ export CGO_ENABLED := 0
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-real test-influx2 soak sim reliability catchup lint fuzz properties oracle bench bench-ledger generate check-generated clean
+.PHONY: help build demo test test-unit test-real test-influx2 soak sim reliability catchup lint fuzz properties oracle bench bench-ledger profile generate check-generated clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## the binary, bin/hostmeter
 	@mkdir -p bin
-	@echo "building $(BIN) $(VERSION) (the first build downloads and compiles its libraries: about 2 minutes)" >&2
+	@echo "building $(BIN) $(VERSION) (the first build downloads and compiles its libraries: about 3 minutes)" >&2
 	go build $(GOFLAGS_ALL) -o $(BIN).new ./cmd/hostmeter && mv $(BIN).new $(BIN)
 
 demo: build ## a simulated provider through the real pipeline, with its pages on http://127.0.0.1:8080
@@ -79,6 +79,9 @@ bench: build ## figures, side by side with the peers, into benchmarks/RESULTS.md
 
 bench-ledger: ## figures of the ledger: booking, a month's size, closing; into benchmarks/RESULTS.md (minutes; needs Kafka and PostgreSQL for one way)
 	benchmarks/ledger.sh
+
+profile: ## where the collector spends its time, into cmd/hostmeter/default.pgo, which the compiler reads (half a minute)
+	benchmarks/profile.sh
 
 generate: ## code from schemas/*.proto
 	go run ./schemas/generate

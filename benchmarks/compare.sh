@@ -34,7 +34,8 @@ deploy/testbed/install.sh peers || say "some peers are missing and left out"
 bin=.cache/benchmarks
 mkdir -p "$bin"
 say "building"
-go build -o "$bin/" ./benchmarks/load ./benchmarks/udpfloor ./benchmarks/collector ./benchmarks/compare
+go build -o "$bin/" ./benchmarks/load ./benchmarks/udpfloor ./benchmarks/compare
+go build -pgo=cmd/hostmeter/default.pgo -o "$bin/" ./benchmarks/collector # as the binary is built
 (cd benchmarks/goflow2 &&
 	go build -o "../../$bin/goflow2" github.com/netsampler/goflow2/v2/cmd/goflow2 &&
 	go build -o "../../$bin/decode" ./decode &&
