@@ -40,7 +40,7 @@ func (k cellKey) hash() uint64 {
 
 // index finds cells by key: open addressing with linear probing. A slot has half of the hash beside
 // the cell's number, so that a search touches a cell only to see that it is the right one. The highest
-// bits of the hash tell the place, so that keys in order of their hashes are found in order of places.
+// bits of that half tell the place.
 type index struct {
 	slots []slot // a power of two of them, at most three quarters used
 	shift uint32 // what makes a place of 32 bits of hash
