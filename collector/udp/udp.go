@@ -83,7 +83,11 @@ func bind(ctx context.Context, cfg Config) (*descriptor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on udp %s: %w", cfg.Listen, err)
 	}
-	return take(packets.(*net.UDPConn))
+	bound, err := take(packets.(*net.UDPConn))
+	if err != nil {
+		return nil, fmt.Errorf("listen on udp %s: %w", cfg.Listen, err)
+	}
+	return bound, nil
 }
 
 // newSocket prepares a bound socket for reading, and owns it.

@@ -109,7 +109,7 @@ func (b *batch) payload(i, length int) []byte {
 }
 
 // read fills the batch with what is queued, at most batchSize datagrams, without waiting.
-func (b *batch) read(fd int) (int, unix.Errno) {
+func (b *batch) read(fd int) unix.Errno {
 	for i := range b.messages {
 		header := &b.messages[i].header
 		header.Namelen = unix.SizeofSockaddrInet6
@@ -118,10 +118,10 @@ func (b *batch) read(fd int) (int, unix.Errno) {
 	}
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[0])),
 		batchSize, unix.MSG_DONTWAIT, 0, 0)
-	if errno != 0 {
-		return 0, errno
+	if b.n = int(n); errno != 0 {
+		b.n = 0
 	}
-	return int(n), 0
+	return errno
 }
 
 func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
@@ -144,9 +144,7 @@ func (r *receiver) receive(ctx context.Context, fd int) error {
 			return nil
 		}
 		b := <-r.spare
-		n, errno := b.read(fd)
-		b.n = n
-		switch errno {
+		switch errno := b.read(fd); errno {
 		case 0, unix.EINTR:
 		case unix.EAGAIN:
 			r.spare <- b
@@ -158,8 +156,8 @@ func (r *receiver) receive(ctx context.Context, fd int) error {
 			r.spare <- b
 			return os.NewSyscallError("recvmmsg", errno)
 		}
-		whole := n == batchSize
-		r.hand(b) // which gives it away
+		whole := b.n == batchSize // hand gives it away
+		r.hand(b)
 		if !whole && r.socket.nap && ctx.Err() == nil {
 			time.Sleep(napTime)
 		}
@@ -171,12 +169,10 @@ func (r *receiver) receive(ctx context.Context, fd int) error {
 func (r *receiver) drain(fd int) {
 	for range r.socket.buffer/(batchSize*256) + 1 {
 		b := <-r.spare
-		n, errno := b.read(fd)
-		if errno != 0 || n == 0 {
+		if errno := b.read(fd); errno != 0 || b.n == 0 {
 			r.spare <- b
 			return
 		}
-		b.n = n
 		r.hand(b)
 	}
 }
