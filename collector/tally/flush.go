@@ -39,14 +39,14 @@ type flush struct {
 }
 
 func (f *flush) busy() {
-	t := f.table
-	taken := t.busy
+	t, taken := f.table, 0
 	for i := range t.shards {
 		s := &t.shards[i]
 		if len(s.busy) == 0 {
 			continue
 		}
 		t.settle(s)
+		taken += len(s.busy)
 		for _, number := range s.busy {
 			c, x := &s.cells[number], &s.traffic[number]
 			f.take(c, x)
@@ -56,7 +56,6 @@ func (f *flush) busy() {
 		}
 		s.busy = s.busy[:0]
 	}
-	t.busy = 0
 	t.adapt(taken)
 }
 
@@ -89,7 +88,6 @@ func (f *flush) all() {
 	for i := range t.shards {
 		f.shard(&t.shards[i])
 	}
-	t.busy = 0
 	f.ports()
 	for _, e := range t.exporters {
 		f.settle(e)

@@ -103,7 +103,6 @@ func (t *Table) find(s *shard) {
 		if c.octets >= g.busy && !c.busy && !key.both() {
 			c.busy = true
 			s.busy = append(s.busy, n.cell)
-			t.busy++
 		}
 	}
 }

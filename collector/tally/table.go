@@ -22,7 +22,6 @@ type Table struct {
 	shardShift uint32 // what makes the number of a shard of a hash
 	unknown    int    // notes whose cells were not looked for
 	used       int    // cells that wait for a flush
-	busy       int    // of them, those that a flush of busy meters takes
 	assumed    int    // cells that are remembered at an assumed rate
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
