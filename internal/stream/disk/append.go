@@ -119,8 +119,14 @@ func (l *Log) withdraw(r *request) {
 // commit writes a group by one fsync and tells each of its calls the outcome.
 func (l *Log) commit(group []*request) {
 	began := time.Now()
-	err := l.write(group)
-	count := 0
+	size, count := int64(0), 0
+	for _, r := range group {
+		size += int64(len(r.encoded) + len(r.batches)*(recordHeadSize+identitySize))
+	}
+	err := l.write(group, size)
+	if isNoSpace(err) && l.giveWay(size) {
+		err = l.write(group, size)
+	}
 	for _, r := range group {
 		r.done, r.err = true, err
 		count += len(r.batches)
@@ -136,13 +142,10 @@ func (l *Log) commit(group []*request) {
 	l.metrics.commits.Observe(time.Since(began).Seconds())
 }
 
-func (l *Log) write(group []*request) error {
+// write writes a group of size octets to the log. What it wrote before an error is not there.
+func (l *Log) write(group []*request, size int64) error {
 	if l.closed {
 		return ErrClosed
-	}
-	size := int64(0)
-	for _, r := range group {
-		size += int64(len(r.encoded) + len(r.batches)*(recordHeadSize+identitySize))
 	}
 	if err := l.makeRoom(size); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostmeter/internal/stream"
 	"hostmeter/internal/stream/disk/files"
 )
 
@@ -84,5 +85,61 @@ func TestFullFileSystem(t *testing.T) {
 			h.reopen()
 			h.check()
 		})
+	}
+}
+
+// On a file system that is full what the ledger has gives way, however young it is; what the ledger has not, or what the
+// collector would need after a kill and cannot save on such a disk, never does.
+func TestAFullDiskTakesWhatIsConfirmed(t *testing.T) {
+	mount := smallDisk(t, 256<<10)
+	h := newHarness(t)
+	if err := h.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h.files, h.cfg.Path, h.cfg.SegmentSize, h.cfg.MaxSize = files.OS{}, filepath.Join(mount, "log"), 16<<10, 0
+	h.open()
+	defer func() { _ = h.log.Close() }()
+	full := func() {
+		t.Helper()
+		for range 200 {
+			if err := h.append(1000); err != nil {
+				if !isNoSpace(err) {
+					t.Fatalf("got %v, want ENOSPC", err)
+				}
+				return
+			}
+		}
+		t.Fatal("the disk never ran full: this test proves nothing")
+	}
+	appended := func() stream.Watermarks {
+		marks := stream.Watermarks{}
+		for key, numbers := range h.kept {
+			marks[key] = uint64(len(numbers))
+		}
+		return marks
+	}
+	h.log.Keep(stream.Watermarks{})
+	full()
+	if err := h.append(1000); !isNoSpace(err) {
+		t.Fatalf("got %v: what is not confirmed gave way", err)
+	}
+	h.check()
+	if err := h.log.Confirm(t.Context(), appended()); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.append(1000); !isNoSpace(err) {
+		t.Fatalf("got %v: what the collector has not saved gave way", err)
+	}
+	h.check()
+	h.log.Keep(appended())
+	for n := range 400 { // more than the disk holds
+		if err := h.append(1000); err != nil {
+			t.Fatalf("append %d was refused although the ledger and the collector have what the log holds: %v", n, err)
+		}
+		marks := appended()
+		h.log.Keep(marks)
+		if err := h.log.Confirm(t.Context(), marks); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

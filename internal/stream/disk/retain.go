@@ -29,7 +29,7 @@ func (l *Log) Confirm(ctx context.Context, booked stream.Watermarks) error {
 		}
 	}
 	l.mu.Unlock()
-	l.expire(0)
+	l.expire(0, anyConfirmed)
 	l.account()
 	return ctx.Err()
 }
@@ -51,7 +51,7 @@ func (l *Log) makeRoom(size int64) error {
 	if over <= 0 || l.active == nil && size <= firstMost {
 		return nil
 	}
-	freed := l.expire(over)
+	freed := l.expire(over, anyConfirmed)
 	l.account()
 	if freed < over {
 		return fmt.Errorf("append %d octets to log %s of at most %d: %w", size, l.config.Path, l.config.MaxSize, ErrFull)
@@ -59,9 +59,33 @@ func (l *Log) makeRoom(size int64) error {
 	return nil
 }
 
-// expire deletes confirmed segments that are older than Config.Retain, and younger ones, the oldest
+// giveWaySegments is how much is freed at a time on a full disk, in segments: each time costs a log id, whose seal stays.
+const giveWaySegments = 4
+
+// giveWay frees room on a disk that is full, for size octets and more: confirmed segments, the oldest first. What the
+// collector has not saved stays, because saving needs the full disk, too. It says whether it freed any.
+func (l *Log) giveWay(size int64) bool {
+	freed := l.expire(size+giveWaySegments*int64(l.config.SegmentSize), savedOnly)
+	if freed == 0 {
+		return false
+	}
+	l.account()
+	l.deps.Logger.Warn("the disk is full: confirmed batches are deleted before their time", "path", l.config.Path, "freed_bytes", freed,
+		"retain", l.config.Retain, "hint", "give the disk room, or lower log.max_size or log.retain to what it has")
+	return true
+}
+
+// sparing says which confirmed segments give way before they are old.
+type sparing bool
+
+const (
+	anyConfirmed sparing = false
+	savedOnly    sparing = true // those that the collector would not need after a kill; see Keep
+)
+
+// expire deletes confirmed segments that are older than Config.Retain, and younger ones that may give way, the oldest
 // first, until need octets are free. It returns how many it freed.
-func (l *Log) expire(need int64) (freed int64) {
+func (l *Log) expire(need int64, younger sparing) (freed int64) {
 	now := l.deps.Clock.Now()
 	var paths, folders []string
 	l.mu.Lock()
@@ -72,7 +96,8 @@ func (l *Log) expire(need int64) (freed int64) {
 			if s.gone {
 				continue
 			}
-			if l.isConfirmed(r, s) && (now.Sub(closedAt(r, i)) > l.config.Retain && !l.keeps(r, s) || freed < need) {
+			old, kept := now.Sub(closedAt(r, i)) > l.config.Retain, l.keeps(r, s)
+			if l.isConfirmed(r, s) && (old && !kept || freed < need && !(kept && younger == savedOnly)) {
 				s.gone = true
 				freed += s.size
 				paths = append(paths, s.path)
