@@ -52,15 +52,52 @@ func (c *closing) gatherTold(ctx context.Context, tx *store.Tx, spans []changedS
 }
 
 // adjust yields a revision of each closed period whose usage is no longer what was told. What cannot be
-// computed waits.
+// computed waits. What a change of owners charges comes last: whether the credit beside it is given is known by then.
 func (c *closing) adjust(yield func(StatementBody) bool) {
-	c.revise(c.told, c.again, yield, func(group []*account, first *told, err error) {
+	var charges []StatementBody
+	more := true
+	sort := func(body StatementBody) bool {
+		if body.Row.AmountExVAT.IsPositive() && c.hasMoved(body.Period) {
+			charges = append(charges, body)
+			return true
+		}
+		more = yield(body)
+		return more
+	}
+	c.revise(c.told, c.again, sort, func(group []*account, first *told, err error) {
 		for _, account := range group {
 			c.waits = append(c.waits, waitingOf(account.target))
 		}
 		c.closed.Problems = append(c.closed.Problems, statements.Problem{Service: rated{accounts: group}.subject(),
 			Text: fmt.Sprintf("adjustment of statement %s: %v", first.statement, err)})
 	})
+	for _, body := range charges {
+		if !more {
+			return
+		}
+		c.askBesideCredits(body)
+		more = yield(body)
+	}
+}
+
+// hasMoved says whether an owner has changed in a period.
+func (c *closing) hasMoved(p rating.Period) bool {
+	return slices.ContainsFunc(c.moved, func(span rating.Period) bool { return p.Overlaps(span.From, span.To) })
+}
+
+// askBesideCredits makes a charge wait for a person where what it is for may have been charged to somebody else, whom it
+// is not given back.
+func (c *closing) askBesideCredits(body StatementBody) {
+	for _, t := range c.withheld {
+		if t.contract.Service == body.Row.Service || !t.period.Overlaps(body.Period.From, body.Period.To) || !c.hasMoved(t.period) {
+			continue
+		}
+		if c.asks == nil {
+			c.asks = map[string]string{}
+		}
+		c.asks[body.Row.Statement] = fmt.Sprintf("an owner was told late, and what statement %s was charged too much is not given back", t.statement)
+		return
+	}
 }
 
 // revise yields the revisions of what was told, whose accounts are in the same order. failed is called with what is charged
@@ -276,7 +313,9 @@ func (c *closing) changedSpans(ctx context.Context, tx *store.Tx) ([]changedSpan
 			to = c.sealed
 		}
 		if change.From.Before(to) {
-			spans = append(spans, changedSpan{Period: rating.Period{From: change.From, To: to}})
+			span := rating.Period{From: change.From, To: to}
+			c.moved = append(c.moved, span)
+			spans = append(spans, changedSpan{Period: span})
 		}
 	}
 	for _, decided := range append(c.owners.DecidedSpans(c.head.version, c.owners.Version), c.decided...) {

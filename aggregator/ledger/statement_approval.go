@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/shopspring/decimal"
 
@@ -34,10 +35,10 @@ const (
 // self is who decides what follows from what a person has decided.
 const self = "hostmeter"
 
-// askApproval makes a statement with an amount wait for a person where the provider wants that, and where something
+// askApproval makes a statement with an amount wait for a person where that is required, for a reason or none, and where something
 // of the statement before it was waived, or may be: what then becomes of the rest of it is a person's to say, whatever
 // the provider wants by now. What takes back no more than was waived is waived with it.
-func askApproval(ctx context.Context, tx *store.Tx, required bool, number int64, body StatementBody) error {
+func askApproval(ctx context.Context, tx *store.Tx, required bool, why string, number int64, body StatementBody) error {
 	amount := body.Row.AmountExVAT
 	if amount.IsZero() {
 		return nil
@@ -46,7 +47,7 @@ func askApproval(ctx context.Context, tx *store.Tx, required bool, number int64,
 	if err != nil {
 		return err
 	}
-	state, at, by, reason := ApprovalWaiting, int64(0), "", ""
+	state, at, by, reason := ApprovalWaiting, int64(0), "", why
 	switch {
 	case takesBack(amount, before.waived):
 		state, at, by, reason = ApprovalRefused, tx.Now.UnixNano(), self, takesBackText
@@ -109,6 +110,39 @@ func approvalsOf(ctx context.Context, tx *store.Tx, statement string) (a approva
 // Unapproved calls f with the statements that wait for a person, by number.
 func (l *Ledger) Unapproved(ctx context.Context, f func(Statement) error) error {
 	return l.Statements(ctx, StatementQuery{Approval: ApprovalWaiting}, f)
+}
+
+// Revision names one statement of a period.
+type Revision struct {
+	Statement string
+	Revision  int
+}
+
+// Approvals returns what persons have said of the statements of periods that end in [from, to), or have to say. What needs nobody is
+// not among them.
+func (l *Ledger) Approvals(ctx context.Context, from, to time.Time) (map[Revision]Approval, error) {
+	approvals := map[Revision]Approval{}
+	err := l.db.View(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, `SELECT s.statement, s.revision, a.state FROM statement_approval AS a JOIN statement AS s ON s.number = a.number
+			WHERE s.period_to >= ? AND s.period_to < ?`, from.UnixNano(), to.UnixNano())
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r Revision
+			var state Approval
+			if err := rows.Scan(&r.Statement, &r.Revision, &state); err != nil {
+				return err
+			}
+			approvals[r] = state
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was approved: %w", err)
+	}
+	return approvals, nil
 }
 
 // Approve lets statements be handed over, all or none of them. numbers are the statements' own. A correction is approved
@@ -207,7 +241,8 @@ func waiveWhatTakesBack(ctx context.Context, tx *store.Tx, statement string) err
 	return nil
 }
 
-// approvalRequired says whether what is closed now waits for a person.
-func approvalRequired(owners *inventory.Snapshot) bool {
-	return owners.Provider.Approval == inventory.ApprovalRequired
+// asksApproval says whether a charge that is closed now waits for a person, and why where the provider does not want that of all.
+func (c *closing) asksApproval(body StatementBody) (required bool, why string) {
+	why, asked := c.asks[body.Row.Statement]
+	return asked || c.owners.Provider.Approval == inventory.ApprovalRequired, why
 }

@@ -98,6 +98,11 @@ type closing struct {
 	again   []*account // of told, in its order
 	closed  Closed
 	credits []Credit
+	// moved are the spans whose owners have changed since closed periods were last looked at, withheld the closed periods of
+	// which a credit is not given, and asks the charges beside them, by statement, and why they wait for a person.
+	moved    []rating.Period
+	withheld []*told
+	asks     map[string]string
 	// changes are of ownership that is asked for and not stored, and decided of decisions.
 	changes []inventory.Change
 	decided []inventory.DecidedSpan
@@ -118,7 +123,7 @@ func (c *closing) write(ctx context.Context, tx *store.Tx, closes bool, bodies i
 			return err
 		}
 	}
-	if err := appendStatements(ctx, tx, c.head, c.read(), bodies, approvalRequired(c.owners)); err != nil {
+	if err := appendStatements(ctx, tx, c.head, c.read(), bodies, c.asksApproval); err != nil {
 		return err
 	}
 	return writeWaiting(ctx, tx, c.waited, c.waits)

@@ -89,6 +89,9 @@ func (c *closing) credit(t *told, row statements.Row, held charged) (_ statement
 		return row, decimal.Zero, nil
 	}
 	amount := held.amount.Neg()
+	if amount.IsPositive() {
+		c.withheld = append(c.withheld, t)
+	}
 	money := statements.Money(amount.Abs(), row.Currency) + " " + row.Currency
 	switch {
 	case claim.Over(t.period, zone, c.now) && amount.IsNegative():

@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,17 +21,20 @@ import (
 )
 
 // eachCredit gives f a world in which October is closed, 0.50 GBP were charged to london, and an address is found, at
-// some time, never to have been its.
+// some time, never to have been its. york is just below its quota.
 func eachCredit(t *testing.T, at time.Time, f func(t *testing.T, w *world, db *store.DB)) {
 	t.Helper()
 	c := clock.NewManual(start)
 	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
 		c.Set(start)
 		w := newWorld(t, db)
+		w.importText(`services: [{id: york, customer: c2, plan: month, place: london, opened: 2026-01-12}]`)
 		w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
 		w.own("address:10.1.0.2", ownedTime{"london", 0, farMinute})
+		w.own("address:10.1.0.3", ownedTime{"york", 0, farMinute})
 		w.seal(10 * 24 * time.Hour)
 		w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(3, 0, 0), 1_500_000_000, 0},
+			sentTally{"address:10.1.0.3", schemas.ClassExternal, minutes(3, 0, 0), 1_900_000_000, 0},
 			sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 900_000_000, 0})
 		w.seal(25 * 24 * time.Hour)
 		w.close()
@@ -159,6 +164,55 @@ func TestMoreToPayHasNoWindow(t *testing.T) {
 			t.Fatalf("adjusted: %+v", row)
 		}
 	})
+}
+
+// An address is found, late, to have been another customer's: what that one is charged waits for a person as long as what
+// the first one paid for the same octets is not given back, and goes by itself where it is.
+func TestAChargeBesideACreditThatIsNotGivenWaits(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		at    time.Time
+		waits bool
+	}{
+		{"inside the window for credits", date(2026, 12, 1).Add(-time.Second), false},
+		{"the credit waits", date(2026, 12, 1), true},
+		{"the claim is over", date(2027, 1, 10), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			eachCredit(t, c.at, func(t *testing.T, w *world, _ *store.DB) {
+				w.own("address:10.1.0.2", ownedTime{"york", 0, farMinute})
+				w.close()
+				charge := find(t, w.report("2026-10"), "york", 2)
+				if !charge.AmountExVAT.IsPositive() {
+					t.Fatalf("the new owner is charged %+v: this test proves nothing", charge)
+				}
+				var waiting []string
+				err := w.ledger.Unapproved(t.Context(), func(s Statement) error {
+					waiting = append(waiting, fmt.Sprintf("%s revision %d: %s", s.Body.Row.Statement, s.Body.Row.Revision, s.ApprovalReason))
+					return nil
+				})
+				var want []string
+				if c.waits {
+					want = []string{charge.Statement + " revision 2: an owner was told late, and what statement london/2026-10-01 was charged too much is not given back"}
+				}
+				if err != nil || !slices.Equal(waiting, want) {
+					t.Errorf("waiting: %q, %v, want %q", waiting, err, want)
+				}
+				// What is charged later, and has nothing to do with owners, waits for nobody.
+				w.send(sentTally{"address:10.1.0.2", schemas.ClassExternal, minutes(3, 0, 0), 5_000_000_000, 0})
+				w.close()
+				if more := find(t, w.report("2026-10"), "york", 3); !more.AmountExVAT.IsPositive() {
+					t.Fatalf("charged later: %+v", more)
+				}
+				if numbers, _ := w.waiting(); len(numbers) != len(want) && !c.waits {
+					t.Errorf("waiting: %v", numbers)
+				}
+				if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) != 0 {
+					t.Errorf("verify: %+v, %v", findings, err)
+				}
+			})
+		})
+	}
 }
 
 // TestALateChargeThatWasWrongIsGivenBack charges a customer, after all windows, for an address that is then found not to be

@@ -29,8 +29,9 @@ type Statement struct {
 	Hash     string        `json:"hash"`
 	Previous string        `json:"previous_hash"`
 	Body     StatementBody `json:"body"`
-	// Approval is not part of the chain: it is what a person has said since.
-	Approval Approval `json:"-"`
+	// Approval is not part of the chain: it is what a person has said since. ApprovalReason is why, or why it waits.
+	Approval       Approval `json:"-"`
+	ApprovalReason string   `json:"-"`
 }
 
 // StatementBody is what a statement says and what it was computed from. Its JSON is kept as it was
@@ -121,7 +122,7 @@ func readBody(text string) (body StatementBody, err error) {
 
 func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(Statement, string) error) error {
 	var text statement
-	text.add("SELECT s.number, s.closed_at, s.hash, s.previous_hash, s.body, COALESCE(a.state, '') FROM statement AS s"+
+	text.add("SELECT s.number, s.closed_at, s.hash, s.previous_hash, s.body, COALESCE(a.state, ''), COALESCE(a.reason, '') FROM statement AS s"+
 		" LEFT JOIN statement_approval AS a ON a.number = s.number WHERE s.number > ?", q.After)
 	if q.Approval != "" {
 		text.add(" AND a.state = ?", string(q.Approval))
@@ -144,7 +145,7 @@ func readChain(ctx context.Context, tx *store.Tx, q StatementQuery, f func(State
 		var s Statement
 		var closedAt int64
 		var body string
-		if err := rows.Scan(&s.Number, &closedAt, &s.Hash, &s.Previous, &body, &s.Approval); err != nil {
+		if err := rows.Scan(&s.Number, &closedAt, &s.Hash, &s.Previous, &body, &s.Approval, &s.ApprovalReason); err != nil {
 			return fmt.Errorf("read statements: %w", err)
 		}
 		s.ClosedAt = time.Unix(0, closedAt).UTC()
@@ -215,9 +216,10 @@ func readHead(ctx context.Context, tx *store.Tx) (h statementHead, err error) {
 }
 
 // appendStatements chains bodies behind the last statement and moves the head. h is the head as it was
-// when the bodies were computed: somebody else's closing in between makes it a conflict. With approval, amounts wait for a person before
-// they are handed over.
-func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read extent, bodies iter.Seq[StatementBody], approval bool) error {
+// when the bodies were computed: somebody else's closing in between makes it a conflict. asks says which amounts wait for a person
+// before they are handed over, and why.
+func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read extent, bodies iter.Seq[StatementBody],
+	asks func(StatementBody) (required bool, why string)) error {
 	number, hash := h.number, h.hash
 	insert, err := tx.Prepare(ctx, `INSERT INTO statement (number, statement, revision, kind, customer, service, period_from, period_to, closed_at,
 		body, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
@@ -237,7 +239,8 @@ func appendStatements(ctx context.Context, tx *store.Tx, h statementHead, read e
 		if err != nil {
 			return fmt.Errorf("write statement %s: %w", body.Row.Statement, err)
 		}
-		if err := askApproval(ctx, tx, approval, number, body); err != nil {
+		required, why := asks(body)
+		if err := askApproval(ctx, tx, required, why, number, body); err != nil {
 			return err
 		}
 		hash = next

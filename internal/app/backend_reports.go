@@ -37,13 +37,36 @@ func (d reporter) Statements(ctx context.Context, month httpapi.Month) ([]httpap
 	if errors.Is(err, httpapi.ErrNotFound) {
 		return []httpapi.Statement{}, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	approvals, err := d.approvals(ctx, report.Rows)
 	out := []httpapi.Statement{}
 	for _, row := range report.Rows {
 		if !row.Provisional {
-			out = append(out, rowToAPI(row))
+			s := rowToAPI(row)
+			s.Approval = string(approvals[ledger.Revision{Statement: row.Statement, Revision: row.Revision}])
+			out = append(out, s)
 		}
 	}
 	return out, err
+}
+
+// approvals are those of the periods of a report's rows.
+func (d reporter) approvals(ctx context.Context, rows []statement.Row) (map[ledger.Revision]ledger.Approval, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	from, to := rows[0].PeriodTo, rows[0].PeriodTo
+	for _, row := range rows {
+		if row.PeriodTo.Before(from) {
+			from = row.PeriodTo
+		}
+		if row.PeriodTo.After(to) {
+			to = row.PeriodTo
+		}
+	}
+	return d.ledger.Approvals(ctx, from, to.Add(1))
 }
 
 func rowToAPI(r statement.Row) httpapi.Statement {

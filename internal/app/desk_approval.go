@@ -29,7 +29,7 @@ func (d approvalDesk) Unapproved(ctx context.Context) ([]httpapi.Unapproved, err
 		list = append(list, httpapi.Unapproved{
 			Number: s.Number, Statement: row.Statement, Revision: row.Revision, Customer: row.Customer, Service: row.Service,
 			PeriodFrom: row.PeriodFrom, PeriodTo: row.PeriodTo, ClosedAt: s.ClosedAt,
-			Amount: statement.Money(row.AmountExVAT, row.Currency), Currency: row.Currency,
+			Amount: statement.Money(row.AmountExVAT, row.Currency), Currency: row.Currency, Reason: s.ApprovalReason,
 		})
 		return nil
 	})
@@ -124,10 +124,10 @@ func (d *Desk) ListUnapproved(ctx context.Context, asJSON bool, w io.Writer) err
 	if asJSON {
 		return printJSON(w, list)
 	}
-	rows := [][]string{{"NUMBER", "STATEMENT", "REVISION", "CUSTOMER", "PERIOD", "AMOUNT EX VAT", "CLOSED"}}
+	rows := [][]string{{"NUMBER", "STATEMENT", "REVISION", "CUSTOMER", "PERIOD", "AMOUNT EX VAT", "CLOSED", "WHY IT WAITS"}}
 	for _, u := range list {
 		rows = append(rows, []string{strconv.FormatInt(u.Number, 10), u.Statement, strconv.Itoa(u.Revision), u.Customer,
-			u.PeriodFrom.Format(time.DateOnly) + " to " + u.PeriodTo.Format(time.DateOnly), u.Amount + " " + u.Currency, u.ClosedAt.Format(time.RFC3339)})
+			u.PeriodFrom.Format(time.DateOnly) + " to " + u.PeriodTo.Format(time.DateOnly), u.Amount + " " + u.Currency, u.ClosedAt.Format(time.RFC3339), u.Reason})
 	}
 	return printTable(w, rows)
 }

@@ -219,9 +219,18 @@ func TestApproveAll(t *testing.T) {
 	if err := desk.ListUnapproved(t.Context(), false, &out); err != nil || !strings.Contains(out.String(), "1       s1/2026-10-01  1         c1        2026-10-01 to 2026-11-01  1.00 GBP") {
 		t.Fatalf("list: %v\n%s", err, &out)
 	}
+	state := func(want string) {
+		t.Helper()
+		list, err := (reporter{desk}).Statements(t.Context(), "2026-10")
+		if err != nil || len(list) != 1 || list[0].Approval != want {
+			t.Fatalf("statements: %+v, %v; want one that is %q", list, err, want)
+		}
+	}
+	state("waiting")
 	if err := desk.Approve(t.Context(), nil, true, "local:bob", &out); err != nil || !strings.Contains(out.String(), "1 charges are approved by local:bob") {
 		t.Fatalf("approved: %v\n%s", err, &out)
 	}
+	state("approved")
 	if list, err := (approvalDesk{desk}).Unapproved(t.Context()); err != nil || len(list) != 0 {
 		t.Fatalf("still waiting: %+v, %v", list, err)
 	}

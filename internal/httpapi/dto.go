@@ -77,8 +77,10 @@ type Statement struct {
 	PriceUnit string          `json:"price_unit"`
 	Grace     decimal.Decimal `json:"grace"`
 	// BitsPerSecond is what is held against the quota where a percentile counts, else 0.
-	BitsPerSecond int64           `json:"bits_per_second"`
-	Rules         []StatementRule `json:"rules"`
+	BitsPerSecond int64 `json:"bits_per_second"`
+	// Approval is waiting, approved or waived; empty where the charge needs nobody's.
+	Approval string          `json:"approval"`
+	Rules    []StatementRule `json:"rules"`
 }
 
 // StatementRule is a setting that had a part in a charge, and the level that it was found at.

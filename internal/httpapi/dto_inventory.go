@@ -199,6 +199,7 @@ type Unapproved struct {
 	ClosedAt   time.Time `json:"closed_at"`
 	Amount     string    `json:"amount_ex_vat"`
 	Currency   string    `json:"currency"`
+	Reason     string    `json:"reason"` // why it waits; empty where the provider wants that of all charges
 }
 
 // Credit is an amount in a customer's favour that comes after the window for credits, and waits for a person.

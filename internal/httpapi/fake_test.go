@@ -104,7 +104,7 @@ func (f *fake) Preview(_ context.Context, files []ImportFile) (Preview, error) {
 
 func (f *fake) Unapproved(context.Context) ([]Unapproved, error) {
 	return []Unapproved{{Number: 17, Statement: "s101/2026-10-01", Revision: 1, Customer: "c01", Service: "s101", PeriodFrom: f.now.Add(-60 * day),
-		PeriodTo: f.now.Add(-30 * day), ClosedAt: f.now, Amount: "60.00", Currency: "GBP"}}, f.failing
+		PeriodTo: f.now.Add(-30 * day), ClosedAt: f.now, Amount: "60.00", Currency: "GBP", Reason: "an owner was told late"}}, f.failing
 }
 
 func (f *fake) Approve(_ context.Context, numbers []int64, by Actor) error {
