@@ -84,11 +84,11 @@ func (d *direction) detail(t *Table, s *shard, n *note) {
 	if ported && !n.has(isFragment) {
 		d.ports.add(t, n.remotePort)
 	}
-	if d.octets < t.peerOctets {
-		return
-	}
 	if d.peers == 0 {
-		d.peers = t.peers.get()
+		if d.octets < t.peerOctets {
+			return
+		}
+		d.peers = t.follow()
 	}
 	followed := t.peers.at(d.peers)
 	if n.has(isKnown) {

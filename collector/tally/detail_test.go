@@ -190,6 +190,48 @@ func TestPeersOfBusyMeters(t *testing.T) {
 	}
 }
 
+// Where very many meters are busy, the floor from which peers are followed rises before the next flush: memory stays
+// bounded, those that were followed before stay so, and the heaviest still come in. When few are busy it falls again.
+func TestPeersOfVeryManyBusyMeters(t *testing.T) {
+	config := tableConfig()
+	config.Local, config.Shards, config.Notes = prefixesOf("10.0.0.0/8"), 1, 64 // added up as they come
+	table := New(config)
+	e := exporter(table, ModeSingle)
+	address := func(n int) string { return fmt.Sprintf("10.0.%d.%d", n>>8, n&255) }
+	send := func(n int, octets uint64) {
+		table.Add(e, record(address(n), "198.51.100.7", octets, 1000), received)
+	}
+	const meters = 4 * peersMost
+	for n := range meters {
+		send(n, 1<<20)
+	}
+	send(0, 1<<20)        // followed already
+	send(meters-1, 8<<20) // the heaviest
+	peers := map[string]uint64{}
+	for _, tally := range table.flushed(true).Tallies {
+		if len(tally.Out.TopPeers) > 0 {
+			peers[tally.Meter] = tally.Out.TopPeers[0].Octets
+		}
+	}
+	if len(peers) < peersMost || len(peers) > peersMost+peersMost/4 {
+		t.Errorf("the peers of %d meters were followed, want about %d", len(peers), peersMost)
+	}
+	last := string(schemas.AddressMeter(addr(address(meters - 1))))
+	if peers[last] != 8<<20 {
+		t.Errorf("of the heaviest meter %d octets were followed", peers[last])
+	}
+	if first := string(schemas.AddressMeter(addr(address(0)))); peers[first] != 2<<20 {
+		t.Errorf("%d octets of the first meter were followed: what is followed once stays so", peers[first])
+	}
+	for range 3 {
+		table.flushed(true)
+	}
+	send(1, 1<<20)
+	if tallies := table.flushed(true).Tallies; len(tallies) != 1 || len(tallies[0].Out.TopPeers) != 1 {
+		t.Errorf("the floor did not fall again: %v", tallies)
+	}
+}
+
 // BenchmarkAdd adds datagrams of 24 records, half of them in and half out, of 50,000 local addresses or a few, and
 // flushes all after each 4 million records.
 func BenchmarkAdd(b *testing.B) {

@@ -84,7 +84,7 @@ func (t *Table) adapt(taken int) {
 
 func (f *flush) all() {
 	t := f.table
-	t.adaptPeers()
+	t.followMore()
 	for i := range t.shards {
 		f.shard(&t.shards[i])
 	}
@@ -114,19 +114,6 @@ func (f *flush) shard(s *shard) {
 		}
 	}
 	s.cells, s.traffic, s.busy = s.cells[:kept], s.traffic[:kept], s.busy[:0]
-}
-
-// peersMost is of how many directions of meters the peers are meant to be followed at most.
-const peersMost = 4096
-
-// adaptPeers moves the floor from which peers are followed by how many were since the last flush.
-func (t *Table) adaptPeers() {
-	if t.peers.used < peersMost/4 {
-		t.peerOctets = max(t.peerOctets/2, t.config.PeerOctets)
-	}
-	for used := t.peers.used; used > peersMost; used /= 2 {
-		t.peerOctets = mulSaturated(t.peerOctets, 2)
-	}
 }
 
 // ports takes what counters told, whose rate is always known.

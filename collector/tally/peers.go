@@ -44,6 +44,25 @@ func (h *heaviest[K]) add(key K, octets, packets uint64) {
 	item.octets, item.packets = item.octets+octets, item.packets+packets
 }
 
+// peersMost is of how many directions of meters the peers are meant to be followed at most, until the next flush of all.
+const peersMost = 4096
+
+// follow returns where the peers of one more direction stand. Each time that so many more are followed than are meant to
+// be, the floor for others rises; those that are followed stay.
+func (t *Table) follow() uint32 {
+	if over := t.peers.used - peersMost; over >= 0 && over%(peersMost/4) == 0 {
+		t.peerOctets = mulSaturated(t.peerOctets, 2)
+	}
+	return t.peers.get()
+}
+
+// followMore lowers the floor where few were followed since the last flush of all.
+func (t *Table) followMore() {
+	if t.peers.used < peersMost/4 {
+		t.peerOctets = max(t.peerOctets/2, t.config.PeerOctets)
+	}
+}
+
 // top returns the heaviest keys, the heaviest first.
 func (h *heaviest[K]) top() []heavy[K] {
 	items := h.items[:h.n]
