@@ -155,7 +155,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if _, err := d.app.desk.inventory.Import(ctx, []inventory.File{{Name: path, Text: d.provider.Import()}}, false); err != nil {
 		return fmt.Errorf("import the simulated inventory: %w", err)
 	}
-	return d.app.desk.keeper.AddUser(ctx, demoUser, auth.Admin, demoPassword)
+	return d.app.desk.keeper.AddUser(ctx, "local:demo", demoUser, auth.Admin, demoPassword)
 }
 
 // stageClock is the simulated past's clock first, and then one that runs.

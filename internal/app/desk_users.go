@@ -22,7 +22,7 @@ func (d *Desk) AddUser(ctx context.Context, name, role string, in io.Reader, pro
 	if err != nil {
 		return err
 	}
-	return d.keeper.AddUser(ctx, name, parsed, password)
+	return d.keeper.AddUser(ctx, LocalActor(), name, parsed, password)
 }
 
 // SetPassword replaces a password and ends the user's sessions.
@@ -31,12 +31,12 @@ func (d *Desk) SetPassword(ctx context.Context, name string, in io.Reader, promp
 	if err != nil {
 		return err
 	}
-	return d.keeper.SetPassword(ctx, name, password)
+	return d.keeper.SetPassword(ctx, LocalActor(), name, password)
 }
 
 // RemoveUser removes a user and ends the user's sessions.
 func (d *Desk) RemoveUser(ctx context.Context, name string) error {
-	return d.keeper.RemoveUser(ctx, name)
+	return d.keeper.RemoveUser(ctx, LocalActor(), name)
 }
 
 func readPassword(in io.Reader, prompt io.Writer) (string, error) {
@@ -74,7 +74,7 @@ func (d *Desk) CreateToken(ctx context.Context, name, role string, w io.Writer) 
 	if err != nil {
 		return wrong(err, "roles: finance reads money and usage records, noc incidents, admin all")
 	}
-	secret, err := d.keeper.CreateToken(ctx, name, parsed)
+	secret, err := d.keeper.CreateToken(ctx, LocalActor(), name, parsed)
 	if err != nil {
 		return err
 	}
@@ -104,5 +104,5 @@ func (d *Desk) ListTokens(ctx context.Context, asJSON bool, w io.Writer) error {
 
 // RevokeToken makes a token useless.
 func (d *Desk) RevokeToken(ctx context.Context, name string) error {
-	return d.keeper.RevokeToken(ctx, name)
+	return d.keeper.RevokeToken(ctx, LocalActor(), name)
 }

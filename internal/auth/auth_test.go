@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"hostmeter/internal/audit"
 	"hostmeter/internal/auth"
 	"hostmeter/internal/clock"
 	"hostmeter/internal/store"
@@ -29,7 +31,7 @@ func each(t *testing.T, f func(t *testing.T, k *auth.Keeper, c *clock.Manual, db
 	c := clock.NewManual(start)
 	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
 		k := auth.New(db, c, auth.DefaultConfig())
-		if err := k.AddUser(ctx, "ada", auth.NOC, password); err != nil {
+		if err := k.AddUser(ctx, "local:root", "ada", auth.NOC, password); err != nil {
 			t.Fatal(err)
 		}
 		f(t, k, c, db)
@@ -38,12 +40,12 @@ func each(t *testing.T, f func(t *testing.T, k *auth.Keeper, c *clock.Manual, db
 
 func TestUsers(t *testing.T) {
 	each(t, func(t *testing.T, k *auth.Keeper, c *clock.Manual, _ *store.DB) {
-		if err := k.AddUser(ctx, "ada", auth.Admin, password); !errors.Is(err, auth.ErrExists) {
+		if err := k.AddUser(ctx, "local:root", "ada", auth.Admin, password); !errors.Is(err, auth.ErrExists) {
 			t.Errorf("second ada: %v", err)
 		}
 		refused := func(name string, role auth.Role, password, why string) {
 			t.Helper()
-			err := k.AddUser(ctx, name, role, password)
+			err := k.AddUser(ctx, "local:root", name, role, password)
 			if err == nil || !strings.Contains(err.Error(), why) {
 				t.Errorf("AddUser(%q, %q): %v, want one about %q", name, role, err, why)
 			}
@@ -68,7 +70,7 @@ func TestUsers(t *testing.T) {
 			t.Errorf("session is of %+v, %v", who, err)
 		}
 		c.Advance(time.Minute)
-		if err := k.SetPassword(ctx, "ada", "another horse battery"); err != nil {
+		if err := k.SetPassword(ctx, "local:root", "ada", "another horse battery"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.Session(ctx, secret); !errors.Is(err, auth.ErrSession) {
@@ -84,16 +86,16 @@ func TestUsers(t *testing.T) {
 		if err != nil || len(users) != 1 || users[0].Name != "ada" || !users[0].ChangedAt.After(users[0].CreatedAt) {
 			t.Errorf("users: %+v, %v", users, err)
 		}
-		if err := k.RemoveUser(ctx, "ada"); err != nil {
+		if err := k.RemoveUser(ctx, "local:root", "ada"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := k.Session(ctx, secret); !errors.Is(err, auth.ErrSession) {
 			t.Errorf("a removed user still has a session: %v", err)
 		}
-		if err := k.RemoveUser(ctx, "ada"); !errors.Is(err, auth.ErrNotFound) {
+		if err := k.RemoveUser(ctx, "local:root", "ada"); !errors.Is(err, auth.ErrNotFound) {
 			t.Errorf("removing twice: %v", err)
 		}
-		if err := k.SetPassword(ctx, "ada", password); !errors.Is(err, auth.ErrNotFound) {
+		if err := k.SetPassword(ctx, "local:root", "ada", password); !errors.Is(err, auth.ErrNotFound) {
 			t.Errorf("password of nobody: %v", err)
 		}
 	})
@@ -155,17 +157,17 @@ func TestSessionEnds(t *testing.T) {
 func TestTokens(t *testing.T) {
 	each(t, func(t *testing.T, k *auth.Keeper, c *clock.Manual, _ *store.DB) {
 		began := c.Now()
-		secret, err := k.CreateToken(ctx, "whmcs", auth.Finance)
+		secret, err := k.CreateToken(ctx, "local:root", "whmcs", auth.Finance)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := k.CreateToken(ctx, "whmcs", auth.Admin); !errors.Is(err, auth.ErrExists) {
+		if _, err := k.CreateToken(ctx, "local:root", "whmcs", auth.Admin); !errors.Is(err, auth.ErrExists) {
 			t.Errorf("second token of that name: %v", err)
 		}
-		if _, err := k.CreateToken(ctx, "x y", auth.Admin); err == nil {
+		if _, err := k.CreateToken(ctx, "local:root", "x y", auth.Admin); err == nil {
 			t.Error("a name with a space")
 		}
-		if _, err := k.CreateToken(ctx, "x", "root"); err == nil {
+		if _, err := k.CreateToken(ctx, "local:root", "x", "root"); err == nil {
 			t.Error("a role that does not exist")
 		}
 		for range 2 {
@@ -182,12 +184,12 @@ func TestTokens(t *testing.T) {
 		if _, err := k.Session(ctx, secret); !errors.Is(err, auth.ErrSession) {
 			t.Errorf("a token as a session: %v", err)
 		}
-		if err := k.RevokeToken(ctx, "whmcs"); err != nil {
+		if err := k.RevokeToken(ctx, "local:root", "whmcs"); err != nil {
 			t.Fatal(err)
 		}
 		revoked := c.Now()
 		c.Advance(time.Hour)
-		if err := k.RevokeToken(ctx, "whmcs"); err != nil {
+		if err := k.RevokeToken(ctx, "local:root", "whmcs"); err != nil {
 			t.Errorf("revoking twice: %v", err)
 		}
 		if _, err := k.Bearer(ctx, secret); !errors.Is(err, auth.ErrToken) {
@@ -197,8 +199,35 @@ func TestTokens(t *testing.T) {
 		if err != nil || len(tokens) != 1 || tokens[0].UsedAt == nil || !tokens[0].UsedAt.Equal(began.Add(2*time.Minute)) || !tokens[0].RevokedAt.Equal(revoked) {
 			t.Errorf("tokens: %+v, %v", tokens, err)
 		}
-		if err := k.RevokeToken(ctx, "nobody"); !errors.Is(err, auth.ErrNotFound) {
+		if err := k.RevokeToken(ctx, "local:root", "nobody"); !errors.Is(err, auth.ErrNotFound) {
 			t.Errorf("revoking nothing: %v", err)
+		}
+	})
+}
+
+// Who may approve charges, and who let them, stands in the audit log; what was refused does not.
+func TestUsersAndTokensAreAudited(t *testing.T) {
+	each(t, func(t *testing.T, k *auth.Keeper, _ *clock.Manual, db *store.DB) {
+		_, created := k.CreateToken(ctx, "local:eve", "whmcs", auth.Finance)
+		done := errors.Join(created, k.SetPassword(ctx, "local:eve", "ada", "another horse battery"), k.RevokeToken(ctx, "local:bob", "whmcs"),
+			k.RevokeToken(ctx, "local:bob", "whmcs"), k.RemoveUser(ctx, "local:bob", "ada"))
+		if done != nil {
+			t.Fatal(done)
+		}
+		if _, err := k.CreateToken(ctx, "local:eve", "whmcs", auth.Admin); err == nil {
+			t.Error("a name was given twice")
+		}
+		if err := k.RemoveUser(ctx, "local:bob", "ada"); err == nil {
+			t.Error("a user was removed twice")
+		}
+		events, err := audit.Events(ctx, db, "", 0, 100)
+		var got []string
+		for _, e := range events {
+			got = append(got, strings.TrimSpace(strings.Join([]string{e.Actor, e.Action, e.Subject, e.Reason}, " ")))
+		}
+		want := []string{"local:root add user ada noc", "local:eve create token whmcs finance", "local:eve change password ada", "local:bob revoke token whmcs", "local:bob remove user ada"}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("audit log: %q, %v\nwant       %q", got, err, want)
 		}
 	})
 }
@@ -210,11 +239,11 @@ func TestStoreHoldsNoSecret(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		token, err := k.CreateToken(ctx, "whmcs", auth.Finance)
+		token, err := k.CreateToken(ctx, "local:root", "whmcs", auth.Finance)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := k.AddUser(ctx, "bob", auth.NOC, password); err != nil {
+		if err := k.AddUser(ctx, "local:root", "bob", auth.NOC, password); err != nil {
 			t.Fatal(err)
 		}
 		var all []string
@@ -305,7 +334,7 @@ func TestConcurrentUse(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		token, err := k.CreateToken(ctx, "whmcs", auth.Finance)
+		token, err := k.CreateToken(ctx, "local:root", "whmcs", auth.Finance)
 		if err != nil {
 			t.Fatal(err)
 		}

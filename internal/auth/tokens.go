@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -23,9 +24,9 @@ type Token struct {
 	RevokedAt *time.Time `json:"revoked_at"`
 }
 
-// CreateToken makes a token and returns its secret, which is not kept. Errors: ErrExists, also for
+// CreateToken makes a token and returns its secret, which is not kept; by is who does, for the audit log. Errors: ErrExists, also for
 // the name of a revoked token, which the audit still needs.
-func (k *Keeper) CreateToken(ctx context.Context, name string, role Role) (secret string, err error) {
+func (k *Keeper) CreateToken(ctx context.Context, by, name string, role Role) (secret string, err error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
@@ -36,7 +37,10 @@ func (k *Keeper) CreateToken(ctx context.Context, name string, role Role) (secre
 	err = k.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO auth_token (name, token_hash, role, created_at) VALUES (?, ?, ?, ?)`,
 			name, digest(secret), string(role), tx.Now.UnixNano())
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Add(ctx, tx, audit.Event{Actor: by, Action: "create token", Subject: name, Reason: string(role)})
 	})
 	if store.IsDuplicate(err) {
 		return "", fmt.Errorf("token %s: %w", name, ErrExists)
@@ -65,10 +69,18 @@ func readToken(row store.Row) (t Token, err error) {
 }
 
 // RevokeToken ends a token for good. Errors: ErrNotFound. Revoking twice changes nothing.
-func (k *Keeper) RevokeToken(ctx context.Context, name string) error {
+func (k *Keeper) RevokeToken(ctx context.Context, by, name string) error {
 	return k.db.Update(ctx, func(tx *store.Tx) error {
-		n, err := tx.Exec(ctx, `UPDATE auth_token SET revoked_at = COALESCE(revoked_at, ?) WHERE name = ?`, tx.Now.UnixNano(), name)
-		if err == nil && n == 0 {
+		n, err := tx.Exec(ctx, `UPDATE auth_token SET revoked_at = ? WHERE name = ? AND revoked_at IS NULL`, tx.Now.UnixNano(), name)
+		switch {
+		case err != nil:
+			return err
+		case n > 0:
+			return audit.Add(ctx, tx, audit.Event{Actor: by, Action: "revoke token", Subject: name})
+		}
+		var there int
+		err = tx.QueryRow(ctx, `SELECT 1 FROM auth_token WHERE name = ?`, name).Scan(&there)
+		if errors.Is(err, sql.ErrNoRows) {
 			return fmt.Errorf("token %s: %w", name, ErrNotFound)
 		}
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"hostmeter/internal/audit"
 	"hostmeter/internal/store"
 )
 
@@ -16,8 +17,8 @@ type User struct {
 	ChangedAt time.Time `json:"changed_at"`
 }
 
-// AddUser adds a user. Errors: ErrExists; a name, role or password that is refused says why.
-func (k *Keeper) AddUser(ctx context.Context, name string, role Role, password string) error {
+// AddUser adds a user; by is who does, for the audit log. Errors: ErrExists; a name, role or password that is refused says why.
+func (k *Keeper) AddUser(ctx context.Context, by, name string, role Role, password string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
@@ -31,7 +32,10 @@ func (k *Keeper) AddUser(ctx context.Context, name string, role Role, password s
 	err := k.db.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO auth_user (name, role, password_hash, created_at, changed_at) VALUES (?, ?, ?, ?, ?)`,
 			name, string(role), hash, tx.Now.UnixNano(), tx.Now.UnixNano())
-		return err
+		if err != nil {
+			return err
+		}
+		return audit.Add(ctx, tx, audit.Event{Actor: by, Action: "add user", Subject: name, Reason: string(role)})
 	})
 	if store.IsDuplicate(err) {
 		return fmt.Errorf("user %s: %w", name, ErrExists)
@@ -56,7 +60,7 @@ func readUser(row store.Row) (u User, err error) {
 }
 
 // SetPassword changes a user's password and ends their sessions. Errors: ErrNotFound.
-func (k *Keeper) SetPassword(ctx context.Context, name, password string) error {
+func (k *Keeper) SetPassword(ctx context.Context, by, name, password string) error {
 	if err := checkPassword(name, password); err != nil {
 		return err
 	}
@@ -66,26 +70,28 @@ func (k *Keeper) SetPassword(ctx context.Context, name, password string) error {
 		if err != nil {
 			return err
 		}
-		return endSessions(ctx, tx, name, n)
+		return endSessions(ctx, tx, n, audit.Event{Actor: by, Action: "change password", Subject: name})
 	})
 }
 
 // RemoveUser removes a user and ends their sessions. Errors: ErrNotFound.
-func (k *Keeper) RemoveUser(ctx context.Context, name string) error {
+func (k *Keeper) RemoveUser(ctx context.Context, by, name string) error {
 	return k.db.Update(ctx, func(tx *store.Tx) error {
 		n, err := tx.Exec(ctx, `DELETE FROM auth_user WHERE name = ?`, name)
 		if err != nil {
 			return err
 		}
-		return endSessions(ctx, tx, name, n)
+		return endSessions(ctx, tx, n, audit.Event{Actor: by, Action: "remove user", Subject: name})
 	})
 }
 
-// endSessions deletes the sessions of a user of whom n rows were changed.
-func endSessions(ctx context.Context, tx *store.Tx, name string, n int64) error {
+// endSessions deletes the sessions of the user of a deed that changed n rows, and writes the deed down.
+func endSessions(ctx context.Context, tx *store.Tx, n int64, deed audit.Event) error {
 	if n == 0 {
-		return fmt.Errorf("user %s: %w", name, ErrNotFound)
+		return fmt.Errorf("user %s: %w", deed.Subject, ErrNotFound)
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM auth_session WHERE user_name = ?`, name)
-	return err
+	if _, err := tx.Exec(ctx, `DELETE FROM auth_session WHERE user_name = ?`, deed.Subject); err != nil {
+		return err
+	}
+	return audit.Add(ctx, tx, deed)
 }

@@ -56,7 +56,7 @@ func newSite(t testing.TB, change ...func(*Config, *Deps)) *site {
 	s.keeper = auth.New(storetest.SQLite(t, s.clock), s.clock, auth.DefaultConfig())
 	ctx := context.Background()
 	for _, role := range auth.Roles {
-		token, err := s.keeper.CreateToken(ctx, "token-"+string(role), role)
+		token, err := s.keeper.CreateToken(ctx, "local:root", "token-"+string(role), role)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -81,7 +81,7 @@ func newSite(t testing.TB, change ...func(*Config, *Deps)) *site {
 // addUser makes a user of the name of its role; a password is slow to hash, so only who needs it asks.
 func (s *site) addUser(role auth.Role) {
 	s.t.Helper()
-	if err := s.keeper.AddUser(context.Background(), string(role), role, password); err != nil {
+	if err := s.keeper.AddUser(context.Background(), "local:root", string(role), role, password); err != nil {
 		s.t.Fatal(err)
 	}
 }
