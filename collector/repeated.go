@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// repeatedSets times repeatedWays datagrams are remembered, of all exporters of a lane: at least some tenths of a
-	// second of what one core takes, and hours of what few exporters send.
-	repeatedSets = 1 << 13
+	// repeatedSets times repeatedWays datagrams are remembered, of all exporters of a lane, in memory that a processor's
+	// cache holds: a tenth of a second of what one core takes, and minutes of what few exporters send.
+	repeatedSets = 1 << 11
 	repeatedWays = 8 // a line of memory
 )
 

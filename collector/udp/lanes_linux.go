@@ -134,9 +134,10 @@ func (r *receiver) describe(b *batch) {
 			seen = kernel
 		}
 		d.Drops = seen - r.base
-		d.ReceivedAt = s.deps.Clock.Now().UTC()
 		if at != 0 {
 			d.ReceivedAt = time.Unix(0, at).Add(offset).UTC()
+		} else {
+			d.ReceivedAt = s.deps.Clock.Now().UTC()
 		}
 		d.Payload = b.payload(i, int(m.length))
 	}
