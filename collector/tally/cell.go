@@ -55,12 +55,16 @@ type direction struct {
 	ports     portSketch
 }
 
-// add adds a note up.
-func (x *traffic) add(t *Table, s *shard, n *note) {
-	d := &x.in
+// of is the direction that a note is of.
+func (x *traffic) of(n *note) *direction {
 	if n.has(isOut) {
-		d = &x.out
+		return &x.out
 	}
+	return &x.in
+}
+
+// add adds a note up.
+func (d *direction) add(t *Table, s *shard, n *note) {
 	d.octets += n.octets
 	d.packets += n.packets
 	if n.has(isBegin) {

@@ -1,5 +1,7 @@
 package tally
 
+import "unsafe"
+
 // shard is the part of a table whose cells have hashes that begin alike. What comes is noted in the shards of its
 // meters, and a shard adds its notes up when it has many: what is read and written of its index, its cells and their
 // traffic stays in the processor's cache meanwhile, where adding in the order of arrival would wait for memory most
@@ -41,6 +43,7 @@ func (t *Table) note(key cellKey, w *way, p *part, remote *end, ownPort, remoteP
 	s.notes = s.notes[:len(s.notes)+1]
 	t.unknown++
 	n := &s.notes[len(s.notes)-1]
+	prefetch(uintptr(unsafe.Pointer(n)) + 2*unsafe.Sizeof(*n) - 1) // where the next one ends: it is hundreds of notes away
 	n.octets, n.packets, n.squares = p.octets, p.packets, p.squares
 	n.remote, n.cell = uint32(remote.address.low), uint32(key.meter.low)
 	n.remotePort, n.ownPort = remotePort, ownPort
@@ -100,6 +103,7 @@ func (t *Table) find(s *shard) {
 		n.cell = t.cellOf(s, key, g)
 		c := &s.cells[n.cell]
 		c.octets += n.octets
+		prefetch4(uintptr(unsafe.Pointer(s.traffic[n.cell].of(n))))
 		if c.octets >= g.busy && !c.busy && !key.both() {
 			c.busy = true
 			s.busy = append(s.busy, n.cell)
@@ -112,7 +116,7 @@ func (t *Table) settle(s *shard) {
 	t.find(s)
 	for i := range s.notes {
 		n := &s.notes[i]
-		s.traffic[n.cell].add(t, s, n)
+		s.traffic[n.cell].of(n).add(t, s, n)
 	}
 	s.notes, s.numbers, s.found = s.notes[:0], s.numbers[:0], 0
 }

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package tally
+
+func prefetch(uintptr) {}
+
+func prefetch4(uintptr) {}
