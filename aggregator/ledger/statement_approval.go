@@ -121,26 +121,25 @@ type Revision struct {
 // Approvals returns what persons have said of the statements of periods that end in [from, to), or have to say. What needs nobody is
 // not among them.
 func (l *Ledger) Approvals(ctx context.Context, from, to time.Time) (map[Revision]Approval, error) {
-	approvals := map[Revision]Approval{}
-	err := l.db.View(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, `SELECT s.statement, s.revision, a.state FROM statement_approval AS a JOIN statement AS s ON s.number = a.number
+	type decided struct {
+		revision Revision
+		state    Approval
+	}
+	var list []decided
+	err := l.db.View(ctx, func(tx *store.Tx) (err error) {
+		list, err = store.List(ctx, tx, func(row store.Row) (d decided, err error) {
+			err = row.Scan(&d.revision.Statement, &d.revision.Revision, &d.state)
+			return d, err
+		}, `SELECT s.statement, s.revision, a.state FROM statement_approval AS a JOIN statement AS s ON s.number = a.number
 			WHERE s.period_to >= ? AND s.period_to < ?`, from.UnixNano(), to.UnixNano())
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var r Revision
-			var state Approval
-			if err := rows.Scan(&r.Statement, &r.Revision, &state); err != nil {
-				return err
-			}
-			approvals[r] = state
-		}
-		return rows.Err()
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read what was approved: %w", err)
+	}
+	approvals := make(map[Revision]Approval, len(list))
+	for _, d := range list {
+		approvals[d.revision] = d.state
 	}
 	return approvals, nil
 }

@@ -204,7 +204,7 @@ func TestAChargeBesideACreditThatIsNotGivenWaits(t *testing.T) {
 				if more := find(t, w.report("2026-10"), "york", 3); !more.AmountExVAT.IsPositive() {
 					t.Fatalf("charged later: %+v", more)
 				}
-				if numbers, _ := w.waiting(); len(numbers) != len(want) && !c.waits {
+				if numbers, _ := w.waiting(); !c.waits && len(numbers) != 0 {
 					t.Errorf("waiting: %v", numbers)
 				}
 				if findings, err := w.ledger.Verify(t.Context(), false); err != nil || len(findings) != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shopspring/decimal"
@@ -57,16 +58,8 @@ func (d reporter) approvals(ctx context.Context, rows []statement.Row) (map[ledg
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	from, to := rows[0].PeriodTo, rows[0].PeriodTo
-	for _, row := range rows {
-		if row.PeriodTo.Before(from) {
-			from = row.PeriodTo
-		}
-		if row.PeriodTo.After(to) {
-			to = row.PeriodTo
-		}
-	}
-	return d.ledger.Approvals(ctx, from, to.Add(1))
+	byEnd := func(a, b statement.Row) int { return a.PeriodTo.Compare(b.PeriodTo) }
+	return d.ledger.Approvals(ctx, slices.MinFunc(rows, byEnd).PeriodTo, slices.MaxFunc(rows, byEnd).PeriodTo.Add(1))
 }
 
 func rowToAPI(r statement.Row) httpapi.Statement {
