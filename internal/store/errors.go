@@ -50,3 +50,9 @@ func isNotDatabase(err error) bool {
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && (lite.Code()&0xff == sqlite3.SQLITE_NOTADB || lite.Code()&0xff == sqlite3.SQLITE_CORRUPT)
 }
+
+// isInterrupted says that SQLite was told to stop, which is what it makes of the end of a context.
+func isInterrupted(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqlite3.SQLITE_INTERRUPT
+}

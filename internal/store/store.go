@@ -226,6 +226,9 @@ const limitPause = `SET LOCAL idle_in_transaction_session_timeout = '2min'`
 
 func (db *DB) run(ctx context.Context, pool *sql.DB, options *sql.TxOptions, f func(tx *Tx) error, replied func() error) error {
 	tx, err := pool.BeginTx(ctx, options)
+	if isInterrupted(err) && ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
