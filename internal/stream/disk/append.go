@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -19,9 +18,8 @@ import (
 // request is one call of Append on its way to the disk.
 type request struct {
 	batches  []*schemas.Batch
-	encoded  []byte // the payloads one after the other, without log id and index
-	lengths  []int
-	done     bool // set under commitMu
+	lengths  []int // of them encoded, without log id and index
+	done     bool  // set under commitMu
 	err      error
 	identity []identity
 }
@@ -30,10 +28,6 @@ type identity struct{ logID, index uint64 }
 
 // identitySize bounds what log id and index add to a payload: two tags, eight octets, a varint.
 const identitySize = 1 + 8 + 1 + 10
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-const pooledBufferMax = 8 << 20
 
 // Append implements stream.Log. It waits for the disk, also when ctx ends meanwhile, because the
 // outcome must be known. All batches of one call are written by one fsync, together with those of
@@ -44,17 +38,10 @@ func (l *Log) Append(ctx context.Context, batches []*schemas.Batch) error {
 	if len(batches) == 0 {
 		return ctx.Err()
 	}
-	buffer := buffers.Get().(*[]byte)
-	defer func() {
-		if cap(*buffer) <= pooledBufferMax {
-			buffers.Put(buffer)
-		}
-	}()
-	r, err := l.encode(batches, (*buffer)[:0])
+	r, err := l.request(batches)
 	if err != nil {
 		return err
 	}
-	*buffer = r.encoded[:0]
 	l.queueMu.Lock()
 	l.queue = append(l.queue, r)
 	l.queueMu.Unlock()
@@ -74,9 +61,8 @@ func (l *Log) Append(ctx context.Context, batches []*schemas.Batch) error {
 	return r.err
 }
 
-func (l *Log) encode(batches []*schemas.Batch, buffer []byte) (*request, error) {
+func (l *Log) request(batches []*schemas.Batch) (*request, error) {
 	r := &request{batches: batches, lengths: make([]int, len(batches))}
-	size := 0
 	for i, b := range batches {
 		if err := l.belongs(b); err != nil {
 			return nil, err
@@ -86,20 +72,16 @@ func (l *Log) encode(batches []*schemas.Batch, buffer []byte) (*request, error) 
 			return nil, fmt.Errorf("batch of shard %d has %d octets: %w", b.GetShard(), length, ErrShard)
 		}
 		r.lengths[i] = length
-		size += length
-	}
-	if cap(buffer) < size {
-		buffer = make([]byte, 0, size)
-	}
-	r.encoded = buffer[:0]
-	for i, b := range batches {
-		before := len(r.encoded)
-		r.encoded = r.encoded[:before+r.lengths[i]]
-		if _, err := b.MarshalToSizedBufferVT(r.encoded[before:]); err != nil {
-			return nil, fmt.Errorf("encode batch of shard %d: %w", b.GetShard(), err)
-		}
 	}
 	return r, nil
+}
+
+// size bounds what a call adds to the log.
+func (r *request) size() (size int64) {
+	for _, length := range r.lengths {
+		size += int64(length + recordHeadSize + identitySize)
+	}
+	return size
 }
 
 func (l *Log) takeQueue() []*request {
@@ -121,7 +103,7 @@ func (l *Log) commit(group []*request) {
 	began := time.Now()
 	size, count := int64(0), 0
 	for _, r := range group {
-		size += int64(len(r.encoded) + len(r.batches)*(recordHeadSize+identitySize))
+		size += r.size()
 	}
 	err := l.write(group, size)
 	if isNoSpace(err) && l.giveWay(size) {
@@ -217,34 +199,42 @@ func (l *Log) prepare(size int64) error {
 func (l *Log) writeFrames(r *request, at place, durable, end int64) (int64, error) {
 	r.identity = make([]identity, len(r.batches))
 	seed := at.seed()
-	payload := r.encoded
 	for i, b := range r.batches {
 		index := l.scratch[b.GetShard()]
 		l.scratch[b.GetShard()]++
 		r.identity[i] = identity{at.logID, index}
 
-		var tail [identitySize]byte
-		id := protowire.AppendTag(tail[:0], 2, protowire.Fixed64Type)
-		id = binary.LittleEndian.AppendUint64(id, at.logID)
-		id = protowire.AppendTag(id, 4, protowire.VarintType)
-		id = protowire.AppendVarint(id, index)
-
-		body := payload[:r.lengths[i]]
-		payload = payload[r.lengths[i]:]
-		l.buf = appendRecordHead(l.buf, seed, recordHead{
-			length: uint32(len(body) + len(id)), shard: b.GetShard(), index: index, durable: uint64(durable),
-			place: end + int64(len(l.buf)), more: i < len(r.batches)-1,
-			payloadSum: crc32.Update(crc32.Checksum(body, castagnoli), castagnoli, id),
+		begin := len(l.buf)
+		var err error
+		if l.buf, err = appendPayload(slices.Grow(l.buf, recordHeadSize)[:begin+recordHeadSize], b, r.lengths[i], r.identity[i]); err != nil {
+			return end, fmt.Errorf("encode batch of shard %d: %w", b.GetShard(), err)
+		}
+		payload := l.buf[begin+recordHeadSize:]
+		appendRecordHead(l.buf[:begin], seed, recordHead{
+			length: uint32(len(payload)), shard: b.GetShard(), index: index, durable: uint64(durable),
+			place: end + int64(begin), more: i < len(r.batches)-1,
+			payloadSum: crc32.Checksum(payload, castagnoli),
 		})
-		l.buf = append(append(l.buf, body...), id...)
 		if len(l.buf) >= writeSize {
-			var err error
 			if end, err = l.writeOut(end); err != nil {
 				return end, err
 			}
 		}
 	}
 	return end, nil
+}
+
+// appendPayload encodes a batch of so many octets, and says behind it which record of which log it is.
+func appendPayload(buf []byte, b *schemas.Batch, length int, id identity) ([]byte, error) {
+	begin := len(buf)
+	buf = slices.Grow(buf, length+identitySize)[:begin+length]
+	if _, err := b.MarshalToSizedBufferVT(buf[begin:]); err != nil {
+		return buf[:begin], err
+	}
+	buf = protowire.AppendTag(buf, 2, protowire.Fixed64Type)
+	buf = binary.LittleEndian.AppendUint64(buf, id.logID)
+	buf = protowire.AppendTag(buf, 4, protowire.VarintType)
+	return protowire.AppendVarint(buf, id.index), nil
 }
 
 // publish lets readers see what has become durable.
