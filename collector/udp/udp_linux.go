@@ -158,8 +158,8 @@ func (r *receiver) receive(ctx context.Context, fd int) error {
 		}
 		whole := b.n == batchSize // hand gives it away
 		r.hand(b)
-		if !whole && r.socket.nap && ctx.Err() == nil {
-			time.Sleep(napTime)
+		if !whole && ctx.Err() == nil {
+			time.Sleep(r.socket.nap)
 		}
 	}
 }
