@@ -89,7 +89,7 @@ func (d *Decoder) Decode(dst []schemas.FlowRecord, _ time.Time, datagram []byte)
 	if err != nil {
 		return dst, err
 	}
-	d.follow(streamKey{h.agent, h.sub, datagrams}, number, h.uptime, &d.stats.LostDatagrams)
+	d.follow(&h, datagrams, number, &d.stats.LostDatagrams)
 	for ; samples > 0; samples-- {
 		if len(b) < 8 {
 			d.stats.Dropped[DroppedSampleLength]++
@@ -157,12 +157,12 @@ func (d *Decoder) sample(dst []schemas.FlowRecord, h *head, format uint32, b []b
 }
 
 // follow accounts for a sequence number. It returns nil for a stream beyond the limit.
-func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) *stream {
-	s := d.streamOf(key)
+func (d *Decoder) follow(h *head, source uint64, number uint32, lost *int64) *stream {
+	s := d.streamOf(h, source)
 	if s == nil {
 		return nil
 	}
-	n, restarted := s.sequence.Advance(number, 1, uptime, false)
+	n, restarted := s.sequence.Advance(number, 1, h.uptime, false)
 	*lost += n
 	if restarted {
 		d.stats.Restarts++
@@ -171,15 +171,17 @@ func (d *Decoder) follow(key streamKey, number, uptime uint32, lost *int64) *str
 	return s
 }
 
-// streamOf returns the stream of a key, nil where there are too many.
-func (d *Decoder) streamOf(key streamKey) *stream {
+// streamOf returns the stream of a source, nil where there are too many.
+func (d *Decoder) streamOf(h *head, source uint64) *stream {
 	last := &d.last[0]
-	if key.source != datagrams {
+	if source != datagrams {
 		last = &d.last[1]
 	}
-	if last.stream != nil && last.key == key {
+	// Field by field: a key that is made first waits for itself to be written.
+	if last.stream != nil && last.key.source == source && last.key.sub == h.sub && last.key.agent == h.agent {
 		return last.stream
 	}
+	key := streamKey{h.agent, h.sub, source}
 	s := d.streams[key]
 	if s == nil {
 		if len(d.streams) >= d.limits.Sources {

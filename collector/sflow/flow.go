@@ -46,7 +46,7 @@ func (d *Decoder) flow(dst []schemas.FlowRecord, h *head, b []byte, expanded boo
 		sampling = binary.BigEndian.Uint32(b[8:])
 		in, out = compactPort(binary.BigEndian.Uint32(b[20:])), compactPort(binary.BigEndian.Uint32(b[24:]))
 	}
-	if s := d.follow(streamKey{h.agent, h.sub, source}, number, h.uptime, &d.stats.LostSamples); s != nil {
+	if s := d.follow(h, source, number, &d.stats.LostSamples); s != nil {
 		counted := b[fixed-20:] // pool, drops
 		d.stats.LostAtAgent += s.pool.take(binary.BigEndian.Uint32(counted), binary.BigEndian.Uint32(counted[4:]), sampling)
 	}

@@ -14,7 +14,7 @@ func (d *Decoder) Skip(datagram []byte) {
 	if err != nil {
 		return
 	}
-	d.follow(streamKey{h.agent, h.sub, datagrams}, number, h.uptime, &d.stats.LostDatagrams)
+	d.follow(&h, datagrams, number, &d.stats.LostDatagrams)
 	for ; samples > 0 && len(b) >= 8; samples-- {
 		format, length := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
 		if uint64(length) > uint64(len(b)-8) {
@@ -25,9 +25,9 @@ func (d *Decoder) Skip(datagram []byte) {
 		switch {
 		case format == flowSample && len(sample) >= 32:
 			id := binary.BigEndian.Uint32(sample[4:])
-			d.follow(streamKey{h.agent, h.sub, uint64(id>>24)<<32 | uint64(id&0xffffff)}, binary.BigEndian.Uint32(sample), h.uptime, &d.stats.LostSamples)
+			d.follow(&h, uint64(id>>24)<<32|uint64(id&0xffffff), binary.BigEndian.Uint32(sample), &d.stats.LostSamples)
 		case format == expandedFlowSample && len(sample) >= 44:
-			d.follow(streamKey{h.agent, h.sub, binary.BigEndian.Uint64(sample[4:])}, binary.BigEndian.Uint32(sample), h.uptime, &d.stats.LostSamples)
+			d.follow(&h, binary.BigEndian.Uint64(sample[4:]), binary.BigEndian.Uint32(sample), &d.stats.LostSamples)
 		}
 	}
 }
