@@ -92,6 +92,9 @@ func (j *journal) put(key string, p place) {
 	j.places[key] = p
 }
 
+// lineSlack is the most that a line has beside its key and its text.
+const lineSlack = len("00000000 ") + 20 + len("  \n")
+
 func appendLine(b []byte, at int64, e entry) []byte {
 	begin := len(b)
 	b = append(b, "00000000 "...)
@@ -147,7 +150,7 @@ func (j *journal) save(entries []entry, at time.Time, age time.Duration) error {
 	if j.file == nil || j.broken || j.size > 2*j.live+journalSlack {
 		return j.rewrite(entries, at, at.Add(-age).Unix())
 	}
-	b, places := layOut(nil, entries, at.Unix(), j.size)
+	b, places := layOut(entries, at.Unix(), j.size)
 	_, err := j.file.WriteAt(b, j.size)
 	if err == nil {
 		err = j.file.Sync()
@@ -165,9 +168,13 @@ func (j *journal) save(entries []entry, at time.Time, age time.Duration) error {
 	return nil
 }
 
-// layOut appends the lines of entries to b, which begins at offset of a file, and tells where they are.
-func layOut(b []byte, entries []entry, at, offset int64) ([]byte, map[string]place) {
-	places := make(map[string]place, len(entries))
+// layOut returns the lines of entries, which begin at offset of a file, and tells where they are.
+func layOut(entries []entry, at, offset int64) ([]byte, map[string]place) {
+	size := 0
+	for _, e := range entries {
+		size += lineSlack + len(e.key) + len(e.text)
+	}
+	b, places := make([]byte, 0, size), make(map[string]place, len(entries))
 	for _, e := range entries {
 		begin := len(b)
 		b = appendLine(b, at, e)
@@ -232,7 +239,7 @@ func (j *journal) fill(before *journal, entries []entry, at time.Time, oldest in
 		j.put(key, place{j.size, p.length, p.at})
 		j.size += p.length
 	}
-	b, places := layOut(nil, entries, at.Unix(), j.size)
+	b, places := layOut(entries, at.Unix(), j.size)
 	for key, p := range places {
 		j.put(key, p)
 	}

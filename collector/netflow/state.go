@@ -159,11 +159,12 @@ func (d *Decoder) State() State {
 }
 
 func (s *session) state() SessionState {
-	out := SessionState{Port: s.port}
+	out := SessionState{Port: s.port, Templates: make([]TemplateState, 0, len(s.templates))}
 	for _, id := range slices.Sorted(maps.Keys(s.templates)) {
 		told := s.templates[id]
 		p := told.program
 		t := TemplateState{ID: id, Options: p.options, Idle: s.hours - told.used, Tellings: told.tellings, Refresh: told.refresh}
+		t.Fields = make(FieldsState, 0, len(p.fields))
 		for _, f := range p.fields {
 			if f.scope {
 				t.Scopes++
