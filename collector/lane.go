@@ -132,6 +132,7 @@ type queue struct {
 func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, q queue) {
 	addr := from.Addr().Unmap()
 	protocol, known := replay.Recognise(datagram)
+	hash := l.repeated.hash(datagram)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fed = true
@@ -142,7 +143,7 @@ func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, 
 			return
 		}
 	}
-	if known && l.repeated.seen(e, datagram) {
+	if known && l.repeated.seen(e, hash) {
 		l.metrics.datagram(protocol)
 		l.dropRepeated(e, protocol, receivedAt)
 		return

@@ -3,7 +3,9 @@ package collector
 import (
 	"hash/maphash"
 	"time"
+	"unsafe"
 
+	"hostmeter/internal/prefetch"
 	"hostmeter/schemas"
 )
 
@@ -26,13 +28,20 @@ func newRepeated() repeated {
 	return repeated{seed: maphash.MakeSeed(), sets: make([][repeatedWays]uint64, repeatedSets)}
 }
 
-// seen says whether an exporter has sent this datagram before, and remembers it.
-func (r *repeated) seen(e *exporter, datagram []byte) bool {
+// hash is a datagram's, for a call of seen that follows soon: it asks for the memory of that.
+func (r *repeated) hash(datagram []byte) uint64 {
+	hash := maphash.Bytes(r.seed, datagram)
+	prefetch.Line(uintptr(unsafe.Pointer(&r.sets[hash%repeatedSets])))
+	return hash
+}
+
+// seen says whether an exporter has sent a datagram of this hash before, and remembers it.
+func (r *repeated) seen(e *exporter, hash uint64) bool {
 	if e.salt == 0 {
 		e.salt = maphash.String(r.seed, e.text)
 	}
-	hash := max(maphash.Bytes(r.seed, datagram)^e.salt, 1)
 	set := &r.sets[hash%repeatedSets]
+	hash = max(hash^e.salt, 1)
 	for _, before := range set {
 		if before == hash {
 			return true

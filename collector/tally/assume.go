@@ -121,7 +121,7 @@ func (s *assumedSums) missing(g *group, octets, packets *scaler, numerator uint3
 // remember keeps a flushed cell of a group whose rate is assumed, while there is room.
 func (t *Table) remember(g *group, key cellKey, x *traffic) {
 	h := g.assumedHour()
-	h.index.reserve(min(g.cells, t.config.AssumedCells-t.assumed)) // all that this flush may add
+	h.reserve(min(g.cells, t.config.AssumedCells-t.assumed)) // all that this flush may add
 	key.time = timeOf(0, int32(key.minute()))
 	hash := key.hash()
 	number, ok := h.index.find(hash, key, h.cells)
@@ -137,6 +137,12 @@ func (t *Table) remember(g *group, key cellKey, x *traffic) {
 	c := &h.sums[number]
 	c.in.add(&x.in)
 	c.out.add(&x.out)
+}
+
+// reserve makes room for so many cells more: what grows by little leaves more behind than it takes.
+func (h *assumedHour) reserve(cells int) {
+	h.index.reserve(cells)
+	h.cells, h.sums = slices.Grow(h.cells, cells), slices.Grow(h.sums, cells)
 }
 
 func (s *assumedSums) add(d *direction) {

@@ -43,14 +43,15 @@ func (n *note) has(is observed) bool { return n.is&is != 0 }
 // traffic is what the notes of a cell add up to.
 type traffic struct{ in, out direction }
 
-// direction is one direction of a cell. Its sums are not multiplied by the sampling rate. It takes 256 octets,
-// four lines of memory.
+// direction is one direction of a cell. Its sums are not multiplied by the sampling rate. It takes 128 octets, two
+// lines of memory: what few directions need stands elsewhere, by its number; 0 is none.
 type direction struct {
 	octets, packets, squares uint64
 	flows                    uint32
 	peers                    uint32 // in Table.peers, of busy meters
 
 	features  features
+	rare      uint32 // in Table.rare
 	addresses addressSketch
 	ports     portSketch
 }
@@ -81,6 +82,12 @@ func (d *direction) add(t *Table, s *shard, n *note) {
 // detail counts features, distinct remote ends and, from PeerOctets on, the heaviest of them.
 func (d *direction) detail(t *Table, s *shard, n *note) {
 	d.features.add(n)
+	if n.rare() {
+		if d.rare == 0 {
+			d.rare = t.rare.get()
+		}
+		t.rare.at(d.rare).add(n)
+	}
 	if n.has(isKnown) {
 		d.addresses.add(t, s.remote(n), n.has(isIPv4))
 	}

@@ -51,68 +51,112 @@ var portGroups = func() (groups [1 << 16]portGroup) {
 	return groups
 }()
 
-// features are the counters of schemas.Features, not multiplied by the sampling rate. What most records move
-// comes first, beside the sums of a direction: few lines of memory are touched by a note. Flows are counted one
-// by one, and stay within 32 bits until they are flushed.
+// features are those counters of schemas.Features that common traffic moves, not multiplied by the sampling rate; of
+// others there are rareFeatures. What most records move comes first, beside the sums of a direction: few lines of
+// memory are touched by a note. Flows are counted one by one, and stay within 32 bits until they are flushed.
 type features struct {
-	tcpPackets, synPackets                                   uint64
-	tcpFlows, udpFlows, synOnlyFlows, singlePacketFlows      uint32
-	udpPackets, udpOctets, icmpPackets, fragments            uint64
+	tcpPackets, udpPackets, udpOctets uint64
+	tcpFlows, udpFlows                uint32
+	synPackets                        uint64
+	synOnlyFlows, singlePacketFlows   uint32
+}
+
+// rareFeatures are the other counters of schemas.Features.
+type rareFeatures struct {
+	icmpPackets, fragments                                   uint64
 	amplifierOctets, amplifierPackets, dnsPackets, dnsOctets uint64
 	smtpFlows, telnetFlows, sshFlows, rdpFlows, miningFlows  uint32
 	smtpEstablishedFlows, routerScanFlows                    uint32
 }
 
+// flows is how many flows a note adds.
+func (n *note) flows() uint32 {
+	if n.has(isBegin) {
+		return 1
+	}
+	return 0
+}
+
+// isSYNOnly says of a note of TCP that nothing but SYN was seen.
+func (n *note) isSYNOnly() bool { return n.flags == flagSYN }
+
 // add counts a note.
 func (f *features) add(n *note) {
-	packets, flows := n.packets, uint32(0)
-	if n.has(isBegin) {
-		flows = 1
-	}
-	if n.has(isFragment) {
-		f.fragments += packets
-	}
+	flows := n.flows()
 	if n.has(isSingle) {
 		f.singlePacketFlows += flows
+	}
+	switch n.protocol {
+	case protocolTCP:
+		f.tcpPackets += n.packets
+		f.tcpFlows += flows
+		switch {
+		case n.isSYNOnly():
+			f.synPackets += n.packets
+			f.synOnlyFlows += flows
+		case n.flags&flagSYN != 0 && (n.has(isMany) || n.flags&flagACK == 0):
+			f.synPackets += uint64(flows)
+		}
+	case protocolUDP:
+		f.udpPackets += n.packets
+		f.udpOctets += n.octets
+		f.udpFlows += flows
+	}
+}
+
+// rare says whether rareFeatures count a note.
+func (n *note) rare() bool {
+	if n.has(isFragment) {
+		return true
+	}
+	switch n.protocol {
+	case protocolTCP:
+		groups := portGroups[n.remotePort] &^ groupAmplifier
+		if !n.isSYNOnly() {
+			groups &^= groupRouter
+		}
+		return groups != 0
+	case protocolUDP:
+		return portGroups[n.remotePort]&groupDNS != 0 || n.fromAmplifier()
+	case protocolICMP, protocolICMPv6:
+		return true
+	}
+	return false
+}
+
+// fromAmplifier says of a note of UDP that it comes from a port that amplifies attacks.
+func (n *note) fromAmplifier() bool {
+	return n.has(isOut) && portGroups[n.ownPort]&groupAmplifier != 0
+}
+
+// add counts a note.
+func (f *rareFeatures) add(n *note) {
+	if n.has(isFragment) {
+		f.fragments += n.packets
 	}
 	remote := portGroups[n.remotePort]
 	switch n.protocol {
 	case protocolTCP:
-		f.addTCP(n, packets, flows, remote)
+		f.addTCP(n, remote)
 	case protocolUDP:
-		f.udpPackets += packets
-		f.udpOctets += n.octets
-		f.udpFlows += flows
-		if n.has(isOut) && portGroups[n.ownPort]&groupAmplifier != 0 {
+		if n.fromAmplifier() {
 			f.amplifierOctets += n.octets
-			f.amplifierPackets += packets
+			f.amplifierPackets += n.packets
 		}
 	case protocolICMP, protocolICMPv6:
-		f.icmpPackets += packets
+		f.icmpPackets += n.packets
 		return
 	default:
 		return
 	}
 	if remote&groupDNS != 0 {
-		f.dnsPackets += packets
+		f.dnsPackets += n.packets
 		f.dnsOctets += n.octets
 	}
 }
 
-func (f *features) addTCP(n *note, packets uint64, flows uint32, remote portGroup) {
-	f.tcpPackets += packets
-	f.tcpFlows += flows
-	synOnly := n.flags == flagSYN
-	switch {
-	case synOnly:
-		f.synPackets += packets
-		f.synOnlyFlows += flows
-	case n.flags&flagSYN != 0 && (n.has(isMany) || n.flags&flagACK == 0):
-		f.synPackets += uint64(flows)
-	}
-	if remote == 0 {
-		return
-	}
+func (f *rareFeatures) addTCP(n *note, remote portGroup) {
+	flows := n.flows()
 	if remote&groupSMTP != 0 {
 		f.smtpFlows += flows
 		if n.flags&^(flagSYN|flagRST) != 0 {
@@ -131,28 +175,36 @@ func (f *features) addTCP(n *note, packets uint64, flows uint32, remote portGrou
 	if remote&groupMining != 0 {
 		f.miningFlows += flows
 	}
-	if remote&groupRouter != 0 && synOnly {
+	if remote&groupRouter != 0 && n.isSYNOnly() {
 		f.routerScanFlows += flows
 	}
 }
 
 // write fills in the features multiplied by the sampling rate.
 func (f *features) write(m *schemas.Features, numerator, denominator uint32) {
-	s := func(n uint64) uint64 {
-		if n == 0 {
-			return 0
-		}
-		return scaleRoughly(n, numerator, denominator)
-	}
+	s := func(n uint64) uint64 { return scaleFeature(n, numerator, denominator) }
 	flows := func(n uint32) uint64 { return s(uint64(n)) }
 	m.TcpPackets, m.SynPackets = s(f.tcpPackets), s(f.synPackets)
 	m.UdpPackets, m.UdpOctets = s(f.udpPackets), s(f.udpOctets)
+	m.SynOnlyFlows, m.TcpFlows, m.UdpFlows = flows(f.synOnlyFlows), flows(f.tcpFlows), flows(f.udpFlows)
+	m.SinglePacketFlows = flows(f.singlePacketFlows)
+}
+
+// write fills in the rare features multiplied by the sampling rate.
+func (f *rareFeatures) write(m *schemas.Features, numerator, denominator uint32) {
+	s := func(n uint64) uint64 { return scaleFeature(n, numerator, denominator) }
+	flows := func(n uint32) uint64 { return s(uint64(n)) }
 	m.IcmpPackets, m.Fragments = s(f.icmpPackets), s(f.fragments)
+	m.AmplifierOctets, m.AmplifierPackets = s(f.amplifierOctets), s(f.amplifierPackets)
+	m.DnsPackets, m.DnsOctets = s(f.dnsPackets), s(f.dnsOctets)
 	m.SmtpFlows, m.TelnetFlows, m.SshFlows, m.RdpFlows = flows(f.smtpFlows), flows(f.telnetFlows), flows(f.sshFlows), flows(f.rdpFlows)
 	m.SmtpEstablishedFlows = flows(f.smtpEstablishedFlows)
-	m.AmplifierOctets, m.AmplifierPackets = s(f.amplifierOctets), s(f.amplifierPackets)
-	m.SynOnlyFlows, m.TcpFlows, m.UdpFlows = flows(f.synOnlyFlows), flows(f.tcpFlows), flows(f.udpFlows)
 	m.MiningFlows, m.RouterScanFlows = flows(f.miningFlows), flows(f.routerScanFlows)
-	m.DnsPackets, m.DnsOctets = s(f.dnsPackets), s(f.dnsOctets)
-	m.SinglePacketFlows = flows(f.singlePacketFlows)
+}
+
+func scaleFeature(n uint64, numerator, denominator uint32) uint64 {
+	if n == 0 {
+		return 0
+	}
+	return scaleRoughly(n, numerator, denominator)
 }

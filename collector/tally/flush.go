@@ -48,7 +48,7 @@ func (f *flush) busy() {
 		t.settle(s)
 		taken += len(s.busy)
 		for _, number := range s.busy {
-			c, x := &s.cells[number], &s.traffic[number]
+			c, x := &s.cells[number], s.traffic.at(number)
 			f.take(c, x)
 			s.index.remove(c.key.hash(), number)
 			t.drop(c, x)
@@ -101,19 +101,19 @@ func (f *flush) shard(s *shard) {
 	s.index.clear()
 	kept := 0
 	for number := range s.cells {
-		c, x := &s.cells[number], &s.traffic[number]
+		c, x := &s.cells[number], s.traffic.at(uint32(number))
 		switch {
 		case c.gone:
 		case !t.groups[c.key.group()].known():
 			s.index.add(c.key.hash(), uint32(kept))
-			s.cells[kept], s.traffic[kept] = *c, *x
+			s.cells[kept], *s.traffic.at(uint32(kept)) = *c, *x
 			kept++
 		default:
 			f.take(c, x)
 			t.drop(c, x)
 		}
 	}
-	s.cells, s.traffic, s.busy = s.cells[:kept], s.traffic[:kept], s.busy[:0]
+	s.cells, s.busy = s.cells[:kept], s.busy[:0]
 }
 
 // ports takes what counters told, whose rate is always known.

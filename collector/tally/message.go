@@ -44,11 +44,7 @@ func (m *trafficMessage) of(t *Table, g *group, d *direction, octets, packets *s
 	out.Octets, out.Packets, out.Flows = scaledOctets, scaledPackets, scaleRoughly(uint64(d.flows), n, by)
 	out.ReportedOctets, out.ReportedPackets = d.octets, d.packets
 	out.VarianceKib2 = variance(d.squares, n, by)
-	out.Features = nil
-	if d.features != (features{}) {
-		d.features.write(&m.features, n, by)
-		out.Features = &m.features
-	}
+	out.Features = m.featuresOf(t, d, n, by)
 	out.RemoteAddresses, out.RemotePorts = m.addresses.ofAddresses(t, &d.addresses), m.ports.ofPorts(t, &d.ports)
 	out.TopPeers, out.TopPorts = out.TopPeers[:0], out.TopPorts[:0]
 	if d.peers != 0 {
@@ -57,9 +53,23 @@ func (m *trafficMessage) of(t *Table, g *group, d *direction, octets, packets *s
 	return out
 }
 
+// featuresOf returns nil where nothing was counted.
+func (m *trafficMessage) featuresOf(t *Table, d *direction, numerator, denominator uint32) *schemas.Features {
+	rare := &rareFeatures{}
+	if d.rare != 0 {
+		rare = t.rare.at(d.rare)
+	}
+	if d.features == (features{}) && *rare == (rareFeatures{}) {
+		return nil
+	}
+	d.features.write(&m.features, numerator, denominator)
+	rare.write(&m.features, numerator, denominator)
+	return &m.features
+}
+
 func (m *sketchMessage) ofAddresses(t *Table, s *addressSketch) *schemas.Sketch {
-	if s.wide != 0 {
-		return m.of(t.wide.at(s.wide))
+	if s.wide() != 0 {
+		return m.of(t.wide.at(s.wide()))
 	}
 	exact := m.exact[:0]
 	for _, key := range s.small[:s.n] {
@@ -69,8 +79,8 @@ func (m *sketchMessage) ofAddresses(t *Table, s *addressSketch) *schemas.Sketch 
 }
 
 func (m *sketchMessage) ofPorts(t *Table, s *portSketch) *schemas.Sketch {
-	if s.wide != 0 {
-		return m.of(t.wide.at(s.wide))
+	if s.wide() != 0 {
+		return m.of(t.wide.at(s.wide()))
 	}
 	exact := m.exact[:0]
 	for _, key := range s.small[:s.n] {

@@ -1,19 +1,23 @@
 package tally
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"hostmeter/internal/prefetch"
+)
 
 // shard is the part of a table whose cells have hashes that begin alike. What comes is noted in the shards of its
 // meters, and a shard adds its notes up when it has many: what is read and written of its index, its cells and their
 // traffic stays in the processor's cache meanwhile, where adding in the order of arrival would wait for memory most
 // of the time.
 type shard struct {
-	notes   []note    // no more than it has room for
-	found   int       // notes whose cells were found; those after them are as they came
-	numbers []number  // addresses of notes that are not IPv4
-	index   index     // of cells
-	cells   []cell    // as they came
-	traffic []traffic // of cells, by their number: what was added up
-	busy    []uint32  // numbers of cells
+	notes   []note   // no more than it has room for
+	found   int      // notes whose cells were found; those after them are as they came
+	numbers []number // addresses of notes that are not IPv4
+	index   index    // of cells
+	cells   []cell   // as they came
+	traffic traffics // of cells, by their number: what was added up
+	busy    []uint32 // numbers of cells
 }
 
 // newShards returns so many shards with room for so many notes together.
@@ -43,7 +47,7 @@ func (t *Table) note(key cellKey, w *way, p *part, remote *end, ownPort, remoteP
 	s.notes = s.notes[:len(s.notes)+1]
 	t.unknown++
 	n := &s.notes[len(s.notes)-1]
-	prefetch(uintptr(unsafe.Pointer(n)) + 2*unsafe.Sizeof(*n) - 1) // where the next one ends: it is hundreds of notes away
+	prefetch.Line(uintptr(unsafe.Pointer(n)) + 2*unsafe.Sizeof(*n) - 1) // where the next one ends: it is hundreds of notes away
 	n.octets, n.packets, n.squares = p.octets, p.packets, p.squares
 	n.remote, n.cell = uint32(remote.address.low), uint32(key.meter.low)
 	n.remotePort, n.ownPort = remotePort, ownPort
@@ -103,7 +107,7 @@ func (t *Table) find(s *shard) {
 		n.cell = t.cellOf(s, key, g)
 		c := &s.cells[n.cell]
 		c.octets += n.octets
-		prefetch4(uintptr(unsafe.Pointer(s.traffic[n.cell].of(n))))
+		prefetch.TwoLines(uintptr(unsafe.Pointer(s.traffic.at(n.cell).of(n))))
 		if c.octets >= g.busy && !c.busy && !key.both() {
 			c.busy = true
 			s.busy = append(s.busy, n.cell)
@@ -116,7 +120,7 @@ func (t *Table) settle(s *shard) {
 	t.find(s)
 	for i := range s.notes {
 		n := &s.notes[i]
-		s.traffic[n.cell].of(n).add(t, s, n)
+		s.traffic.at(n.cell).of(n).add(t, s, n)
 	}
 	s.notes, s.numbers, s.found = s.notes[:0], s.numbers[:0], 0
 }
@@ -128,7 +132,8 @@ func (t *Table) cellOf(s *shard, key cellKey, g *group) uint32 {
 		return number
 	}
 	number := uint32(len(s.cells))
-	s.cells, s.traffic = append(s.cells, cell{key: key}), append(s.traffic, traffic{})
+	s.cells = append(s.cells, cell{key: key})
+	s.traffic.begin(number)
 	s.index.add(hash, number)
 	t.used++
 	g.cells++
@@ -143,8 +148,9 @@ func (t *Table) drop(c *cell, x *traffic) {
 	g.cells--
 	g.exporter.cells--
 	for _, d := range []*direction{&x.in, &x.out} {
-		t.wide.put(d.addresses.wide)
-		t.wide.put(d.ports.wide)
+		t.rare.put(d.rare)
+		t.wide.put(d.addresses.wide())
+		t.wide.put(d.ports.wide())
 		t.peers.put(d.peers)
 	}
 }

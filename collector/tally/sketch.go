@@ -88,48 +88,53 @@ func (s *sketch) raise(hash uint64) {
 
 // smallAddresses and smallPorts are up to how many keys are kept themselves, in less memory than their hashes.
 const (
-	smallAddresses = 14
-	smallPorts     = 12
+	smallAddresses = 6
+	smallPorts     = 5
 )
 
 // addressSketch is a sketch of addresses, portSketch one of ports. The first few IPv4 addresses, or ports, stand in
-// small; with more, all hashes are in a sketch of their own, whose number in Table.wide is wide.
+// small, and n is how many; with more, n is beyond all of them, and tells which sketch of hashes in Table.wide has them.
 type addressSketch struct {
+	n     uint32
 	small [smallAddresses]uint32
-	wide  uint32
-	n     uint8
 }
 
 type portSketch struct {
+	n     uint32
 	small [smallPorts]uint16
-	wide  uint32
-	n     uint8
 }
 
+// wide is the number of the sketch of hashes; 0 is none.
+func (s *addressSketch) wide() uint32 { return s.n - min(s.n, smallAddresses) }
+func (s *portSketch) wide() uint32    { return s.n - min(s.n, smallPorts) }
+
 func (s *addressSketch) add(t *Table, address number, v4 bool) {
-	if s.wide == 0 && v4 {
-		key := uint32(address.low)
-		if slices.Contains(s.small[:s.n], key) {
-			return
+	if s.wide() == 0 {
+		small := s.small[:s.n]
+		if v4 {
+			key := uint32(address.low)
+			if slices.Contains(small, key) {
+				return
+			}
+			if s.n < smallAddresses {
+				s.small[s.n] = key
+				s.n++
+				return
+			}
 		}
-		if s.n < smallAddresses {
-			s.small[s.n] = key
-			s.n++
-			return
+		wide := t.wide.get()
+		for _, key := range small {
+			t.wide.at(wide).add(hashAddress(number{0, uint64(key)}, true))
 		}
+		s.n = smallAddresses + wide
 	}
-	if s.wide == 0 {
-		s.wide = t.wide.get()
-		for _, key := range s.small[:s.n] {
-			t.wide.at(s.wide).add(hashAddress(number{0, uint64(key)}, true))
-		}
-	}
-	t.wide.at(s.wide).add(hashAddress(address, v4))
+	t.wide.at(s.wide()).add(hashAddress(address, v4))
 }
 
 func (s *portSketch) add(t *Table, port uint16) {
-	if s.wide == 0 {
-		if slices.Contains(s.small[:s.n], port) {
+	if s.wide() == 0 {
+		small := s.small[:s.n]
+		if slices.Contains(small, port) {
 			return
 		}
 		if s.n < smallPorts {
@@ -137,10 +142,11 @@ func (s *portSketch) add(t *Table, port uint16) {
 			s.n++
 			return
 		}
-		s.wide = t.wide.get()
-		for _, key := range s.small {
-			t.wide.at(s.wide).add(hashPort(key))
+		wide := t.wide.get()
+		for _, key := range small {
+			t.wide.at(wide).add(hashPort(key))
 		}
+		s.n = smallPorts + wide
 	}
-	t.wide.at(s.wide).add(hashPort(port))
+	t.wide.at(s.wide()).add(hashPort(port))
 }

@@ -40,3 +40,19 @@ func (s *slabs[T]) put(number uint32) {
 	s.free = append(s.free, number)
 	s.used--
 }
+
+// traffics is the traffic of cells, by their number. It grows without moving what is there.
+type traffics struct{ slabs []*[slabSize / 2]traffic }
+
+func (x *traffics) at(number uint32) *traffic {
+	return &x.slabs[number/(slabSize/2)][number%(slabSize/2)]
+}
+
+// begin makes room for a cell of the next number.
+func (x *traffics) begin(number uint32) {
+	if int(number/(slabSize/2)) == len(x.slabs) {
+		x.slabs = append(x.slabs, new([slabSize / 2]traffic))
+		return
+	}
+	*x.at(number) = traffic{}
+}

@@ -26,6 +26,7 @@ type Table struct {
 	// busyOctets is from how many scaled octets a cell is busy: Config's, or more where too many are.
 	busyOctets uint64
 
+	rare  slabs[rareFeatures]
 	wide  slabs[sketch] // of many addresses, or ports
 	peers slabs[peers]
 	// peerOctets is from how many octets peers are followed: Config's, or more where too many are.

@@ -242,8 +242,8 @@ func TestTableTwin(t *testing.T) {
 }
 
 // A note touches few lines of memory because they hold what it moves.
-func TestDirectionIsFourLines(t *testing.T) {
-	if size := unsafe.Sizeof(direction{}); size != 256 {
+func TestDirectionIsTwoLines(t *testing.T) {
+	if size := unsafe.Sizeof(direction{}); size != 128 {
 		t.Errorf("a direction takes %d octets", size)
 	}
 }
