@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"hostmeter/internal/durable"
 )
 
 // journal keeps the last text of each key in one file, for many keys that change together: what changed
@@ -200,7 +202,7 @@ func (j *journal) rewrite(entries []entry, at time.Time, oldest int64) error {
 		err = os.Rename(file.Name(), j.path)
 	}
 	if err == nil {
-		err = syncFolder(dir)
+		err = durable.SyncFolder(dir)
 	}
 	if err != nil {
 		_ = os.Remove(file.Name())
@@ -264,13 +266,4 @@ func (j *journal) close() error {
 		return err
 	}
 	return nil
-}
-
-// syncFolder makes a rename in a folder last.
-func syncFolder(dir string) error {
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(folder.Sync(), folder.Close())
 }

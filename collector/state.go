@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"time"
 
+	"hostmeter/internal/durable"
 	"hostmeter/internal/failpoint"
 	"hostmeter/internal/stream"
 	"hostmeter/schemas"
@@ -163,31 +164,7 @@ func (s *state) write(dir, collector string) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(dir, stateFile), text)
-}
-
-// replaceFile writes a file that is there whole, as it was or as it is to be, whatever happens meanwhile.
-func replaceFile(path string, text []byte) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	return syncFolder(dir) // else a power cut may take the new name back
+	return durable.Replace(filepath.Join(dir, stateFile), text)
 }
 
 // load reads the file; a missing one is an empty state.
