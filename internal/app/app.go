@@ -69,6 +69,7 @@ type App struct {
 	aggregator *aggregator.Aggregator
 	unclosed   map[statement.Problem]bool // that afterSeal met the last time
 	prunedAt   time.Time
+	forgetful  bool             // rememberBooked failed the last time
 	handover   *export.Handover // nil where nothing is handed over
 	detector   *detector.Detector
 	sender     *notify.Sender
@@ -176,7 +177,11 @@ func (a *App) Run(ctx context.Context) error {
 		a.drain(rest)
 	}
 	stopRest()
-	return errors.Join(first, behind.Wait())
+	err := errors.Join(first, behind.Wait())
+	if a.aggregator != nil {
+		a.rememberLast(context.WithoutCancel(ctx))
+	}
+	return err
 }
 
 // behindTheLog lists what runs beside and behind the collector.

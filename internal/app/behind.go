@@ -27,6 +27,9 @@ func (a *App) openAggregator(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := a.lookForPutBack(ctx); err != nil {
+		return err
+	}
 	if err := a.desk.notices.Attach(a.logger, a.registry); err != nil {
 		return err
 	}
@@ -50,9 +53,11 @@ func (a *App) openAggregator(ctx context.Context) error {
 }
 
 // afterSeal tells billing systems what was sealed, closes the periods that are due, and takes what has reached its
-// age. What cannot be
-// closed or adjusted is logged when it is first met: it is tried again each minute.
+// age. What cannot be closed or adjusted is logged when it is first met: it is tried again each minute.
 func (a *App) afterSeal(ctx context.Context) error {
+	if err := a.rememberBooked(ctx); err != nil {
+		return err
+	}
 	closed, err := a.desk.afterSeal(ctx)
 	if err != nil {
 		return err

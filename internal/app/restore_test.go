@@ -18,7 +18,10 @@ import (
 
 	"hostmeter/internal/clock"
 	"hostmeter/internal/inventory"
+	"hostmeter/internal/restores"
+	"hostmeter/internal/store"
 	"hostmeter/internal/store/storetest"
+	"hostmeter/internal/stream"
 	"hostmeter/schemas"
 )
 
@@ -177,6 +180,80 @@ func (in *installation) restoreAndGoOn(want string, o RestoreOptions) {
 			in.t.Fatalf("gaps %v, %v", gaps, err)
 		}
 	})
+	if noted := in.restores(); len(noted) != 1 {
+		in.t.Fatalf("%d restores are noted, want the one", len(noted))
+	}
+}
+
+// restores are those that are noted in the ledger.
+func (in *installation) restores() (list []restores.Restore) {
+	in.t.Helper()
+	in.desk(func(d *Desk) {
+		err := d.db.View(in.t.Context(), func(tx *store.Tx) (err error) {
+			list, err = restores.All(in.t.Context(), tx)
+			return err
+		})
+		if err != nil {
+			in.t.Fatal(err)
+		}
+	})
+	return list
+}
+
+// TestLedgerPutBackByHand puts an older copy in place of the ledger, and tells nobody: the next start treats it as
+// restored, and only that one.
+func TestLedgerPutBackByHand(t *testing.T) {
+	in := install(t, "")
+	path := filepath.Join(in.cfg.Data, "ledger.db")
+	in.run(0, 100, nil)
+	copied, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.run(100, 150, nil)
+	if noted := in.restores(); len(noted) != 0 {
+		t.Fatalf("before: %d restores", len(noted))
+	}
+	for _, name := range []string{"-wal", "-shm"} {
+		if err := os.Remove(path + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path, copied, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for minute := 150; minute < 152; minute++ {
+		in.run(minute, minute+1, nil)
+		if noted := in.restores(); len(noted) != 1 {
+			t.Fatalf("minute %d: %d restores, want 1", minute, len(noted))
+		}
+	}
+	undisturbed := install(t, "")
+	undisturbed.run(0, 152, nil)
+	if got, want := in.usage(), undisturbed.usage(); got != want {
+		t.Fatalf("usage\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAheadOfALedger(t *testing.T) {
+	one, two, other := stream.Key{Collector: "a", LogID: 1}, stream.Key{Collector: "a", LogID: 2, Shard: 7}, stream.Key{Collector: "b", LogID: 3}
+	before := booked{Batches: map[string]uint64{one.String(): 90, two.String(): 50}}
+	for name, c := range map[string]struct {
+		marks stream.Watermarks
+		want  string
+	}{
+		"as it was":         {stream.Watermarks{one: 90, two: 50}, ""},
+		"further":           {stream.Watermarks{one: 90, two: 51, other: 1}, ""},
+		"one batch less":    {stream.Watermarks{one: 90, two: 49, other: 1}, two.String()},
+		"one sequence less": {stream.Watermarks{two: 50, other: 1}, one.String()},
+	} {
+		if got, found := before.ahead(c.marks); got != c.want || found != (c.want != "") {
+			t.Errorf("%s: %q, %t, want %q", name, got, found, c.want)
+		}
+	}
+	if _, found := new(booked).ahead(nil); found {
+		t.Error("a new ledger of a new installation is behind")
+	}
 }
 
 func hintOf(err error) string {
