@@ -7,10 +7,12 @@ import "embed"
 
 // Topics on Kafka; the number is the version of the messages in them. A message of TopicBatches is
 // one Batch, and its key is "collector/log_id/shard"; one of TopicConfirmations is a Confirmation
-// under the same key, in a compacted topic.
+// under the same key, in a compacted topic. One of TopicLandmarks is JSON, and tells from where in TopicBatches a
+// consumer that has all before it may read.
 const (
 	TopicBatches       = "hostmeter.batches.v1"
 	TopicConfirmations = "hostmeter.confirmations.v1"
+	TopicLandmarks     = "hostmeter.landmarks.v1"
 )
 
 // Migrations holds the SQL files of the ledger, applied in the order of their names and never

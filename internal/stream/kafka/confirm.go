@@ -50,6 +50,7 @@ func (s *Source) Confirm(ctx context.Context, booked stream.Watermarks) error {
 	if err != nil {
 		return fmt.Errorf("publish confirmations: %w", err)
 	}
+	s.leaveLandmark(ctx)
 	if found.id == p.to {
 		return nil
 	}

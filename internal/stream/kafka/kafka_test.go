@@ -70,7 +70,7 @@ func testConfig(t *testing.T, broker string) Config {
 func deleteTopics(t *testing.T, cfg Config) {
 	client := kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: 10 * time.Second}
 	_, err := client.DeleteTopics(context.Background(), &kafkago.DeleteTopicsRequest{
-		Topics: []string{cfg.TopicPrefix + schemas.TopicBatches, cfg.TopicPrefix + schemas.TopicConfirmations},
+		Topics: []string{cfg.TopicPrefix + schemas.TopicBatches, cfg.TopicPrefix + schemas.TopicConfirmations, cfg.TopicPrefix + schemas.TopicLandmarks},
 	})
 	if err != nil {
 		t.Logf("delete topics: %v", err)

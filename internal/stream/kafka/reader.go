@@ -23,6 +23,8 @@ type reader struct {
 	consumer string
 	last     stream.Watermarks
 	holes    map[stream.Key]*hole
+	seen     map[seen]sight // in the topic, up to where it was looked at
+	offered  time.Time      // when a landmark last was
 
 	messages   chan fetched
 	changed    chan topic      // the topic was made anew, or has more partitions
@@ -37,6 +39,11 @@ type reader struct {
 type place struct {
 	// next is the offset behind the last message that was taken.
 	next int64
+	// last names the message before next, where it was taken.
+	last string
+	// expected names the message at next, where a landmark says what it was: else the partition has lost its end
+	// since, and has grown again.
+	expected string
 	// turn counts how often the partition was read anew; what an earlier turn fetched is dropped.
 	turn int
 	stop context.CancelFunc
@@ -55,15 +62,23 @@ func (s *Source) OpenReader(ctx context.Context, consumer string, after stream.W
 	}
 	r := &reader{
 		source: s, consumer: consumer, last: maps.Clone(after),
-		holes:    make(map[stream.Key]*hole),
+		holes: make(map[stream.Key]*hole), seen: make(map[seen]sight), offered: time.Now(),
 		messages: make(chan fetched, 64),
 		changed:  make(chan topic),
 	}
 	if r.last == nil {
 		r.last = make(stream.Watermarks)
 	}
+	at, err := s.findLandmark(ctx, found, r.last)
+	if err != nil {
+		s.deps.Logger.Info("from where to read kafka is not known, reading all of it", "consumer", consumer, "err", err)
+	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	r.begin(found)
+	if at != nil {
+		r.beginAt(found, at)
+	} else {
+		r.begin(found)
+	}
 	r.wg.Go(r.watch)
 	return r, nil
 }
@@ -109,6 +124,9 @@ func (r *reader) begin(found topic) {
 			place.stop()
 		}
 	}
+	if found.id != r.topic.id {
+		clear(r.seen)
+	}
 	r.topic = found
 	r.partitions = r.partitions[:min(len(r.partitions), found.partitions)]
 	for partition := range r.partitions {
@@ -150,6 +168,7 @@ func (r *reader) Next(ctx context.Context, most int) (batches []*schemas.Batch, 
 			for len(batches) < most && len(r.messages) > 0 {
 				batches = r.take(batches, <-r.messages)
 			}
+			r.offer(time.Now())
 			if len(batches) > 0 {
 				r.source.metrics.read.WithLabelValues(r.consumer).Add(float64(len(batches)))
 				return batches, nil
@@ -194,9 +213,17 @@ func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
 	if m.Partition >= len(r.partitions) || m.turn != r.partitions[m.Partition].turn {
 		return batches
 	}
-	r.partitions[m.Partition].next = m.Offset + 1
 	told, ok := parseHeader(m.Headers)
+	at, name := &r.partitions[m.Partition], nameOf(m, told)
+	if at.expected != "" && (m.Offset != at.next || name != at.expected) {
+		r.source.deps.Logger.Warn("kafka no longer has what a landmark tells of, reading the topic from its start",
+			"topic", m.Topic, "partition", m.Partition, "offset", at.next, "expected", at.expected, "found", name)
+		r.begin(r.topic)
+		return batches
+	}
+	at.next, at.last, at.expected = m.Offset+1, name, ""
 	if key, named := parseKey(string(m.Key)); ok && named && told.index <= r.last[key] {
+		r.see(key, told.index, m)
 		return batches
 	}
 	b, err := schemas.DecodeBatch(m.Value)
@@ -208,8 +235,10 @@ func (r *reader) take(batches []*schemas.Batch, m fetched) []*schemas.Batch {
 	key := stream.KeyOf(b)
 	switch last := r.last[key]; {
 	case b.GetIndex() <= last:
+		r.see(key, b.GetIndex(), m)
 		return batches
 	case b.GetIndex() == last+1:
+		r.see(key, b.GetIndex(), m)
 		r.last[key] = b.GetIndex()
 		r.fill(key)
 		return append(batches, b)
@@ -228,7 +257,7 @@ func (r *reader) follow(partition int, offset int64) {
 		place.stop()
 	}
 	ctx, stop := context.WithCancel(r.ctx)
-	place.stop, place.next = stop, offset
+	place.stop, place.next, place.last, place.expected = stop, offset, "", ""
 	place.turn++
 	turn := place.turn
 	r.wg.Go(func() {

@@ -74,7 +74,11 @@ func TestRightsOfEachComponent(t *testing.T) {
 	allow(t, admin, "collector", admin.confirmationsTopic(), kafkago.ACLOperationTypeRead)
 	allow(t, admin, "aggregator", admin.batchesTopic(), kafkago.ACLOperationTypeRead)
 	allow(t, admin, "aggregator", admin.confirmationsTopic(), kafkago.ACLOperationTypeWrite)
+	allow(t, admin, "aggregator", admin.landmarksTopic(), kafkago.ACLOperationTypeRead)
+	allow(t, admin, "aggregator", admin.landmarksTopic(), kafkago.ACLOperationTypeWrite)
 	allow(t, admin, "detector", admin.batchesTopic(), kafkago.ACLOperationTypeRead)
+	allow(t, admin, "detector", admin.landmarksTopic(), kafkago.ACLOperationTypeRead)
+	aggregator.landmarkEvery = 0
 
 	g := &rig{cfg: collector.config, path: t.TempDir(), source: collector}
 	g.openLog(t)
@@ -105,6 +109,10 @@ func TestRightsOfEachComponent(t *testing.T) {
 			t.Errorf("%s: got %v, want a refusal", what, err)
 		}
 	}
+	if l, err := detector.findLandmark(t.Context(), watched.Reader.(*reader).topic, watched.Last); err != nil || l == nil {
+		t.Errorf("the detector finds the aggregator's landmark: %v, %v", l, err)
+	}
+	refused("the detector leaves a landmark", detector.publishLandmark(t.Context(), &landmark{Next: []int64{0}}))
 	refused("the detector confirms", detector.Confirm(t.Context(), booked.Last))
 	refused("the collector confirms", collector.Confirm(t.Context(), booked.Last))
 	refused("the aggregator writes batches", produceTo(t, aggregator))

@@ -37,8 +37,9 @@ type Source struct {
 	transport *kafkago.Transport
 	dialer    *kafkago.Dialer
 	published published
-	// lookEvery is the constant, which tests make shorter.
-	lookEvery time.Duration
+	landmarks landmarks
+	// The constants of these names, which tests make shorter.
+	lookEvery, landmarkEvery time.Duration
 }
 
 var _ stream.Source = (*Source)(nil)
@@ -74,7 +75,7 @@ func New(cfg Config, deps Deps) (*Source, error) {
 		config: cfg, deps: deps, metrics: newMetrics(deps.Metrics), transport: transport,
 		client:    &kafkago.Client{Addr: kafkago.TCP(cfg.Brokers...), Timeout: requestTimeout, Transport: transport},
 		dialer:    &kafkago.Dialer{ClientID: clientID, Timeout: 5 * time.Second, DualStack: true, TLS: encryption, SASLMechanism: mechanism},
-		published: published{last: make(stream.Watermarks)}, lookEvery: lookEvery,
+		published: published{last: make(stream.Watermarks)}, lookEvery: lookEvery, landmarkEvery: landmarkEvery,
 	}, nil
 }
 
@@ -88,6 +89,7 @@ func (s *Source) batchesTopic() string { return s.config.TopicPrefix + schemas.T
 func (s *Source) confirmationsTopic() string {
 	return s.config.TopicPrefix + schemas.TopicConfirmations
 }
+func (s *Source) landmarksTopic() string { return s.config.TopicPrefix + schemas.TopicLandmarks }
 
 // EnsureTopics makes the topics that are missing, where this component may. Topics that are there are left as they
 // are.
@@ -104,6 +106,13 @@ func (s *Source) EnsureTopics(ctx context.Context) error {
 		{
 			Topic: s.confirmationsTopic(), NumPartitions: 1, ReplicationFactor: s.config.Replication,
 			ConfigEntries: []kafkago.ConfigEntry{{ConfigName: "cleanup.policy", ConfigValue: "compact"}},
+		},
+		{
+			Topic: s.landmarksTopic(), NumPartitions: 1, ReplicationFactor: s.config.Replication,
+			ConfigEntries: []kafkago.ConfigEntry{
+				{ConfigName: "retention.ms", ConfigValue: strconv.FormatInt(s.config.Retain.Milliseconds(), 10)},
+				{ConfigName: "max.message.bytes", ConfigValue: size},
+			},
 		},
 	}
 	answer, err := s.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: topics})
