@@ -166,6 +166,40 @@ func TestLateUsageOfOneMemberAdjustsAll(t *testing.T) {
 	})
 }
 
+// TestCorrectionBetweenTwoPools gives traffic of a member of one pool to a member of another: what that one is charged is
+// written last, behind the statement of who loses it, and verify takes the pool's statements together all the same.
+func TestCorrectionBetweenTwoPools(t *testing.T) {
+	c := clock.NewManual(start)
+	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
+		w := newPoolWorld(t, db, c)
+		w.importText(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, credit_window: unlimited}`)
+		w.now = start.Add(61 * 24 * time.Hour)
+		w.send(sentTally{poolMeters["a"], schemas.ClassExternal, 0, 7, 15}, sentTally{poolMeters["b"], schemas.ClassExternal, 6, 2_800_000_000, 10},
+			sentTally{poolMeters["d"], schemas.ClassExternal, 100, 700, 2_600_000_000})
+		w.seal(3 * 24 * time.Hour)
+		w.close()
+		before := w.sums()
+		w.own(poolMeters["d"], ownedTime{"d", 0, 11}, ownedTime{"b", 11, farMinute})
+		w.close()
+		var order []string
+		err := w.ledger.Statements(t.Context(), StatementQuery{}, func(s Statement) error {
+			if s.Body.Row.Revision == 2 {
+				order = append(order, s.Body.Row.Service)
+			}
+			return nil
+		})
+		if err != nil || !slices.Equal(order, []string{"a", "d", "b"}) {
+			t.Fatalf("adjusted %v, %v, want a, d, b", order, err)
+		}
+		w.sums() // which verifies
+		w.own(poolMeters["d"], ownedTime{"d", 0, farMinute})
+		w.close()
+		if after := w.sums(); !equalSums(before, after) {
+			t.Fatalf("before %+v\nafter %+v", before, after)
+		}
+	})
+}
+
 // TestMembershipInAClosedPeriodIsRefused holds what closed pools were closed with.
 func TestMembershipInAClosedPeriodIsRefused(t *testing.T) {
 	c := clock.NewManual(start)

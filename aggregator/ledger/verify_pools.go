@@ -14,40 +14,72 @@ import (
 // statements of all its members name, and holds each statement to it octet by octet. The usage that
 // statements name is held to the pool's, which the law of statements computes again.
 func (v *verifier) pools(ctx context.Context, tx *store.Tx) error {
-	var closing []Statement // of one pool's period, written together
+	var closings poolClosings
 	known := map[poolPeriod]poolStatements{}
-	flush := func() error {
-		if len(closing) == 0 {
-			return nil
+	check := func(list [][]Statement) error {
+		for _, closing := range list {
+			key := poolPeriodOfStatement(closing[0])
+			if known[key] == nil {
+				known[key] = poolStatements{}
+			}
+			if err := v.shares(known[key], closing); err != nil {
+				return err
+			}
 		}
-		key := poolPeriodOfStatement(closing[0])
-		if known[key] == nil {
-			known[key] = poolStatements{}
-		}
-		err := v.shares(known[key], closing)
-		closing = nil
-		return err
+		return nil
 	}
 	state, err := readState(ctx, tx)
 	if err != nil {
 		return err
 	}
 	err = readStatements(ctx, tx, StatementQuery{}, func(s Statement) error {
-		if s.Body.Contract.Pool == nil || s.Body.Period.From.Unix() < keptFrom(state.slotsPruned) {
-			return flush()
+		if err := check(closings.before(s)); err != nil {
+			return err
 		}
-		if len(closing) > 0 && !writtenTogether(closing, s) {
-			if err := flush(); err != nil {
-				return err
-			}
+		if s.Body.Contract.Pool != nil && s.Body.Period.From.Unix() >= keptFrom(state.slotsPruned) {
+			closings.add(s)
 		}
-		closing = append(closing, s)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return flush()
+	return check(closings.list)
+}
+
+// poolClosings gathers the statements that were computed from the same books, by the pool's period: they are written
+// together, with those of others between them.
+type poolClosings struct {
+	list [][]Statement // each of one pool's period
+	at   map[poolPeriod]int
+}
+
+// before returns what is whole when a statement comes: all where that was computed from other books.
+func (c *poolClosings) before(s Statement) (whole [][]Statement) {
+	if len(c.list) > 0 && !c.list[0][0].Body.sameBooks(s.Body) {
+		whole = c.list
+		*c = poolClosings{}
+	}
+	return whole
+}
+
+// add adds a statement of a pool's member. Where that has one there already, it begins another closing.
+func (c *poolClosings) add(s Statement) {
+	key := poolPeriodOfStatement(s)
+	i, known := c.at[key]
+	if !known || hasService(c.list[i], s.Body.Contract.Service) {
+		i = len(c.list)
+		c.list = append(c.list, nil)
+		if c.at == nil {
+			c.at = map[poolPeriod]int{}
+		}
+		c.at[key] = i
+	}
+	c.list[i] = append(c.list[i], s)
+}
+
+func hasService(closing []Statement, service string) bool {
+	return slices.ContainsFunc(closing, func(s Statement) bool { return s.Body.Contract.Service == service })
 }
 
 // poolStatements are the last statements of a pool's members in one of its periods, with the revisions before, by service.
@@ -58,16 +90,6 @@ type poolStatements map[string]struct {
 
 func poolPeriodOfStatement(s Statement) poolPeriod {
 	return poolPeriod{s.Body.Contract.Pool.Service, s.Body.Period.From.UnixNano()}
-}
-
-func writtenTogether(closing []Statement, s Statement) bool {
-	for _, other := range closing {
-		if other.Body.Contract.Service == s.Body.Contract.Service {
-			return false
-		}
-	}
-	first := closing[0]
-	return poolPeriodOfStatement(first) == poolPeriodOfStatement(s) && first.Body.sameBooks(s.Body)
 }
 
 // shares compares the statements of one closing with what they and the others' last ones make.
