@@ -72,13 +72,7 @@ func (s *Source) publish(ctx context.Context, confirmed stream.Watermarks) error
 		}
 		records = append(records, kafkago.Record{Key: kafkago.NewBytes([]byte(key.String())), Value: kafkago.NewBytes(value), Time: s.deps.Clock.Now()})
 	}
-	answer, err := s.client.Produce(ctx, &kafkago.ProduceRequest{
-		Topic: s.confirmationsTopic(), Partition: 0, RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...),
-	})
-	if err == nil {
-		err = answer.Error
-	}
-	if err != nil {
+	if err := s.produce(ctx, s.confirmationsTopic(), 0, 0, records...); err != nil {
 		return fmt.Errorf("publish %d confirmations: %w", len(records), err)
 	}
 	return nil

@@ -45,21 +45,24 @@ func remake(t *testing.T, g *rig) {
 func noise(t *testing.T, g *rig) {
 	t.Helper()
 	for partition := range 3 {
-		err := g.source.retry(t.Context(), "make noise", func() error {
+		put(t, g.source, partition, func() []kafkago.Record {
 			records := make([]kafkago.Record, 50)
 			for i := range records {
 				records[i].Value = kafkago.NewBytes([]byte{0})
 			}
-			answer, err := g.source.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: g.source.batchesTopic(), Partition: partition,
-				RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...)})
-			if err == nil {
-				err = answer.Error
-			}
-			return err
+			return records
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+	}
+}
+
+// put writes what make returns into a partition of the batches, as soon as it is there: an attempt reads the records up.
+func put(t *testing.T, s *Source, partition int, make func() []kafkago.Record) {
+	t.Helper()
+	err := s.retry(t.Context(), "write", func() error {
+		return s.produce(t.Context(), s.batchesTopic(), partition, 0, make()...)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -171,14 +171,7 @@ func (s *Source) publishLandmark(ctx context.Context, l *landmark) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.client.Produce(ctx, &kafkago.ProduceRequest{
-		Topic: s.landmarksTopic(), Partition: 0, RequiredAcks: kafkago.RequireAll, Compression: kafkago.Zstd,
-		Records: kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes(text), Time: s.deps.Clock.Now()}),
-	})
-	if err == nil {
-		err = answer.Error
-	}
-	return err
+	return s.produce(ctx, s.landmarksTopic(), 0, kafkago.Zstd, kafkago.Record{Value: kafkago.NewBytes(text), Time: s.deps.Clock.Now()})
 }
 
 // findLandmark returns a late one that a consumer with these watermarks is beyond, or nil. It looks at the last, the one

@@ -219,28 +219,20 @@ func TestLandmarksAreTrue(t *testing.T) {
 
 func write(t *testing.T, s *Source, partition int, messages []written) {
 	t.Helper()
-	var records []kafkago.Record
-	for _, m := range messages {
-		b := streamtest.Batch(m.key.Shard, m.index, 10)
-		b.Collector, b.LogId, b.Index = m.key.Collector, m.key.LogID, m.index
-		value, err := b.MarshalVT()
-		if err != nil {
-			t.Fatal(err)
+	put(t, s, partition, func() []kafkago.Record {
+		records := make([]kafkago.Record, len(messages))
+		for i, m := range messages {
+			b := streamtest.Batch(m.key.Shard, m.index, 10)
+			b.Collector, b.LogId, b.Index = m.key.Collector, m.key.LogID, m.index
+			value, err := b.MarshalVT()
+			if err != nil {
+				t.Fatal(err)
+			}
+			records[i] = kafkago.Record{Key: kafkago.NewBytes([]byte(m.key.String())), Value: kafkago.NewBytes(value),
+				Headers: header{m.index, m.index - 1, 0}.records()}
 		}
-		records = append(records, kafkago.Record{Key: kafkago.NewBytes([]byte(m.key.String())), Value: kafkago.NewBytes(value),
-			Headers: header{m.index, m.index - 1, 0}.records()})
-	}
-	err := s.retry(t.Context(), "write", func() error {
-		answer, err := s.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: s.batchesTopic(), Partition: partition,
-			RequiredAcks: kafkago.RequireAll, Records: kafkago.NewRecordReader(records...)})
-		if err == nil {
-			err = answer.Error
-		}
-		return err
+		return records
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestTrimmedLandmarks: what the topic no longer holds a message of binds nobody.

@@ -139,12 +139,7 @@ func readAll(t *testing.T, g *rig) *streamtest.Checked {
 
 func produceTo(t *testing.T, s *Source) error {
 	t.Helper()
-	answer, err := s.client.Produce(t.Context(), &kafkago.ProduceRequest{Topic: s.batchesTopic(), Partition: 0, RequiredAcks: kafkago.RequireAll,
-		Records: kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes([]byte("x"))})})
-	if err == nil {
-		err = answer.Error
-	}
-	return err
+	return s.produce(t.Context(), s.batchesTopic(), 0, 0, kafkago.Record{Value: kafkago.NewBytes([]byte("x"))})
 }
 
 func fetchFrom(t *testing.T, s *Source) error {

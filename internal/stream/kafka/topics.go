@@ -158,6 +158,17 @@ func (s *Source) retry(ctx context.Context, what string, do func() error) error 
 	}
 }
 
+// produce has one request acknowledged by all who hold the partition.
+func (s *Source) produce(ctx context.Context, topic string, partition int, compression kafkago.Compression, records ...kafkago.Record) error {
+	answer, err := s.client.Produce(ctx, &kafkago.ProduceRequest{
+		Topic: topic, Partition: partition, RequiredAcks: kafkago.RequireAll, Compression: compression, Records: kafkago.NewRecordReader(records...),
+	})
+	if err == nil {
+		err = answer.Error
+	}
+	return err
+}
+
 // extent is what a partition holds: offsets from first, and below end.
 type extent struct{ first, end int64 }
 
