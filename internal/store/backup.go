@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hostmeter/internal/clock"
+	"hostmeter/internal/durable"
 	"hostmeter/schemas"
 )
 
@@ -65,12 +66,7 @@ func appear(begun, path string) error {
 	if err := os.Rename(begun, path); err != nil {
 		return err
 	}
-	folder, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	return folder.Sync()
+	return durable.SyncFolder(filepath.Dir(path))
 }
 
 // check reads a whole file as SQLite does, and looks whether it is a ledger.

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hostmeter/internal/durable"
 	"hostmeter/internal/stream"
 )
 
@@ -86,11 +87,7 @@ func (OS) Open(path string) (File, error) { return open(path, os.O_RDONLY) }
 
 // SyncDir implements System.
 func (OS) SyncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return durable.SyncFolder(path)
 }
 
 // Lock implements System by an advisory lock on the file "lock" in the folder.
