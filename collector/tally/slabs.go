@@ -42,16 +42,18 @@ func (s *slabs[T]) put(number uint32) {
 }
 
 // traffics is the traffic of cells, by their number. It grows without moving what is there.
-type traffics struct{ slabs []*[slabSize / 2]traffic }
+type traffics struct{ slabs []*[trafficsSlab]traffic }
+
+const trafficsSlab = 32
 
 func (x *traffics) at(number uint32) *traffic {
-	return &x.slabs[number/(slabSize/2)][number%(slabSize/2)]
+	return &x.slabs[number/trafficsSlab][number%trafficsSlab]
 }
 
 // begin makes room for a cell of the next number.
 func (x *traffics) begin(number uint32) {
-	if int(number/(slabSize/2)) == len(x.slabs) {
-		x.slabs = append(x.slabs, new([slabSize / 2]traffic))
+	if int(number/trafficsSlab) == len(x.slabs) {
+		x.slabs = append(x.slabs, new([trafficsSlab]traffic))
 		return
 	}
 	*x.at(number) = traffic{}
