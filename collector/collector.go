@@ -57,8 +57,8 @@ type Deps struct {
 type Collector struct {
 	shared
 	lanes []*lane
-	// crowdedCells is the constant of that name, unless a test has less.
-	crowdedCells int
+	// wholeCells and crowdedCells are the constants of those names, unless a test has less.
+	wholeCells, crowdedCells int
 
 	// flushMu lets one flush run at a time; it is taken before those of lanes.
 	flushMu  sync.Mutex
@@ -103,7 +103,7 @@ func New(cfg Config, deps Deps) (*Collector, error) {
 			numbers: map[string]uint32{}, knocks: knocks{known: map[netip.Addr]*Knock{}},
 			twice: map[[2]tally.Sight]tally.Twice{},
 		},
-		ownSockets: ownSockets, state: newState(), crowdedCells: crowdedCells,
+		ownSockets: ownSockets, state: newState(), wholeCells: wholeCells, crowdedCells: crowdedCells,
 	}
 	lanes := lanesFor(runtime.GOMAXPROCS(0))
 	for range lanes {

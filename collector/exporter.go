@@ -56,6 +56,7 @@ type source struct {
 	hour       int64     // of the datagrams that the decoder's counts belong to
 	moved      bool      // since positions were last taken
 	held       map[heldKey]int64
+	waits      uint64 // octets that no tally of the last flush held, as the positions last told
 	learned    uint64 // revision of what flows was told, as it was last saved
 	skew       skew
 	rates      rates    // of sFlow

@@ -12,10 +12,8 @@ import (
 )
 
 const (
-	// wholeCells is up to how many tallies a flush of busy meters takes all others along, with the
-	// accounts and positions. A collector that is killed then has declared as lost exactly what the
-	// log does not have. Above it, that would cost more than it is worth: what busy meters flushed
-	// since the last whole flush is then in the log and declared as lost, too.
+	// wholeCells is up to how many tallies a flush of busy meters takes all others along. Above it, that would
+	// cost more than it is worth: the others wait, and how many octets they hold is told with the positions.
 	wholeCells = 4096
 	// crowdedCells is from how many tallies on, evenly in all lanes, everything is flushed although nothing
 	// is due. One lane that has its part of them is enough.
@@ -67,35 +65,16 @@ func (c *Collector) appendPending(ctx context.Context, at time.Time) error {
 func (c *Collector) cut(at time.Time, all bool) *cut {
 	b := newCut(c.cfg.Shards, &c.parts)
 	b.classes = c.cfg.tally().ClassNames()
-	whole := all
-	if !all {
-		busy, waiting, crowded := make([][]*schemas.ExporterAccount, len(c.lanes)), 0, false
-		for i, l := range c.lanes {
-			l.mu.Lock()
-			busy[i] = l.table.Flush(false, b.tallies.add)
-			waiting += l.table.Len()
-			crowded = crowded || l.table.Len() >= c.crowdedCells/len(c.lanes)
-			b.received.join(l.received)
-			b.complete = append(b.complete, l.complete...)
-			l.mu.Unlock()
-		}
-		none := b.tallies.n == 0 && !crowded
-		whole = !none && (waiting <= wholeCells || crowded)
-		for i, l := range c.lanes {
-			if !none && !whole {
-				b.addAccounts(c.metrics, busy[i]) // with their tallies: what the ledger has agrees at any time
-				continue
-			}
-			l.mu.Lock()
-			l.addAccounts(busy[i])
-			l.mu.Unlock()
-		}
-	}
-	if whole {
+	busy, waiting, crowded := c.waiting()
+	switch {
+	case all || crowded || busy > 0 && waiting <= c.wholeCells:
 		c.noteTwice(at)
-		b.received, b.complete = interval{}, nil
 		for _, l := range c.lanes {
-			l.cutWhole(b, at)
+			l.cut(b, at, true)
+		}
+	case busy > 0:
+		for _, l := range c.lanes {
+			l.cut(b, at, false)
 		}
 	}
 	if b.received.from.IsZero() {
@@ -105,8 +84,22 @@ func (c *Collector) cut(at time.Time, all bool) *cut {
 	return b
 }
 
-// cutWhole takes everything of a lane, at one moment: tallies, accounts, and the positions behind them.
-func (l *lane) cutWhole(b *cut, at time.Time) {
+// waiting is how many tallies of busy meters wait, and how many of others. crowded says that one lane has its part of too
+// many of them.
+func (c *Collector) waiting() (busy, others int, crowded bool) {
+	for _, l := range c.lanes {
+		l.mu.Lock()
+		busy += l.table.Busy()
+		others += l.table.Len() - l.table.Busy()
+		crowded = crowded || l.table.Len() >= c.crowdedCells/len(c.lanes)
+		l.mu.Unlock()
+	}
+	return busy, others, crowded
+}
+
+// cut takes all that a lane has, at one moment: tallies, accounts, and the positions behind them. Where it is not to be
+// whole, tallies of meters that are not busy stay, and the positions say how much is in them.
+func (l *lane) cut(b *cut, at time.Time, whole bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range l.order {
@@ -114,7 +107,7 @@ func (l *lane) cutWhole(b *cut, at time.Time) {
 	}
 	b.tallies.join(l.corrections)
 	l.corrections = newTallies(l.cfg.Shards, nil)
-	l.addAccounts(l.table.Flush(true, b.tallies.add))
+	l.addAccounts(l.table.Flush(whole, b.tallies.add))
 	for key, a := range l.accounts {
 		l.follow(key, a, at)
 		b.addAccounts(l.metrics, []*schemas.ExporterAccount{a})
@@ -124,9 +117,13 @@ func (l *lane) cutWhole(b *cut, at time.Time) {
 		b.addGuest(g)
 	}
 	l.guests = nil
-	l.complete = nil
+	if whole {
+		l.complete = nil
+	}
 	for _, a := range l.order {
-		l.complete = append(l.complete, a.completeness(at, l.cfg.Silence))
+		if whole {
+			l.complete = append(l.complete, a.completeness(at, l.cfg.Silence))
+		}
 		if _, isHost := a.(*host); isHost {
 			b.first = append(b.first, a.positions()...)
 		} else {
@@ -135,7 +132,9 @@ func (l *lane) cutWhole(b *cut, at time.Time) {
 	}
 	b.complete = append(b.complete, l.complete...)
 	b.received.join(l.received)
-	l.received = interval{}
+	if whole {
+		l.received = interval{}
+	}
 }
 
 func (l *lane) addAccounts(accounts []*schemas.ExporterAccount) {

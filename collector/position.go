@@ -10,13 +10,14 @@ import (
 	"hostmeter/schemas"
 )
 
-// positions of an exporter's sources that moved: the sequence numbers that its decoders expect, its
+// positions of an exporter's sources that moved, after a flush: the sequence numbers that its decoders expect, its
 // interfaces' counters, what waits, and when a datagram was last received.
 func (e *exporter) positions() []*schemas.SourcePosition {
 	var out []*schemas.SourcePosition
 	for _, s := range e.sources {
-		if s.moved {
-			s.moved = false
+		waits := s.handle.Waiting()
+		if s.moved || waits != s.waits {
+			s.moved, s.waits = false, waits
 			out = append(out, s.positions()...)
 		}
 	}
@@ -31,7 +32,11 @@ func (s *source) positions() []*schemas.SourcePosition {
 	} else {
 		decoder = s.flows.Positions()
 	}
-	out := append(decoder, &schemas.SourcePosition{Key: string(s.protocol) + "/receipt"})
+	receipt := &schemas.SourcePosition{Key: receiptKey(s.protocol)}
+	if s.waits > 0 {
+		receipt.Values = []uint64{s.waits}
+	}
+	out := append(decoder, receipt)
 	for key, n := range s.held {
 		out = append(out, &schemas.SourcePosition{
 			Key: heldPrefix(s.protocol) + key.unit + "/" + key.reason, Values: []uint64{uint64(max(n, 0))},
@@ -48,6 +53,10 @@ func (s *source) positions() []*schemas.SourcePosition {
 }
 
 func heldPrefix(protocol schemas.Protocol) string { return string(protocol) + "/held/" }
+
+// receiptKey names when a source was last heard, and, as a value, how many octets of its records were in no tally then, though
+// the accounts and positions have them.
+func receiptKey(protocol schemas.Protocol) string { return string(protocol) + "/receipt" }
 
 // restore gives the exporters and hypervisors the positions of the run before.
 func (c *Collector) restore(positions map[positionKey]*schemas.SourcePosition) {
@@ -98,7 +107,7 @@ func (l *lane) restore(positions map[netip.Addr][]*schemas.SourcePosition) {
 	for _, e := range heard {
 		for _, protocol := range []schemas.Protocol{schemas.NetFlow5, schemas.NetFlow9, schemas.IPFIX, schemas.SFlow5} {
 			if e.source(protocol) == nil && slices.ContainsFunc(e.restored, func(p *schemas.SourcePosition) bool {
-				return p.GetKey() == string(protocol)+"/receipt"
+				return p.GetKey() == receiptKey(protocol)
 			}) {
 				l.addSource(e, protocol)
 			}
@@ -124,7 +133,8 @@ func (l *lane) restoreSource(s *source) {
 			l.dropHeld(s, what, p)
 			continue
 		}
-		if p.GetKey() == string(s.protocol)+"/receipt" {
+		if p.GetKey() == receiptKey(s.protocol) {
+			l.dropWaits(s, p)
 			s.last = time.Unix(0, p.GetAt()).UTC()
 			s.hour = hourOf(s.last)
 			if s.last.After(s.exporter.last) {
@@ -139,6 +149,16 @@ func (l *lane) restoreSource(s *source) {
 	} else {
 		s.flows.Restore(decoder)
 	}
+}
+
+// dropWaits declares what no tally held when the run before was killed.
+func (l *lane) dropWaits(s *source, p *schemas.SourcePosition) {
+	if len(p.GetValues()) != 1 || p.GetValues()[0] == 0 {
+		return
+	}
+	s.waits = p.GetValues()[0] // until the next flush tells that nothing waits
+	a := l.account(accountKey{s.exporter.text, s.protocol, hourOf(time.Unix(0, p.GetAt()))})
+	a.Dropped = schemas.AddCounts(a.Dropped, count("octets", "restart", int64(s.waits)))
 }
 
 func (l *lane) dropHeld(s *source, what string, p *schemas.SourcePosition) {

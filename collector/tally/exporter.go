@@ -92,6 +92,7 @@ type group struct {
 	// busy is from how many octets, not multiplied, a cell is busy.
 	busy    uint64
 	cells   int
+	waiting [2]uint64 // octets, not multiplied, in cells that the last flush left; of those with both ends apart
 	sums    sums
 	scalers scalers
 	assumed *assumedHour // of assumedHour; nil before

@@ -13,7 +13,8 @@ import (
 // each is given every tally, which is valid until it returns. Tallies refer to Classes and to
 // ExporterConfig.Number by position. The accounts returned hold what a table knows: records, octets, clamped
 // and held records, records it dropped. Datagrams, templates, losses and what a decoder dropped are the
-// caller's to add. There is one of an (exporter, protocol, hour), and all agree with the tallies.
+// caller's to add. There is one of an (exporter, protocol, hour), and its octets are those of the tallies; of
+// the records that it counts, Exporter.Waiting says what stands in no tally yet.
 func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
 	t.findCells()
 	f := t.newFlush(each)
@@ -22,6 +23,11 @@ func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAc
 	} else {
 		f.busy()
 	}
+	f.ports()
+	for _, e := range t.exporters {
+		f.settle(e)
+	}
+	t.weigh(all)
 	return f.accountsOut()
 }
 
@@ -88,10 +94,46 @@ func (f *flush) all() {
 	for i := range t.shards {
 		f.shard(&t.shards[i])
 	}
-	f.ports()
-	for _, e := range t.exporters {
-		f.settle(e)
+}
+
+// weigh finds out what waits in the cells that a flush has left, where it has not taken all.
+func (t *Table) weigh(all bool) {
+	for _, g := range t.groups {
+		if g != nil {
+			g.waiting = [2]uint64{}
+		}
 	}
+	if all {
+		return
+	}
+	for i := range t.shards {
+		for _, c := range t.shards[i].cells {
+			if g := t.groups[c.key.group()]; !c.gone && c.key.both() {
+				g.waiting[1] += c.octets
+			} else if !c.gone {
+				g.waiting[0] += c.octets
+			}
+		}
+	}
+}
+
+// Waiting is how many octets, multiplied, of the records in the accounts of the flushes so far are in no tally of
+// theirs: those of meters that were not busy. After a flush of all there are none. Those of records that wait for
+// their rate are not among them: accounts call them held.
+func (e *Exporter) Waiting() (octets uint64) {
+	for _, g := range e.groups {
+		if !g.known() {
+			continue
+		}
+		for _, part := range [...]struct {
+			octets uint64
+			scaler scaler // a copy: nothing is carried
+		}{{g.waiting[0], g.scalers.once}, {g.waiting[1] / 2, g.scalers.bothOut}} { // both ends have a cell
+			scaled, _ := part.scaler.scale(part.octets, g.numerator, g.denominator)
+			octets += scaled
+		}
+	}
+	return octets
 }
 
 // shard takes all cells of a shard whose rate is known.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"hostmeter/schemas"
 )
 
@@ -285,18 +287,68 @@ func TestFlushOfBusyMeters(t *testing.T) {
 	table.Add(e, record("192.0.2.10", "198.51.100.7", 1000, 1), received)
 	busy := table.flushed(false)
 	equal(t, "busy", octetsByMeter(busy), map[string][2]uint64{"address:192.0.2.9 external": {0, 2 << 20}})
-	if len(busy.Accounts) != 1 || busy.Accounts[0].OctetsOnce != 2<<20 || busy.Accounts[0].Octets != 2<<20 {
-		t.Errorf("%v", busy.Accounts)
+	if len(busy.Accounts) != 1 || busy.Accounts[0].OctetsOnce != 2<<20 || busy.Accounts[0].Octets != 2<<20 || busy.Accounts[0].Records != 2 || e.Waiting() != 1000 {
+		t.Errorf("%v, %d octets wait", busy.Accounts, e.Waiting())
 	}
 	table.Add(e, record("192.0.2.9", "198.51.100.7", 5, 1), received)
 	rest := table.flushed(true)
 	equal(t, "the rest", octetsByMeter(rest), map[string][2]uint64{"address:192.0.2.9 external": {0, 5}, "address:192.0.2.10 external": {0, 1000}})
-	if a := rest.Accounts[0]; a.Octets != 1005 || a.Records != 3 {
-		t.Errorf("%v", a)
+	if a := rest.Accounts[0]; a.Octets != 1005 || a.Records != 1 || e.Waiting() != 0 {
+		t.Errorf("%v, %d octets wait", a, e.Waiting())
 	}
 	if f := table.flushed(true); len(f.Tallies) != 0 || len(f.Accounts) != 0 {
 		t.Errorf("nothing is left, but %v", f)
 	}
+}
+
+// After a flush of busy meters, an exporter knows how many octets of the records in its accounts are still to come: as many
+// as the next flush of all has at meters. Its records are all told.
+func TestWhatABusyFlushLeavesIsKnown(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		config := tableConfig()
+		config.BusyOctets = 3 << 20
+		table := New(config)
+		e := table.Exporter(ExporterConfig{Address: addr("192.0.2.250"), Name: "a", Protocol: schemas.NetFlow9})
+		hosts := rapid.SampledFrom([]string{"192.0.2.1", "192.0.2.2", "2001:db8:7::1", "198.51.100.7", "198.51.100.8"})
+		at := minute0*60*second + 30*second
+		var added, told uint64
+		for range rapid.IntRange(1, 60).Draw(t, "records") {
+			at += rapid.Int64Range(0, 600*second).Draw(t, "step")
+			r := record(hosts.Draw(t, "source"), hosts.Draw(t, "destination"), rapid.Uint64Range(0, 1<<21).Draw(t, "octets"), 1)
+			r.SamplingNumerator = rapid.SampledFrom([]uint32{1, 10, 0}).Draw(t, "rate")
+			r.SamplingDenominator = rapid.SampledFrom([]uint32{1, 3}).Draw(t, "of")
+			known := r.SamplingNumerator != 0
+			if r.SamplingDenominator = min(r.SamplingDenominator, r.SamplingNumerator); !known {
+				r.SamplingOrigin = schemas.SamplingUnknown
+			}
+			r.FlowStart, r.FlowEnd = at-rapid.SampledFrom([]int64{0, 100 * second}).Draw(t, "duration"), at
+			table.Add(e, r, time.Unix(0, at))
+			if known {
+				added++
+			}
+			if rapid.IntRange(0, 3).Draw(t, "flush") > 0 {
+				continue
+			}
+			for range rapid.IntRange(1, 2).Draw(t, "busy flushes") {
+				for _, a := range table.flushed(false).Accounts {
+					told += a.Records
+				}
+			}
+			waiting, left := e.Waiting(), uint64(0)
+			if told != added {
+				t.Fatalf("%d records told of %d", told, added)
+			}
+			if rapid.Bool().Draw(t, "and all") {
+				for _, a := range table.flushed(true).Accounts {
+					left += a.OctetsOnce + a.OctetsBoth
+					told += a.Records
+				}
+				if waiting != left || e.Waiting() != 0 {
+					t.Fatalf("%d octets were said to wait, %d came, and %d are said to wait", waiting, left, e.Waiting())
+				}
+			}
+		}
+	})
 }
 
 func TestDroppedRecordsAreCounted(t *testing.T) {
