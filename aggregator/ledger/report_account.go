@@ -128,7 +128,15 @@ func gather(ctx context.Context, tx *store.Tx, g gathering) (gathered, error) {
 	unowned := map[[2]string]*statements.Unowned{}
 	if !g.month.From.IsZero() {
 		a.unownedIn = g.month
-		a.unowned = func(meter schemas.MeterID, class string, in, out Usage) { addUnowned(unowned, meter, class, in, out) }
+		billed := map[string]bool{string(schemas.KindAddress): true}
+		for _, t := range g.targets {
+			billed[t.contract.Bills.Value] = true
+		}
+		a.unowned = func(meter schemas.MeterID, class string, in, out Usage) {
+			if billed[string(meter.Kind())] { // of others it is no loss to anybody
+				addUnowned(unowned, meter, class, in, out)
+			}
+		}
 	}
 	if err := a.run(ctx, tx); err != nil {
 		return gathered{}, err
@@ -197,11 +205,7 @@ func queriesFor(targets []*target, span rating.Period, through *Booking) []Query
 	return []Query{q}
 }
 
-// addUnowned adds traffic of an address; of other meters it is no loss to anybody.
 func addUnowned(into map[[2]string]*statements.Unowned, meter schemas.MeterID, class string, in, out Usage) {
-	if meter.Kind() != schemas.KindAddress {
-		return
-	}
 	key := [2]string{string(meter), class}
 	u := into[key]
 	if u == nil {

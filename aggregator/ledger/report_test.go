@@ -155,7 +155,8 @@ func find(t *testing.T, report statements.Report, service string, revision int) 
 	return statements.Row{}
 }
 
-// TestBillsByItsVNIC counts the virtual interface of a guest, and its address not.
+// TestBillsByItsVNIC counts the virtual interface of a guest, and its address not. Interfaces that nobody owns are listed then,
+// ports not.
 func TestBillsByItsVNIC(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		w.importText(`
@@ -168,8 +169,15 @@ ownership:
 		vnic := testBatch("c", 7, schemas.ShardOf("vnic:7f3a/52:54:00:00:00:01", testShards), 1, testTally("vnic:7f3a/52:54:00:00:00:01", 5, 7, 70))
 		vnic.Classes = []string{schemas.ClassPort}
 		address := testBatch("d", 7, schemas.ShardOf("address:10.3.0.1", testShards), 1, testTally("address:10.3.0.1", 5, 6, 60))
-		mustBook(t, w.ledger, vnic, address)
-		row := find(t, w.report("2026-10"), "guest", 0)
+		spare := testBatch("e", 7, schemas.ShardOf("vnic:8888/52:54:00:00:00:02", testShards), 1, testTally("vnic:8888/52:54:00:00:00:02", 5, 8, 80))
+		port := testBatch("f", 7, schemas.ShardOf("port:192.0.2.250/1", testShards), 1, testTally("port:192.0.2.250/1", 5, 9, 90))
+		spare.Classes, port.Classes = vnic.Classes, vnic.Classes
+		mustBook(t, w.ledger, vnic, address, spare, port)
+		report := w.report("2026-10")
+		if len(report.Unowned) != 1 || report.Unowned[0] != (statements.Unowned{Meter: "vnic:8888/52:54:00:00:00:02", Class: schemas.ClassPort, InOctets: 8, OutOctets: 80}) {
+			t.Errorf("unowned: %+v", report.Unowned)
+		}
+		row := find(t, report, "guest", 0)
 		if row.InOctets != 7 || row.OutOctets != 70 || row.Coverage != unknownCoverage {
 			t.Fatalf("got %+v", row)
 		}
