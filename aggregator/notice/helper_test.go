@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,7 +226,14 @@ func (l *lab) all() string {
 	}
 	var texts []string
 	for _, n := range list {
-		texts = append(texts, strings.TrimSpace(string(n.Kind)+" "+n.mark()))
+		text := string(n.Kind)
+		if n.Kind == KindThreshold {
+			text += fmt.Sprintf(" %d", n.Threshold)
+		}
+		if n.Raised {
+			text += " raised"
+		}
+		texts = append(texts, text)
 	}
 	if count, err := l.Verify(context.Background()); err != nil || count != int64(len(list)) {
 		l.t.Fatalf("%d notices verify as %d, %v", len(list), count, err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 
 	"hostmeter/aggregator/ledger"
@@ -184,10 +183,10 @@ func (n Notice) key() string {
 	return n.Service
 }
 
-// mark tells notices of one kind and period apart.
+// mark tells notices of one kind and period apart: "75 of 10 TB". The first versions wrote no quota.
 func (n Notice) mark() string {
 	if n.Kind == KindThreshold {
-		return strconv.Itoa(n.Threshold)
+		return fmt.Sprintf("%d of %s", n.Threshold, rating.Quantity{Amount: n.Quota, Unit: n.Unit})
 	}
 	return ""
 }

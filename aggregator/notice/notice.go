@@ -77,6 +77,8 @@ type Notice struct {
 	// not told apart.
 	Threshold int   `json:"threshold,omitempty"`
 	Passed    []int `json:"passed,omitempty"`
+	// Raised says that a threshold as high was told before in this period, of a lower quota.
+	Raised bool `json:"raised,omitempty"`
 	// Burst is of percentiles: then Used is that of the slots that were observed until then.
 	Burst *rating.Burst `json:"burst,omitempty"`
 	// Forecast is nil where it was not known, and of percentiles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,6 +44,56 @@ func TestThresholdsAreToldOnceAndTheHighestOnly(t *testing.T) {
 		l.look()
 		l.want("threshold 50, threshold 90, threshold 50")
 	})
+}
+
+// TestARaisedQuotaIsToldOfAgain: of a quota that is raised in the period, thresholds are told that stand for more than what was
+// told of the lower one.
+func TestARaisedQuotaIsToldOfAgain(t *testing.T) {
+	eachLab(t, func(t *testing.T, l *lab) {
+		used := func(tb float64, quota string) {
+			t.Helper()
+			l.use("s1", tb, 0).Row.Quota = dec(quota)
+			l.look()
+			l.look()
+		}
+		used(9.1, "10")
+		l.want("threshold 90")
+		used(9.1, "11") // 82.7 %: 75 % of 11 TB are less than was told
+		used(9.1, "20")
+		l.want("threshold 90")
+		used(10.0, "20")
+		l.want("threshold 90, threshold 50 raised")
+		used(19.0, "20")
+		l.want("threshold 90, threshold 50 raised, threshold 90 raised")
+		list, err := l.Notices.Notices(t.Context(), 2, 1)
+		if err != nil || len(list) != 1 || !slices.Equal(list[0].Passed, []int{75}) {
+			t.Fatalf("%+v, %v: want 75 passed, and 50 told before", list, err)
+		}
+		l.send()
+		if text := l.post.got[2].Text; !strings.Contains(text, "The quota was raised in this period") {
+			t.Errorf("the mail does not say that the quota was raised:\n%s", text)
+		}
+		used(20.1, "20")
+		used(20.1, "10") // lowered: nothing of it is new
+		l.want("threshold 90, threshold 50 raised, threshold 90 raised, threshold 100, decision_requested")
+	})
+}
+
+// TestThresholdsOfTheFirstVersionsAreToldOnce: their notices do not say of which quota they were.
+func TestThresholdsOfTheFirstVersionsAreToldOnce(t *testing.T) {
+	l := oneLab(t)
+	l.use("s1", 9.1, 0)
+	l.look()
+	err := l.db.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), `UPDATE notice SET mark = '90'`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.use("s1", 19, 0).Row.Quota = dec("20")
+	l.look()
+	l.want("threshold 90")
 }
 
 func TestSettingsResolve(t *testing.T) {

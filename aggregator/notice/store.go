@@ -7,9 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/shopspring/decimal"
+
+	"hostmeter/aggregator/rating"
 	"hostmeter/internal/store"
 )
 
@@ -37,27 +42,64 @@ type toldKey struct {
 	kind Kind
 }
 
-// told has, for each of them, the highest threshold; 0 for other kinds.
-type told map[toldKey]int
+// told has, for each of them, what was reached.
+type told map[toldKey]reached
+
+// reached is the highest threshold that was told, and the most octets, or bit/s, that one of them stood for: 75 % of 10 TB are
+// 7.5 TB. Of other kinds of notices, and of the first versions' thresholds, no quota is known.
+type reached struct {
+	threshold int
+	size      decimal.Decimal
+	unknown   bool
+}
 
 func (n Notice) toldKey() toldKey {
 	return toldKey{PeriodKey{n.key(), n.PeriodFrom.UnixNano()}, n.Kind}
 }
 
-// fresh returns what was not told. Of thresholds only what is higher than all that were told is new.
+// beyond says whether a threshold of a quota is higher than what was told, or, as the quota was raised since, stands for more.
+func (r reached) beyond(threshold int, quota rating.Quantity) (is, raised bool) {
+	if threshold > r.threshold {
+		return true, false
+	}
+	raised = !r.unknown && shareOf(threshold, quota).GreaterThan(r.size)
+	return raised, raised
+}
+
+// with is what is reached when what a mark says is told as well.
+func (r reached) with(mark string) reached {
+	percent, of, _ := strings.Cut(mark, " of ")
+	threshold, _ := strconv.Atoi(percent) // "" is 0
+	r.threshold = max(r.threshold, threshold)
+	if quota, err := rating.ParseQuantity(of); err == nil {
+		r.size = decimal.Max(r.size, shareOf(threshold, quota))
+	} else {
+		r.unknown = true
+	}
+	return r
+}
+
+func shareOf(percent int, of rating.Quantity) decimal.Decimal {
+	return of.Size().Mul(decimal.New(int64(percent), -2))
+}
+
+// fresh returns what was not told. Of thresholds only what is beyond all that were told is new.
 func (t told) fresh(due []Notice) (list []Notice) {
 	for _, notice := range due {
-		highest, found := t[notice.toldKey()]
-		if found && notice.Threshold <= highest {
-			continue
-		}
-		passed := []int{}
-		for _, lower := range notice.Passed {
-			if !found || lower > highest {
-				passed = append(passed, lower)
+		before, found := t[notice.toldKey()]
+		quota := rating.Quantity{Amount: notice.Quota, Unit: notice.Unit}
+		if found {
+			is, raised := before.beyond(notice.Threshold, quota)
+			if !is {
+				continue
 			}
+			notice.Raised = raised
 		}
-		if notice.Passed = passed; len(passed) == 0 {
+		notice.Passed = slices.DeleteFunc(slices.Clone(notice.Passed), func(lower int) bool {
+			is, _ := before.beyond(lower, quota)
+			return found && !is
+		})
+		if len(notice.Passed) == 0 {
 			notice.Passed = nil
 		}
 		list = append(list, notice)
@@ -79,8 +121,7 @@ func readTold(ctx context.Context, tx *store.Tx, after time.Time) (told, error) 
 		if err := rows.Scan(&key.Service, &key.From, &key.kind, &mark); err != nil {
 			return nil, fmt.Errorf("read what was told: %w", err)
 		}
-		threshold, _ := strconv.Atoi(mark) // "" is 0
-		list[key] = max(list[key], threshold)
+		list[key] = list[key].with(mark)
 	}
 	return list, rows.Err()
 }

@@ -85,7 +85,11 @@ func OfNotice(source string, n notice.Notice) Event {
 	if n.Spike != nil {
 		day = n.Spike.Day
 	}
-	id := idOf(string(n.Kind), n.Customer, n.Service, instant(n.PeriodFrom), instant(n.PeriodTo), count(int64(n.Threshold)), day, instant(n.Deadline), string(n.Choice), instant(n.DecidedAt))
+	threshold := count(int64(n.Threshold))
+	if n.Raised {
+		threshold += " of " + n.Quota.String()
+	}
+	id := idOf(string(n.Kind), n.Customer, n.Service, instant(n.PeriodFrom), instant(n.PeriodTo), threshold, day, instant(n.Deadline), string(n.Choice), instant(n.DecidedAt))
 	return event(source, TypeNotice, id, cmp.Or(n.Service, n.Customer), n.At, n.Number, n)
 }
 
