@@ -182,7 +182,7 @@ type Position struct {
 	Receiver string `json:"receiver"`
 	Feed     Feed   `json:"feed"`
 	Seq      int64  `json:"seq"`    // the last that was taken
-	Behind   int    `json:"behind"` // how many wait; at most 10000 are counted, and none behind one that is not approved
+	Behind   int    `json:"behind"` // how many wait, and for no person; at most 10000 are counted
 	// Error is why the receiver took no more at the last attempt.
 	Error string `json:"error"`
 }
@@ -199,11 +199,12 @@ func (h *Handover) Positions(ctx context.Context) (list []Position, err error) {
 			if err != nil {
 				return nil, err
 			}
-			waiting, err := p.read(ctx, feed, seq, ledger.MaxUsageRecords)
+			messages, err := p.read(ctx, feed, seq, ledger.MaxUsageRecords)
 			if err != nil {
 				return nil, err
 			}
-			list = append(list, Position{Receiver: p.cfg.Name, Feed: feed, Seq: seq, Behind: len(waiting), Error: r.LastError})
+			messages = slices.DeleteFunc(messages, func(m message) bool { return m.action != tell })
+			list = append(list, Position{Receiver: p.cfg.Name, Feed: feed, Seq: seq, Behind: len(messages), Error: r.LastError})
 		}
 	}
 	return list, nil

@@ -103,7 +103,7 @@ func empty(r *rapid.T, db *store.DB) { emptyHandover(r, db) }
 
 func emptyHandover(t interface{ Fatal(args ...any) }, db *store.DB) {
 	err := db.Update(context.Background(), func(tx *store.Tx) error {
-		for _, table := range []string{"handover_charge", "handover_cursor", "handover_receiver", "handover_event"} {
+		for _, table := range []string{"handover_charge", "handover_cursor", "handover_receiver", "handover_event", "handover_passed"} {
 			if _, err := tx.Exec(context.Background(), "DELETE FROM "+table); err != nil {
 				return err
 			}

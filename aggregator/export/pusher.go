@@ -20,7 +20,8 @@ import (
 
 // pusher tells one receiver of feeds, in order and one after the other.
 //
-// The feeds are their own outbox: what is in them never changes, so that all there is to keep is a number.
+// The feeds are their own outbox: what is in them never changes, so that all there is to keep is a number, and the
+// numbers of statements that it was passed over because a person has to decide about them.
 // An event that may have been taken is sent again, with the same id and the same body; the receiver
 // knows it by that.
 type pusher struct {
@@ -46,11 +47,23 @@ const (
 	eventsAtOnce = 100 // between two writes of the cursor: so many are repeated after a kill
 )
 
-// message is one event, ready to be sent.
+// message is one event of a feed, and what is to be done with it.
 type message struct {
-	seq   int64
-	event cloudevents.Event
+	seq       int64
+	event     cloudevents.Event
+	action    action
+	passed    bool   // it was passed over before: the cursor is behind it
+	statement string // of one of statements
+	revision  int
 }
+
+type action int
+
+const (
+	tell action = iota
+	pass        // a person has to decide first: it is told then
+	drop        // a person has decided that nobody is told
+)
 
 // round sends what there is, unless the receiver pauses.
 func (p *pusher) round(ctx context.Context, byHand bool) error {
@@ -98,13 +111,12 @@ func (p *pusher) push(ctx context.Context, feed Feed) error {
 		if err != nil || len(messages) == 0 {
 			return err
 		}
-		to, failure := p.pushAll(ctx, feed, from, messages)
+		taken, failure := p.pushAll(ctx, feed, messages)
 		p.step("before cursor")
-		if to > from {
+		if len(taken) > 0 {
 			// What was taken is written even where we are being stopped.
-			err := p.journal.update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-				return moveCursor(context.WithoutCancel(ctx), tx, p.cfg.Name, feed, from, to)
-			})
+			ctx := context.WithoutCancel(ctx)
+			err := p.journal.update(ctx, func(tx *store.Tx) error { return took(ctx, tx, p.cfg.Name, feed, from, taken) })
 			if err != nil {
 				return errors.Join(failure, err)
 			}
@@ -116,16 +128,18 @@ func (p *pusher) push(ctx context.Context, feed Feed) error {
 	}
 }
 
-// pushAll sends messages until one is not taken, and returns the number of the last that was.
-func (p *pusher) pushAll(ctx context.Context, feed Feed, from int64, messages []message) (to int64, err error) {
-	to = from
-	for _, m := range messages {
+// pushAll sends messages until one is not taken, and returns those before it.
+func (p *pusher) pushAll(ctx context.Context, feed Feed, messages []message) (taken []message, err error) {
+	for i, m := range messages {
+		if m.action != tell {
+			continue
+		}
 		if err := p.keepHold(ctx); err != nil {
-			return to, err
+			return messages[:i], err
 		}
 		body, err := m.event.Encode()
 		if err != nil {
-			return to, err
+			return messages[:i], err
 		}
 		headers := webhook.Headers(p.keys, messageID(m.event), p.clock.Now(), body)
 		headers["Content-Type"] = cloudevents.ContentType
@@ -135,19 +149,18 @@ func (p *pusher) pushAll(ctx context.Context, feed Feed, from int64, messages []
 		switch {
 		case err == nil:
 			p.metrics.count(p.cfg.Name, "sent")
-			to = m.seq
 			continue
 		case ctx.Err() != nil:
-			return to, ctx.Err()
+			return messages[:i], ctx.Err()
 		case errors.Is(err, webhook.ErrRefused):
 			p.metrics.count(p.cfg.Name, "refused")
 			p.logger.Error("a receiver refuses an event: what follows waits for it", "receiver", p.cfg.Name, "event", subjectOf(feed, m.seq), "err", err)
 		default:
 			p.metrics.count(p.cfg.Name, "retrying")
 		}
-		return to, fmt.Errorf("%s: %w", subjectOf(feed, m.seq), err)
+		return messages[:i], fmt.Errorf("%s: %w", subjectOf(feed, m.seq), err)
 	}
-	return to, nil
+	return messages, nil
 }
 
 func (p *pusher) keepHold(ctx context.Context) error {
@@ -162,7 +175,8 @@ func (p *pusher) keepHold(ctx context.Context) error {
 	return err
 }
 
-// read returns at most so many events of a feed behind a number. What is behind the end of the last backup that the
+// read returns at most so many events of a feed behind a number, and before them at most as many that it was passed over
+// and that wait for nobody any more. What is behind the end of the last backup that the
 // ledger was restored from before it says so.
 func (p *pusher) read(ctx context.Context, feed Feed, after int64, most int) ([]message, error) {
 	list, err := p.readFeed(ctx, feed, after, most)
@@ -204,23 +218,70 @@ func (p *pusher) readFeed(ctx context.Context, feed Feed, after int64, most int)
 		}
 		return list, err
 	}
-	err = p.ledger.Statements(ctx, ledger.StatementQuery{After: after}, func(s ledger.Statement) error {
-		if len(list) == most {
+	return p.readStatements(ctx, after, most)
+}
+
+// readStatements passes over what waits for a person, and over corrections of it: one charge that nobody decides holds
+// no others up.
+func (p *pusher) readStatements(ctx context.Context, after int64, most int) (list []message, err error) {
+	numbers, err := p.journal.passed(ctx, p.cfg.Name, most)
+	if err != nil {
+		return nil, err
+	}
+	for _, number := range numbers {
+		m := message{seq: number, action: drop} // where retention has taken it
+		if err := p.eachStatement(ctx, number-1, 1, func(found message) {
+			if found.seq == number {
+				m = found
+			}
+		}); err != nil {
+			return nil, err
+		}
+		m.passed = true
+		list = append(list, m)
+	}
+	behind := len(list)
+	if err := p.eachStatement(ctx, after, most, func(m message) { list = append(list, m) }); err != nil {
+		return nil, err
+	}
+	passes := map[string]bool{}
+	for i := behind; i < len(list); i++ {
+		m := &list[i]
+		if m.revision > 1 && !passes[m.statement] {
+			if passes[m.statement], err = p.journal.isPassed(ctx, p.cfg.Name, m.statement); err != nil {
+				return nil, err
+			}
+		}
+		if passes[m.statement] {
+			m.action = pass
+		}
+		passes[m.statement] = m.action == pass
+	}
+	return list, nil
+}
+
+// eachStatement calls f with at most so many statements behind a number.
+func (p *pusher) eachStatement(ctx context.Context, after int64, most int, f func(message)) error {
+	n := 0
+	err := p.ledger.Statements(ctx, ledger.StatementQuery{After: after}, func(s ledger.Statement) error {
+		if n == most {
 			return errEnough
 		}
+		n++
+		m := message{seq: s.Number, event: cloudevents.OfStatement(p.source, s), statement: s.Body.Row.Statement, revision: s.Body.Row.Revision}
 		switch s.Approval {
-		case ledger.ApprovalWaiting: // what follows is told after it
-			return errEnough
+		case ledger.ApprovalWaiting:
+			m.action = pass
 		case ledger.ApprovalRefused:
-			return nil
+			m.action = drop
 		}
-		list = append(list, message{seq: s.Number, event: cloudevents.OfStatement(p.source, s)})
+		f(m)
 		return nil
 	})
 	if errors.Is(err, errEnough) {
 		err = nil
 	}
-	return list, err
+	return err
 }
 
 // messageID names a message in the webhook's headers: from what names the event, without full stops.

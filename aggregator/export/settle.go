@@ -73,7 +73,7 @@ func (h *Handover) Settle(ctx context.Context, receiver, key string, s Settlemen
 	return err
 }
 
-// leaveOut moves a receiver's cursor over the event that it refuses.
+// leaveOut takes the event that a receiver refuses for taken.
 func (h *Handover) leaveOut(ctx context.Context, receiver string, feed Feed, number string, s Settlement) error {
 	seq, err := strconv.ParseInt(number, 10, 64)
 	i := slices.IndexFunc(h.pushers, func(p *pusher) bool { return p.cfg.Name == receiver && slices.Contains(p.cfg.feeds(), feed) })
@@ -87,15 +87,16 @@ func (h *Handover) leaveOut(ctx context.Context, receiver string, feed Feed, num
 	if err != nil {
 		return err
 	}
-	next, err := h.pushers[i].read(ctx, feed, from, 1)
+	messages, err := h.pushers[i].read(ctx, feed, from, eventsAtOnce)
 	if err != nil {
 		return err
 	}
-	if len(next) == 0 || next[0].seq != seq {
+	next := slices.IndexFunc(messages, func(m message) bool { return m.action == tell })
+	if next < 0 || messages[next].seq != seq {
 		return fmt.Errorf("event %s/%d: %w: only the one that %s is told next can be left out", feed, seq, ErrNotOpen, receiver)
 	}
 	return h.journal.update(ctx, func(tx *store.Tx) error {
-		if err := moveCursor(ctx, tx, receiver, feed, from, seq); err != nil {
+		if err := took(ctx, tx, receiver, feed, from, messages[:next+1]); err != nil {
 			return err
 		}
 		return addEvent(ctx, tx, Event{Receiver: receiver, Subject: subjectOf(feed, seq), Actor: s.By, Action: "left out", Text: s.Reason})
