@@ -10,6 +10,7 @@ import (
 
 	"github.com/shopspring/decimal"
 
+	"hostmeter/aggregator/rating"
 	"hostmeter/internal/audit"
 	"hostmeter/internal/inventory"
 	"hostmeter/internal/store"
@@ -243,5 +244,17 @@ func waiveWhatTakesBack(ctx context.Context, tx *store.Tx, statement string) err
 // asksApproval says whether a charge that is closed now waits for a person, and why where the provider does not want that of all.
 func (c *closing) asksApproval(body StatementBody) (required bool, why string) {
 	why, asked := c.asks[body.Row.Statement]
-	return asked || c.owners.Provider.Approval == inventory.ApprovalRequired, why
+	if !asked {
+		why = c.late(body)
+	}
+	return why != "" || c.owners.Provider.Approval == inventory.ApprovalRequired, why
+}
+
+// late says why a charge waits that comes long after its period, as of a service that was imported with a past.
+func (c *closing) late(body StatementBody) (why string) {
+	window := c.owners.Provider.ChargeWindow.Or(rating.DefaultChargeWindow)
+	if !body.Row.AmountExVAT.IsPositive() || !window.Over(body.Period, body.Contract.Schedule.Zone, c.now) {
+		return ""
+	}
+	return fmt.Sprintf("it comes more than %s after its period (provider: charge_window)", window)
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -236,4 +237,38 @@ func TestCorrectionOfAnUndecidedChargeWaitsWithIt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestChargesThatComeLateWait closes two months at once, as of a service that is imported with a past: what is older than the
+// window waits for a person, though the provider wants no approvals.
+func TestChargesThatComeLateWait(t *testing.T) {
+	f := func(provider string, want ...string) {
+		eachWorld(t, func(t *testing.T, w *world) {
+			w.importText(provider)
+			w.own("address:10.1.0.1", ownedTime{"london", 0, farMinute})
+			w.now = w.now.Add(41 * 24 * time.Hour)
+			w.send(sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(7, 12, 0), 5e9, 0},
+				sentTally{"address:10.1.0.1", schemas.ClassExternal, minutes(40, 12, 0), 6e9, 0})
+			w.seal(39 * 24 * time.Hour) // 20 December
+			if closed := w.close(); closed.Statements < 2 {
+				t.Fatalf("closed: %+v", closed)
+			}
+			_, names := w.waiting()
+			if !slices.Equal(names, want) {
+				t.Errorf("%v wait, want %v", names, want)
+			}
+			err := w.ledger.Unapproved(t.Context(), func(s Statement) error {
+				if !strings.Contains(s.ApprovalReason, "more than 1 month after its period") {
+					t.Errorf("%s waits for %q", s.Body.Row.Statement, s.ApprovalReason)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	f(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP}`, "london/2026-10-01")
+	f(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, charge_window: 2 months}`)
+	f(`provider: {name: Example Hosting, time_zone: Europe/London, currency: GBP, charge_window: unlimited}`)
 }

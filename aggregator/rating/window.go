@@ -15,6 +15,7 @@ const Unlimited Window = -1
 
 // What the windows are where nothing is said.
 const (
+	DefaultChargeWindow Window = 1 // what is to be paid is handed over without a person
 	DefaultCreditWindow Window = 1 // a difference in the customer's favour is credited by itself
 	DefaultClaimWindow  Window = 2 // a person may still decide to credit one
 )

@@ -77,6 +77,8 @@ type Provider struct {
 	Name     string          `json:"name"`
 	Currency string          `json:"currency"`
 	Rounding rating.Rounding `json:"rounding"`
+	// ChargeWindow is how long after a period what is to be paid is handed over without a person.
+	ChargeWindow rating.Window `json:"charge_window"`
 	// CreditWindow is how long after a period what it was charged too much is credited by itself, ClaimWindow how
 	// long a person may decide to credit it. rating has what they are where they are not set.
 	CreditWindow rating.Window `json:"credit_window"`

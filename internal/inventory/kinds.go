@@ -31,7 +31,7 @@ var ruleColumns = []string{"quota", "direction", "period", "block", "sku", "bill
 // The kinds, in the order in which they may refer to each other.
 var (
 	kindProvider = kind{section: "provider", name: "provider", columns: slices.Concat([]string{"name", "time_zone", "currency"},
-		ruleColumns[:len(ruleColumns)-1], []string{"rounding", "credit_window", "claim_window", "approval"}), required: []string{"name", "time_zone", "currency"}}
+		ruleColumns[:len(ruleColumns)-1], []string{"rounding", "charge_window", "credit_window", "claim_window", "approval"}), required: []string{"name", "time_zone", "currency"}}
 	kindPrefix = kind{section: "prefixes", name: "prefix", columns: []string{"prefix", "exporters"}, keys: 1,
 		required: []string{"prefix"}}
 	kindPrice = kind{section: "prices", name: "price", columns: []string{"sku", "place", "currency", "from", "noticed", "per", "begun", "amount"},
@@ -282,6 +282,7 @@ func readProvider(f *fields) Provider {
 		Rounding: read(f, "rounding", rating.ParseRounding),
 		Rules:    readRules(f),
 
+		ChargeWindow: read(f, "charge_window", rating.ParseWindow),
 		CreditWindow: read(f, "credit_window", rating.ParseWindow),
 		ClaimWindow:  read(f, "claim_window", rating.ParseWindow),
 		Approval:     read(f, "approval", parseApproval),
@@ -298,7 +299,7 @@ func parseApproval(text string) (Approval, error) {
 
 func (p Provider) row() []string {
 	rules := p.Rules.row()
-	return slices.Concat([]string{p.Name, p.TimeZone, p.Currency}, rules[:len(rules)-1], []string{string(p.Rounding), p.CreditWindow.String(), p.ClaimWindow.String(), string(p.Approval)})
+	return slices.Concat([]string{p.Name, p.TimeZone, p.Currency}, rules[:len(rules)-1], []string{string(p.Rounding), p.ChargeWindow.String(), p.CreditWindow.String(), p.ClaimWindow.String(), string(p.Approval)})
 }
 
 func readCustomer(f *fields) Customer {
