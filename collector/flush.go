@@ -89,9 +89,9 @@ func (c *Collector) cut(at time.Time, all bool) *cut {
 func (c *Collector) waiting() (busy, others int, crowded bool) {
 	for _, l := range c.lanes {
 		l.mu.Lock()
-		busy += l.table.Busy()
-		others += l.table.Len() - l.table.Busy()
-		crowded = crowded || l.table.Len() >= c.crowdedCells/len(c.lanes)
+		heavy, all := l.table.Busy(), l.table.Len()
+		busy, others = busy+heavy, others+all-heavy
+		crowded = crowded || all >= c.crowdedCells/len(c.lanes)
 		l.mu.Unlock()
 	}
 	return busy, others, crowded

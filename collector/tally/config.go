@@ -41,7 +41,7 @@ type Config struct {
 	// that what one of them adds up fits in a processor's cache.
 	Notes, Shards int
 	// BusyOctets is from how many scaled octets in one cell a flush of busy meters takes it along. The
-	// floor rises while more than a thousand meters are that busy.
+	// floor rises where more than a thousand cells are that busy: the heaviest are taken.
 	BusyOctets uint64
 	// PeerOctets is from how many reported octets in one cell top peers and ports are followed. The floor rises
 	// while those of more than some thousand meters are.

@@ -45,14 +45,14 @@ type flush struct {
 }
 
 func (f *flush) busy() {
-	t, taken := f.table, 0
+	t := f.table
+	t.Busy()
 	for i := range t.shards {
 		s := &t.shards[i]
 		if len(s.busy) == 0 {
 			continue
 		}
 		t.settle(s)
-		taken += len(s.busy)
 		for _, number := range s.busy {
 			c, x := &s.cells[number], s.traffic.at(number)
 			f.take(c, x)
@@ -62,30 +62,53 @@ func (f *flush) busy() {
 		}
 		s.busy = s.busy[:0]
 	}
-	t.adapt(taken)
 }
 
-// busyMost is how many meters a flush of busy ones is meant to take at most. Where more have traffic
-// to speak of, as with high sampling rates on many meters, only the heaviest do.
+// busyMost is how many meters a flush of busy ones takes at most. Where more have traffic to speak of, as with high
+// sampling rates on many meters, only the heaviest do.
 const busyMost = 1024
 
-// adapt moves the floor from which a meter is busy by how many the last flush took.
-func (t *Table) adapt(taken int) {
-	before := t.busyOctets
-	if taken < busyMost/4 {
-		t.busyOctets = max(before/2, t.config.BusyOctets)
+// Busy is the number of cells that a flush of busy meters takes. It moves the floor from which on one is busy: up until few
+// enough are, down where few are.
+func (t *Table) Busy() (n int) {
+	t.findCells()
+	for i := range t.shards {
+		n += len(t.shards[i].busy)
 	}
-	for ; taken > busyMost; taken /= 2 {
-		t.busyOctets = mulSaturated(t.busyOctets, 2)
+	if n < busyMost/4 {
+		t.setFloor(max(t.busyOctets/2, t.config.BusyOctets))
 	}
-	if t.busyOctets == before {
-		return
-	}
-	for _, g := range t.groups {
-		if g != nil && g.known() {
-			g.busy = busyAt(t.busyOctets, g.numerator, g.denominator)
+	for n > busyMost {
+		t.setFloor(mulSaturated(t.busyOctets, 2))
+		n = 0
+		for i := range t.shards {
+			n += t.shards[i].keepBusy(t.groups)
 		}
 	}
+	return n
+}
+
+// setFloor sets from how many scaled octets a cell is busy.
+func (t *Table) setFloor(octets uint64) {
+	if t.busyOctets == octets {
+		return
+	}
+	t.busyOctets = octets
+	for _, g := range t.groups {
+		if g != nil && g.known() {
+			g.busy = busyAt(octets, g.numerator, g.denominator)
+		}
+	}
+}
+
+// keepBusy takes those of the busy cells out that are below the floor of their group, and returns how many are left.
+func (s *shard) keepBusy(groups []*group) int {
+	s.busy = slices.DeleteFunc(s.busy, func(number uint32) bool {
+		c := &s.cells[number]
+		c.busy = c.octets >= groups[c.key.group()].busy
+		return !c.busy
+	})
+	return len(s.busy)
 }
 
 func (f *flush) all() {

@@ -94,15 +94,6 @@ func (t *Table) Len() int {
 	return t.used + len(t.ports)
 }
 
-// Busy is the number of cells that a flush of busy meters takes.
-func (t *Table) Busy() (n int) {
-	t.findCells()
-	for i := range t.shards {
-		n += len(t.shards[i].busy)
-	}
-	return n
-}
-
 // LocalPrefix returns the meter of a local address; ok is false for a remote one.
 func (t *Table) LocalPrefix(addr netip.Addr) (prefix netip.Prefix, ok bool) {
 	addr = addr.Unmap()
