@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -29,29 +30,55 @@ var sections = []section{
 // The table of section 1 uses several exporters, so that a receiver that divides its work by them can.
 const exporters = 4
 
-// rounds measures the same several times, in runs of their own, and returns them by ascending cost.
-func (b *bench) roundsOf(ctx context.Context, r *receiver, l load) ([]result, error) {
-	var out []result
+// roundsOf measures the same several times, in runs of their own, and returns them by ascending cost.
+func (b *bench) roundsOf(ctx context.Context, r *receiver, l load) (runs []result, err error) {
 	for range b.rounds {
-		e, err := b.execution(r, l.protocol)
+		one, err := b.run(ctx, r, l)
 		if err != nil {
 			return nil, err
 		}
-		one, err := e.measure(ctx, l)
-		if err != nil {
-			return nil, fmt.Errorf("%s, %s: %w", r.name, l.protocol, err)
-		}
-		say("  %-10s %-8s sent %d of %.0f/s, kernel dropped %d datagrams, %.3f CPU s (%.3f a million), %.0f MiB %s", r.name, l.protocol,
-			one.sent.Records, float64(one.sent.Records)/one.sent.Seconds, one.dropped, one.cpu, one.perMillion(l.protocol), one.peak, one.counts.log)
-		out = append(out, one)
+		runs = append(runs, one)
 	}
-	slices.SortFunc(out, func(x, y result) int {
-		if x.perMillion(l.protocol) < y.perMillion(l.protocol) {
-			return -1
+	sortByCost(runs, l.protocol)
+	return runs, nil
+}
+
+// inTurn measures all receivers, one after the other, several times, so that what the machine's neighbours do meanwhile meets all of
+// them. It returns the runs of each by ascending cost.
+func (b *bench) inTurn(ctx context.Context, l load) (map[string][]result, error) {
+	runs := map[string][]result{}
+	for range b.rounds {
+		err := b.forEach(func(r *receiver) error {
+			one, err := b.run(ctx, r, l)
+			runs[r.name] = append(runs[r.name], one)
+			return err
+		})
+		if err != nil {
+			return nil, err
 		}
-		return 1
-	})
-	return out, nil
+	}
+	for _, of := range runs {
+		sortByCost(of, l.protocol)
+	}
+	return runs, nil
+}
+
+func (b *bench) run(ctx context.Context, r *receiver, l load) (result, error) {
+	e, err := b.execution(r, l.protocol)
+	if err != nil {
+		return result{}, err
+	}
+	one, err := e.measure(ctx, l)
+	if err != nil {
+		return result{}, fmt.Errorf("%s, %s: %w", r.name, l.protocol, err)
+	}
+	say("  %-10s %-8s sent %d of %.0f/s, kernel dropped %d datagrams, %.3f CPU s (%.3f a million), %.0f MiB %s", r.name, l.protocol,
+		one.sent.Records, float64(one.sent.Records)/one.sent.Seconds, one.dropped, one.cpu, one.perMillion(l.protocol), one.peak, one.counts.log)
+	return one, nil
+}
+
+func sortByCost(runs []result, protocol string) {
+	slices.SortFunc(runs, func(x, y result) int { return cmp.Compare(x.perMillion(protocol), y.perMillion(protocol)) })
 }
 
 // forEach calls f for every receiver that was asked for.
@@ -65,18 +92,19 @@ func (b *bench) forEach(f func(*receiver) error) error {
 }
 
 func (b *bench) saturatedTable(ctx context.Context) error {
-	b.text("The generator sends as fast as it can for %v from %d exporters, in %d run(s) of each; the median counts, after the least.", b.each, exporters, b.rounds)
+	b.text("The generator sends as fast as it can for %v from %d exporters, in %d run(s) of each, the receivers in turn; the median counts, after the least.", b.each, exporters, b.rounds)
 	b.text("CPU seconds (user and system) per million records that the kernel handed over, from the load's begin to the end of the")
 	b.text("process, with what it writes last. *Inside*: of the records handed over, the share that is not in the receiver's own sums;")
 	b.text("it makes a row's cost too low. A short run has more flushes of all addresses per record than a long one.")
 	b.head("receiver", "load", "CPU s per million: least / median", "times udpfloor", "records a second handed over", "lost inside", "peak memory, MiB")
 	for _, protocol := range b.protocols {
+		all, err := b.inTurn(ctx, load{protocol: protocol, length: b.each, exporters: exporters})
+		if err != nil {
+			return err
+		}
 		floor := 0.0
-		err := b.forEach(func(r *receiver) error {
-			runs, err := b.roundsOf(ctx, r, load{protocol: protocol, length: b.each, exporters: exporters})
-			if err != nil {
-				return err
-			}
+		err = b.forEach(func(r *receiver) error {
+			runs := all[r.name]
 			middle := runs[len(runs)/2]
 			cost := middle.perMillion(protocol)
 			if r.name == "udpfloor" {
