@@ -84,7 +84,7 @@ func TestOneCrowdedLaneFlushesAll(t *testing.T) {
 		copy(d[24+4:], []byte{192, 0, 2, meter})
 		binary.BigEndian.PutUint32(d[24+16:], 1)
 		binary.BigEndian.PutUint32(d[24+20:], 1000)
-		l.feed(netip.MustParseAddrPort("198.51.100.1:2055"), at, d, queue{})
+		l.feed(netip.MustParseAddrPort("198.51.100.1:2055"), at, d, l.repeated.hash(d), queue{})
 	}
 	flushed := func(want uint64) {
 		t.Helper()

@@ -119,7 +119,8 @@ func (c *Collector) laneOf(addr netip.Addr) int {
 // Feed takes one datagram, just below the socket. It returns when the datagram is counted, and keeps
 // nothing of it. Datagrams of one exporter must come in their order.
 func (c *Collector) Feed(from netip.AddrPort, receivedAt time.Time, datagram []byte) {
-	c.lanes[c.laneOf(from.Addr())].feed(from, receivedAt, datagram, queue{})
+	l := c.lanes[c.laneOf(from.Addr())]
+	l.feed(from, receivedAt, datagram, l.repeated.hash(datagram), queue{})
 }
 
 // queue says of a datagram at which socket it was queued, and how many were dropped there before it. The
@@ -129,10 +130,10 @@ type queue struct {
 	drops  uint32
 }
 
-func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, q queue) {
+// feed takes one datagram, and its hash of l.repeated.
+func (l *lane) feed(from netip.AddrPort, receivedAt time.Time, datagram []byte, hash uint64, q queue) {
 	addr := from.Addr().Unmap()
 	protocol, known := replay.Recognise(datagram)
-	hash := l.repeated.hash(datagram)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fed = true

@@ -29,7 +29,7 @@ func TestGapsAreAttributed(t *testing.T) {
 		binary.BigEndian.PutUint16(d[2:], 1)
 		binary.BigEndian.PutUint32(d[8:], uint32(at.Unix()))
 		binary.BigEndian.PutUint32(d[16:], sequence)
-		l.feed(from, at, d, queue{1, drops})
+		l.feed(from, at, d, l.repeated.hash(d), queue{1, drops})
 	}
 	send(0, 0)
 	send(11, 0) // 10 lost on the way

@@ -43,8 +43,11 @@ func (c *Collector) Run(ctx context.Context) error {
 
 // handler hands what a socket received to the lanes.
 func (c *Collector) handler(socket int) udp.Handler {
-	return func(lane int, d *udp.Datagram) {
-		c.lanes[lane].feed(d.From, d.ReceivedAt, d.Payload, queue{socket + 1, d.Drops})
+	return udp.Handler{
+		Expect: func(lane int, d *udp.Datagram) { d.Mark = c.lanes[lane].repeated.hash(d.Payload) },
+		Take: func(lane int, d *udp.Datagram) {
+			c.lanes[lane].feed(d.From, d.ReceivedAt, d.Payload, d.Mark, queue{socket + 1, d.Drops})
+		},
 	}
 }
 

@@ -1,6 +1,7 @@
 package tally
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -130,12 +131,14 @@ func (t *Table) end(addr netip.Addr) end {
 	if !addr.IsValid() {
 		return end{prefix: -1}
 	}
-	addr = addr.Unmap()
-	e := end{address: numberOf(addr), is: isKnown}
-	if addr.Is4() {
+	b := addr.As16()
+	e := end{address: number{binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])}, is: isKnown}
+	v4 := e.address.high == 0 && e.address.low>>32 == 0xffff // also as IPv4-mapped IPv6
+	if v4 {
+		e.address.low &= 1<<32 - 1
 		e.is |= isIPv4
 	}
-	e.prefix = t.local.find(e.address, addr.Is4())
+	e.prefix = t.local.find(e.address, v4)
 	return e
 }
 

@@ -34,7 +34,7 @@ func BenchmarkReceive(b *testing.B) {
 			sent++
 		}
 		b.StartTimer()
-		if err := s.Serve(ctx, 1, oneLane, func(int, *udp.Datagram) { received++ }); err != nil {
+		if err := s.Serve(ctx, 1, oneLane, expected(func(int, *udp.Datagram) { received++ })); err != nil {
 			b.Fatal(err)
 		}
 	}

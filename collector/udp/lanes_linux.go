@@ -17,10 +17,10 @@ const lanesMost = 64
 
 // receiver hands what one socket receives to the lanes.
 type receiver struct {
-	socket *Socket
-	laneOf func(netip.Addr) int
-	handle Handler
-	base   uint32 // the kernel's count of drops when the serving began
+	socket  *Socket
+	laneOf  func(netip.Addr) int
+	handler Handler
+	base    uint32 // the kernel's count of drops when the serving began
 
 	batches []*batch
 	spare   chan *batch   // those that wait to be filled
@@ -75,11 +75,7 @@ func (r *receiver) close() {
 func (r *receiver) hand(b *batch) {
 	r.describe(b)
 	if len(r.queues) == 0 || b.n == 0 || b.n < batchSize && r.queued.Load() == 0 {
-		for i := range b.n {
-			if d := &b.datagrams[i]; d.Payload != nil {
-				r.handle(int(b.lanes[i]), d)
-			}
-		}
+		r.handle(b, allLanes)
 		r.spare <- b
 		return
 	}
@@ -102,15 +98,32 @@ func (r *receiver) hand(b *batch) {
 
 // do handles a lane's part of a batch.
 func (r *receiver) do(lane int, b *batch) {
-	for i := range b.n {
-		if d := &b.datagrams[i]; int(b.lanes[i]) == lane && d.Payload != nil {
-			r.handle(lane, d)
-		}
-	}
+	r.handle(b, int32(lane))
 	if b.waiting.Add(-1) == 0 {
 		r.queued.Add(-1)
 		r.spare <- b
 	}
+}
+
+// allLanes is for handle.
+const allLanes = -1
+
+// handle gives the handler the datagrams of a lane, each after it was told to expect the one behind it.
+func (r *receiver) handle(b *batch, of int32) {
+	before := -1
+	take := func() {
+		if before >= 0 {
+			r.handler.Take(int(b.lanes[before]), &b.datagrams[before])
+		}
+	}
+	for i := range b.n {
+		if d := &b.datagrams[i]; d.Payload != nil && (of == allLanes || b.lanes[i] == of) {
+			r.handler.Expect(int(b.lanes[i]), d)
+			take()
+			before = i
+		}
+	}
+	take()
 }
 
 // describe fills in what was received. A datagram that was cut short has no payload.

@@ -19,12 +19,12 @@ func readOne(t *testing.T, s *udp.Socket) string {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
+		done <- s.Serve(ctx, 1, oneLane, expected(func(_ int, d *udp.Datagram) {
 			select {
 			case got <- string(d.Payload):
 			default:
 			}
-		})
+		}))
 	}()
 	text := <-got
 	cancel()

@@ -30,11 +30,17 @@ type Datagram struct {
 	// since the serving began.
 	Drops   uint32
 	Payload []byte
+	Mark    uint64 // what Handler.Expect leaves for Take
 }
 
-// A Handler takes one datagram of a lane. The datagram is valid until the handler returns. It is called for
-// several lanes at a time, for one lane one at a time.
-type Handler func(lane int, d *Datagram)
+// Handler takes datagrams. Both are called for several lanes at a time, for one lane one at a time.
+type Handler struct {
+	// Expect is called with the datagram that Take is given next but one, or next, of a lane: what is asked of memory here
+	// is there when it is needed.
+	Expect func(lane int, d *Datagram)
+	// Take takes one datagram, which is valid until it returns.
+	Take func(lane int, d *Datagram)
+}
 
 // Deps are what a socket needs of the program; the zero value works.
 type Deps struct {
@@ -143,10 +149,10 @@ func (s *Socket) Close() error {
 //
 // laneOf is the lane of a sender, from 0 to lanes-1. While there is little to do, who receives handles all
 // lanes; else each lane has a goroutine of its own.
-func (s *Socket) Serve(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
+func (s *Socket) Serve(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handler Handler) error {
 	stop := context.AfterFunc(ctx, s.descriptor.interrupt)
 	defer stop()
-	err := s.receive(ctx, lanes, laneOf, handle)
+	err := s.receive(ctx, lanes, laneOf, handler)
 	s.pollDrops()
 	if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
 		return nil

@@ -124,8 +124,8 @@ func (b *batch) read(fd int) unix.Errno {
 	return errno
 }
 
-func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handle Handler) error {
-	r := &receiver{socket: s, laneOf: laneOf, handle: handle, base: s.seenDrops()}
+func (s *Socket) receive(ctx context.Context, lanes int, laneOf func(netip.Addr) int, handler Handler) error {
+	r := &receiver{socket: s, laneOf: laneOf, handler: handler, base: s.seenDrops()}
 	if err := r.open(lanes); err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func (s *Socket) prepare() error {
 
 func (s *Socket) kernelDrops() uint32 { return 0 }
 
-func (s *Socket) receive(ctx context.Context, _ int, laneOf func(netip.Addr) int, handle Handler) error {
+func (s *Socket) receive(ctx context.Context, _ int, laneOf func(netip.Addr) int, handler Handler) error {
 	payload := make([]byte, 1<<16)
 	for {
 		n, from, err := s.descriptor.conn.ReadFromUDPAddrPort(payload)
@@ -57,6 +57,8 @@ func (s *Socket) receive(ctx context.Context, _ int, laneOf func(netip.Addr) int
 			return err
 		}
 		d := Datagram{From: plainAddrPort(from), ReceivedAt: s.deps.Clock.Now().UTC(), Payload: payload[:n]}
-		handle(laneOf(d.From.Addr()), &d)
+		lane := laneOf(d.From.Addr())
+		handler.Expect(lane, &d)
+		handler.Take(lane, &d)
 	}
 }

@@ -22,6 +22,20 @@ type datagram struct {
 	payload string
 }
 
+// expected is a handler that sees to it that each datagram was expected before it is taken.
+func expected(take func(lane int, d *udp.Datagram)) udp.Handler {
+	return udp.Handler{
+		Expect: func(lane int, d *udp.Datagram) { d.Mark = uint64(lane + len(d.Payload) + 1) },
+		Take: func(lane int, d *udp.Datagram) {
+			if d.Mark != uint64(lane+len(d.Payload)+1) {
+				panic("a datagram was not expected")
+			}
+			d.Mark = 0
+			take(lane, d)
+		},
+	}
+}
+
 func oneLane(netip.Addr) int { return 0 }
 
 // serving runs a socket until the test ends, or stop is called, and gives what it received.
@@ -36,12 +50,12 @@ func serving(t *testing.T, cfg udp.Config, deps udp.Deps, want int) (s *udp.Sock
 	enough, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		err := s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
+		err := s.Serve(ctx, 1, oneLane, expected(func(_ int, d *udp.Datagram) {
 			all = append(all, datagram{d.From, d.ReceivedAt, string(d.Payload)})
 			if len(all) == want {
 				close(enough)
 			}
-		})
+		}))
 		if err != nil {
 			t.Errorf("Serve: %v", err)
 		}
@@ -173,14 +187,14 @@ func TestKernelDropsAreCounted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // Serve hands over what is queued and returns
 	received, last := 0, -1
-	err = s.Serve(ctx, 1, oneLane, func(_ int, d *udp.Datagram) {
+	err = s.Serve(ctx, 1, oneLane, expected(func(_ int, d *udp.Datagram) {
 		received++
 		i := int(binary.BigEndian.Uint32(d.Payload))
 		if i <= last {
 			t.Errorf("datagram %d after %d", i, last)
 		}
 		last = i
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +227,7 @@ func TestLanesKeepTheOrderOfASender(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		done <- s.Serve(ctx, lanes, lane, func(l int, d *udp.Datagram) {
+		done <- s.Serve(ctx, lanes, lane, expected(func(l int, d *udp.Datagram) {
 			addr := d.From.Addr()
 			if l != lane(addr) {
 				t.Errorf("%s in lane %d", addr, l)
@@ -226,7 +240,7 @@ func TestLanesKeepTheOrderOfASender(t *testing.T) {
 			}
 			next[l][addr] = n + 1
 			received.Add(1)
-		})
+		}))
 	}()
 	to := net.UDPAddrFromAddrPort(s.LocalAddr())
 	var sending sync.WaitGroup
