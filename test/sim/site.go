@@ -284,7 +284,8 @@ func (s *site) down(cut bool) {
 	}
 	s.h.count(powerCut)
 	s.disk.PowerCut(s.h.random)
-	if s.h.random.IntN(2) == 0 && s.h.retain == keepAll { // it is in the log as well, while that is kept
+	// It is in the log as well, while all of that is kept: a full disk makes the log delete what is confirmed.
+	if s.h.random.IntN(2) == 0 && s.h.retain == keepAll && s.disk.Removals() == 0 {
 		_ = os.Remove(filepath.Join(s.folder, "positions.json"))
 	}
 }

@@ -40,6 +40,7 @@ type Disk struct {
 	locks         map[string]int
 
 	operations, syncs, syncsAfterFailure int
+	removals                             int
 	crashAt                              int // the operation at which the process dies; 0: none
 	dead                                 bool
 	drawn                                uint64
@@ -153,6 +154,9 @@ func (d *Disk) Syncs() int { return d.count(&d.syncs) }
 
 // SyncsAfterFailure is how often a file was synced again after a sync of it had failed.
 func (d *Disk) SyncsAfterFailure() int { return d.count(&d.syncsAfterFailure) }
+
+// Removals is how many files with content processes have removed.
+func (d *Disk) Removals() int { return d.count(&d.removals) }
 
 func (d *Disk) count(n *int) int {
 	d.mu.Lock()

@@ -179,6 +179,9 @@ func (m *mount) Remove(name string) error {
 		if m.disk.faults.Bounded {
 			m.disk.faults.Room += int64(len(n.content))
 		}
+		if len(n.content) > 0 {
+			m.disk.removals++
+		}
 		m.disk.change(func(names map[string]*node) { delete(names, name) }, path.Dir(name))
 		return nil
 	})
