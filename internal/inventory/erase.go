@@ -37,7 +37,7 @@ type Erased struct {
 }
 
 // Erase destroys the key of a customer's name and e-mail address, and takes both out of the notes of
-// incidents and of the hand-over. Everything that shows a name shows the identifier from then on; usage,
+// incidents, of the hand-over, of approvals and of notices about addresses. Everything that shows a name shows the identifier from then on; usage,
 // statements and their hashes never had it. It cannot be taken back: an import that names the customer is
 // taken without the name. A second call does no harm, and goes over the files again.
 //
@@ -143,7 +143,7 @@ func destroy(ctx context.Context, tx *store.Tx, e Erasure) error {
 	return errors.Join(versionErr, audit.Add(ctx, tx, audit.Event{Actor: e.By, Action: "erase customer", Subject: e.Customer, Reason: e.Reason}))
 }
 
-// notes are the texts that persons write beside what is not hashed: who wrote a name there is not to keep it.
+// notes are the texts that persons write, or other systems answer, beside what is hashed: a name that stands there is not kept.
 var notes = []struct{ table, column string }{
 	{"incident", "note"},
 	{"incident", "silence_reason"},
@@ -151,6 +151,10 @@ var notes = []struct{ table, column string }{
 	{"incident", "assigned_to"},
 	{"incident_event", "text"},
 	{"handover_event", "text"},
+	{"handover_charge", "last_error"},
+	{"handover_receiver", "last_error"},
+	{"statement_approval", "reason"},
+	{"address_notice", "reason"},
 	{"audit_event", "reason"},
 }
 

@@ -155,9 +155,15 @@ func TestErasureLeavesNoName(t *testing.T) {
 		}
 		exec(t, db, `INSERT INTO incident_event (incident, at, actor, action, text) VALUES ('i1', 1, 'user:bob', 'note', ?)`,
 			"called "+strings.ToUpper(erasedName)+", wrote to "+erasedEmail+".")
+		exec(t, db, `INSERT INTO address_notice (service, prefix, given_on, given_by, reason, recorded_at) VALUES ('s1', '192.0.2.0/28', '2026-10-01', 'user:bob', ?, 1)`,
+			erasedName+" answered")
+		exec(t, db, `INSERT INTO statement_approval (number, statement, amount, state, decided_at, decided_by, reason) VALUES (1, 's1/2026-10-01', '60', 'waived', 1, 'user:bob', ?)`,
+			"goodwill to "+erasedName)
+		exec(t, db, `INSERT INTO handover_receiver (receiver, holder, held_until, failures, next_at, last_error) VALUES ('whmcs', '', 0, 1, 0, ?)`,
+			"client "+erasedEmail+" not found")
 
 		done, err := inv.Erase(ctx, erasure)
-		if err != nil || done.Already || !done.Scrubbed || done.Rewritten != 1 || len(done.Remaining) != 0 || !slices.Contains(done.Running, "s1") {
+		if err != nil || done.Already || !done.Scrubbed || done.Rewritten != 4 || len(done.Remaining) != 0 || !slices.Contains(done.Running, "s1") {
 			t.Fatalf("erased: %+v, %v", done, err)
 		}
 		after := content()

@@ -11,7 +11,8 @@ import (
 	"hostmeter/internal/store"
 )
 
-// AddressNotice says that a customer was told on a day that addresses are not used enough. It is never changed.
+// AddressNotice says that a customer was told on a day that addresses are not used enough. It is never changed, but for
+// a name that an erasure takes out of its reason.
 type AddressNotice struct {
 	Service string
 	Prefix  netip.Prefix // one of those that are meant; the others were assigned together with it
