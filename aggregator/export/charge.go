@@ -49,12 +49,13 @@ func chargeOf(s ledger.Statement, cfg whmcs.Config, source string) (c Charge, ok
 		Description: describe(row), periodFrom: s.Body.Period.From, PeriodTo: s.Body.Period.To, State: Pending, NextAt: s.ClosedAt.Add(cfg.Delay),
 	}
 	late := s.ClosedAt.Sub(c.PeriodTo)
+	asked := s.Approval != "" // a person decides about it once
 	switch {
 	case row.AmountExVAT.IsZero(), row.Kind == rating.KindWaived:
 		c.State = Empty
 	case row.AmountExVAT.IsNegative() && cfg.Credits == whmcs.ParkCredits:
 		c.State, c.LastError = Parked, "a credit: a person decides how it is given"
-	case row.Revision > 1 && cfg.CorrectionWindow > 0 && late > cfg.CorrectionWindow && !s.Body.Contract.Credited(s.Body.Period):
+	case row.Revision > 1 && cfg.CorrectionWindow > 0 && late > cfg.CorrectionWindow && !asked && !s.Body.Contract.Credited(s.Body.Period):
 		c.State, c.LastError = Parked, fmt.Sprintf("a correction %.0f days after its period, beyond the window of %.0f", late.Hours()/24, cfg.CorrectionWindow.Hours()/24)
 	}
 	if c.State != Pending {

@@ -8,6 +8,7 @@ import (
 
 	"hostmeter/aggregator/export/whmcs"
 	"hostmeter/aggregator/export/whmcs/whmcstest"
+	"hostmeter/aggregator/ledger"
 )
 
 func TestWhatAPersonDecides(t *testing.T) {
@@ -125,6 +126,20 @@ func TestACorrectionOfWhatWasWaived(t *testing.T) {
 	f("-60", Again, 1)
 	f("30", There, 0)
 	f("30", Again, 1)
+}
+
+// TestALateCorrectionIsDecidedOnce: one that waits for an approval is not parked for being late as well.
+func TestALateCorrectionIsDecidedOnce(t *testing.T) {
+	l := sqliteLab(t)
+	l.cfg.WHMCS.CorrectionWindow = time.Hour
+	l.books.close("s1", "c1", "60", 1, start)
+	late := l.books.close("s1", "c1", "30", 2, start)
+	l.ask(late, ledger.ApprovalWaiting)
+	l.run(2, time.Hour)
+	l.want(late, Pending, 0, "")
+	l.ask(late, ledger.ApprovalGiven)
+	l.run(2, time.Hour)
+	l.want(late, Done, 1, "")
 }
 
 // TestAWaiverEndsAnEarlierApproval: who said that a correction is sent did not know that what it corrects would be
