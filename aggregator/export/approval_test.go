@@ -121,24 +121,7 @@ func TestWhatWaitsHoldsNothingUp(t *testing.T) {
 			l.cfg.Webhooks[0].Feeds = []Feed{Statements}
 			state := func(s ledger.Statement) ledger.Approval { return l.books.statements[s.Number-1].Approval }
 			ask := func(s ledger.Statement, state ledger.Approval) { (&lab{t: t, db: db, books: l.books}).ask(s, state) }
-			round := func(point string) {
-				h := l.process()
-				n := rapid.IntRange(0, 3).Draw(r, "skip")
-				h.pushers[0].step = func(at string) {
-					if at != point {
-						return
-					}
-					if n--; n < 0 {
-						panic(killed{})
-					}
-				}
-				defer func() {
-					if e := recover(); e != nil && e != (killed{}) {
-						panic(e)
-					}
-				}()
-				_ = h.pushers[0].round(context.Background(), true)
-			}
+			round := func(point string) { l.roundKilledAt(point, rapid.IntRange(0, 3).Draw(r, "skip"), true) }
 			told := func() map[int64]bool {
 				l.sink.mu.Lock()
 				defer l.sink.mu.Unlock()

@@ -174,6 +174,26 @@ func (l *pushLab) process() *Handover {
 
 func (l *pushLab) round() error { return l.process().pushers[0].round(context.Background(), false) }
 
+// roundKilledAt does a round of a new process that is killed at a point, after so many times that it has passed it.
+func (l *pushLab) roundKilledAt(point string, after int, byHand bool) {
+	l.t.Helper()
+	h := l.process()
+	defer func() {
+		if e := recover(); e != nil && e != (killed{}) {
+			panic(e)
+		}
+	}()
+	h.pushers[0].step = func(at string) {
+		if at != point {
+			return
+		}
+		if after--; after < 0 {
+			panic(killed{})
+		}
+	}
+	_ = h.pushers[0].round(context.Background(), byHand) // what went wrong is tried again
+}
+
 func TestPushOnEveryStore(t *testing.T) {
 	c := clock.NewManual(start)
 	storetest.EachWithClock(t, c, func(t *testing.T, db *store.DB) {
@@ -300,22 +320,7 @@ func TestEveryEventInOrder(t *testing.T) {
 		l := newPushLab(t, db, c)
 		defer l.sink.Close()
 		round := func(point string) {
-			h := l.process()
-			defer func() {
-				if e := recover(); e != nil && e != (killed{}) {
-					panic(e)
-				}
-			}()
-			n := rapid.IntRange(0, 5).Draw(r, "skip")
-			h.pushers[0].step = func(at string) {
-				if at != point {
-					return
-				}
-				if n--; n < 0 {
-					panic(killed{})
-				}
-			}
-			_ = h.pushers[0].round(context.Background(), rapid.Bool().Draw(r, "by hand"))
+			l.roundKilledAt(point, rapid.IntRange(0, 5).Draw(r, "skip"), rapid.Bool().Draw(r, "by hand"))
 		}
 		r.Repeat(map[string]func(*rapid.T){
 			"record": func(*rapid.T) { l.books.record() },
