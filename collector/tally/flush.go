@@ -16,7 +16,6 @@ import (
 // caller's to add. There is one of an (exporter, protocol, hour), and its octets are those of the tallies; of
 // the records that it counts, Exporter.Waiting says what stands in no tally yet.
 func (t *Table) Flush(all bool, each func(*schemas.Tally)) []*schemas.ExporterAccount {
-	t.findCells()
 	f := t.newFlush(each)
 	if all {
 		f.all()
@@ -131,10 +130,12 @@ func (t *Table) weigh(all bool) {
 	}
 	for i := range t.shards {
 		for _, c := range t.shards[i].cells {
-			if g := t.groups[c.key.group()]; !c.gone && c.key.both() {
-				g.waiting[1] += c.octets
-			} else if !c.gone {
-				g.waiting[0] += c.octets
+			switch {
+			case c.gone:
+			case c.key.both():
+				t.groups[c.key.group()].waiting[1] += c.octets
+			default:
+				t.groups[c.key.group()].waiting[0] += c.octets
 			}
 		}
 	}

@@ -35,8 +35,8 @@ type Datagram struct {
 
 // Handler takes datagrams. Both are called for several lanes at a time, for one lane one at a time.
 type Handler struct {
-	// Expect is called with the datagram that Take is given next but one, or next, of a lane: what is asked of memory here
-	// is there when it is needed.
+	// Expect is called with each datagram of a lane before Take is called with the one before it: what is asked of memory
+	// here is there when it is needed.
 	Expect func(lane int, d *Datagram)
 	// Take takes one datagram, which is valid until it returns.
 	Take func(lane int, d *Datagram)
