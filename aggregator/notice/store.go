@@ -97,7 +97,7 @@ func (t told) fresh(due []Notice) (list []Notice) {
 		}
 		notice.Passed = slices.DeleteFunc(slices.Clone(notice.Passed), func(lower int) bool {
 			is, _ := before.beyond(lower, quota)
-			return found && !is
+			return !is
 		})
 		if len(notice.Passed) == 0 {
 			notice.Passed = nil
