@@ -14,11 +14,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"hostmeter/benchmarks/results"
 )
 
 // options say what is run and for how long.
@@ -128,11 +129,7 @@ func run(ctx context.Context, o options) error {
 		_, err = os.Stdout.WriteString(b.report.String())
 		return err
 	}
-	temporary := o.out + ".new"
-	if err := os.WriteFile(temporary, []byte(b.report.String()), 0o644); err != nil {
-		return err
-	}
-	return os.Rename(temporary, filepath.Clean(o.out))
+	return results.Replace(o.out, b.report.String())
 }
 
 // bench is one run of everything.

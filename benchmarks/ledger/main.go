@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"hostmeter/benchmarks/results"
 )
 
 // options are the command's flags.
@@ -87,7 +89,7 @@ func run(ctx context.Context, o options) error {
 	if o.output == "" {
 		return nil
 	}
-	return r.replaceIn(o.output)
+	return results.Replace(o.output, r.String())
 }
 
 // say tells how far the run is.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime"
 	"strconv"
@@ -11,7 +9,7 @@ import (
 	"time"
 )
 
-// report is the section of the results that is written. It begins with its title, by which it is found again.
+// report is the section of the results that is written. It begins with its title.
 type report struct{ strings.Builder }
 
 const title = "# The ledger: booking, and closing a month"
@@ -31,19 +29,6 @@ func (r *report) preamble(o options) {
 	r.text("Written by `%s` on %s: hostmeter %s, %d cores (%s), %s, Linux %s, %s.", o.command, time.Now().UTC().Format(time.DateOnly),
 		o.version, cores(), model(), memory(), strings.TrimSpace(file("/proc/sys/kernel/osrelease")), runtime.Version())
 	r.text("Load average before: %s: what else runs makes the wall clock longer, and leaves CPU seconds nearly as they are.\n", loadAverage())
-}
-
-// replaceIn puts the report at the end of a file, in the place of an earlier one.
-func (r *report) replaceIn(name string) error {
-	text, err := os.ReadFile(name)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	before, _, _ := strings.Cut(string(text), title)
-	if before = strings.TrimRight(before, "\n"); before != "" {
-		before += "\n\n"
-	}
-	return os.WriteFile(name, []byte(before+r.String()), 0o644)
 }
 
 func file(name string) string {
